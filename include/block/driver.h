@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a driver is, and what it sees of the node it drives.  A driver includes
+ * this header and never learns of places.
+ *
+ * There are two kinds.  A *protocol* (file, null-co, blkdebug) moves bytes: it has
+ * co_preadv and co_pwritev.  A *format* (raw, qcow2) says where bytes are: it has
+ * co_map, and if it can be written co_map_write; the core (block/io-*.c) moves
+ * the data, splits, zero-fills, copies on write and runs pieces in parallel.
+ *
+ * Every operation has one caller, the trampoline of its name in
+ * block/driver-calls.c, which checks both sides of the contract: a driver may
+ * rely on ranges being inside the node and aligned to its limits, on writes
+ * coming only to writable nodes, and must return 0 or a real -errno.
+ */
+#ifndef BLOCK_DRIVER_H
+#define BLOCK_DRIVER_H
+
+#include "block/io.h"
+#include "block/options.h"
+#include "block/types.h"
+#include "qapi/error.h"
+#include "qemu/coroutine.h"
+#include "qemu/iov.h"
+
+typedef enum BdrvExtentKind {
+    BDRV_EXTENT_DATA,       /* bytes lie at link[host_offset] */
+    BDRV_EXTENT_ZERO,       /* reads as zeroes */
+    BDRV_EXTENT_BACKING,    /* not in this image: in its backing file, else zeroes */
+    BDRV_EXTENT_SPECIAL,    /* only the driver can read it (compressed): co_read_special */
+} BdrvExtentKind;
+
+/* Where a range of a node is. */
+typedef struct BdrvExtent {
+    BdrvExtentKind kind;
+    int64_t bytes;          /* >= 1; length for which the answer holds, at most what was asked */
+    BdrvLink *link;         /* DATA, or ZERO with a preallocated cluster: the child; else NULL */
+    int64_t host_offset;    /* offset in @link of the first byte */
+    bool writable;          /* DATA: may be overwritten where it is */
+    uint64_t special;       /* SPECIAL: the driver's own */
+} BdrvExtent;
+
+/*
+ * Room for a write.  The driver reserved it; nothing of the image's map refers to it until
+ * co_map_commit().  [@offset, @offset + @bytes) contains the requested range; what lies in it
+ * but outside of the request has to be copied from what the node reads as now.
+ */
+typedef struct BdrvAlloc {
+    int64_t offset;         /* of this node, aligned to the driver's allocation unit */
+    int64_t bytes;
+    BdrvLink *link;
+    int64_t host_offset;    /* in @link, of the byte @offset */
+    bool host_is_zero;      /* the room reads as zeroes already: zero parts need not be written */
+    bool copied;            /* out: set by the core before commit: data other than the request's
+                             * was copied into it, and must be durable before the map refers to it */
+    void *opaque;           /* the driver's own */
+} BdrvAlloc;
+
+typedef struct BdrvLimits {
+    uint32_t request_alignment;     /* bytes, power of two; of offsets and lengths; >= 1 */
+    uint32_t mem_alignment;         /* bytes, power of two; of buffers; >= 1 */
+    int64_t max_transfer;           /* bytes; 0: no limit */
+    int64_t alloc_unit;             /* formats: what one map entry covers, bytes (cluster); 0: none */
+    int64_t zero_unit;              /* formats: granularity of co_zero and co_discard
+                                     * (subcluster or cluster), bytes; power of two */
+} BdrvLimits;
+
+/* block_status of a protocol: flags of the answer. */
+#define BDRV_STATUS_DATA  1         /* occupies space */
+#define BDRV_STATUS_ZERO  2         /* reads as zeroes */
+
+/* co_flush flags */
+typedef enum BdrvFlushFlags {
+    /* Also finish what a later flush would have to (deferred frees, dirty marks), so that the
+     * image on disk is what a clean close leaves: it is about to become read-only. */
+    BDRV_FLUSH_SETTLE = 1 << 0,
+} BdrvFlushFlags;
+
+struct BlockDriver {
+    const char *name;               /* on the wire: "qcow2" */
+    size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
+    bool is_protocol;
+    bool is_filter;                 /* data is the file child's, one to one (blkdebug) */
+    bool supports_backing;
+
+    /* 0..100: how sure this driver is that @buf (the first @len bytes) is its format. */
+    int (*probe)(const uint8_t *buf, size_t len);
+
+    /* ---- life.  All run in a coroutine of the main thread ---- */
+
+    /*
+     * Children are open and linked (bs->file ...) before a format is.  Fills bs->length, limits,
+     * backing_file and backing_format (recorded names, may stay NULL) and the opaque.  A node opened
+     * with bs->read_only set must not write.  After failure close is not called.
+     */
+    bool (*co_open)(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp);
+    /* Flush has been done; releases everything.  Errors can only be logged by the caller. */
+    int (*co_close)(BlockDriverState *bs);
+
+    /*
+     * Become read-only.  prepare runs while guests write and gets what can fail out of the way;
+     * commit runs while all places are quiesced, after a settling flush: it cannot fail and does not
+     * yield; clean runs afterwards (closing descriptors).  abort undoes prepare.  A driver
+     * without them has nothing to do.
+     */
+    bool (*co_ro_prepare)(BlockDriverState *bs, Error **errp);
+    void (*ro_commit)(BlockDriverState *bs);
+    void (*ro_abort)(BlockDriverState *bs);
+    void (*ro_clean)(BlockDriverState *bs);
+
+    /*
+     * The claims that users of @bs put on it changed to @needs / @allows (cumulative).  prepare takes
+     * what has to be taken outside the process (file locks) and may fail; the others cannot.
+     */
+    bool (*co_claims_prepare)(BlockDriverState *bs, unsigned needs, unsigned allows, Error **errp);
+    void (*claims_commit)(BlockDriverState *bs);
+    void (*claims_abort)(BlockDriverState *bs);
+
+    /* ---- protocols ---- */
+    int (*co_preadv)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
+    int (*co_pwritev)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                      unsigned flags);                  /* BDRV_REQ_FUA */
+    /* -ENOTSUP: the core writes buffers (unless NO_FALLBACK). */
+    int (*co_pwrite_zeroes)(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
+    int (*co_pdiscard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
+    /* *ret_bytes >= 1 bytes from @offset have the returned BDRV_STATUS_ flags. */
+    int (*co_block_status)(BlockDriverState *bs, int64_t offset, int64_t bytes, int64_t *ret_bytes);
+
+    /* ---- formats ---- */
+    int (*co_map)(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret_extent);
+    /* Reserve room to write [@offset, @offset + some of @bytes).  The core holds the range (widened to
+     * limits.alloc_unit) exclusively until commit or abort. */
+    int (*co_map_write)(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret_alloc);
+    /* The data is written: make the map refer to it.  After a failure the room is given back. */
+    int (*co_map_commit)(BlockDriverState *bs, BdrvAlloc *alloc);
+    void (*co_map_abort)(BlockDriverState *bs, BdrvAlloc *alloc);
+    /* Ranges aligned to limits.zero_unit (or ending at the end of the image), held exclusively.
+     * -ENOTSUP: the core writes zeroes. */
+    int (*co_zero)(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
+    int (*co_discard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
+    int (*co_read_special)(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
+                           int64_t bytes, IoVec *qiov);
+
+    /* ---- both ---- */
+    /* Everything written so far is on stable storage on return, children included, with metadata in its
+     * order.  Calls do not overlap for one node. */
+    int (*co_flush)(BlockDriverState *bs, unsigned flags);
+    /* Current length in bytes or -errno (protocols; formats keep bs->length). */
+    int64_t (*co_getlength)(BlockDriverState *bs);
+    /* New length in bytes; grown space reads as zeroes.  The node is held exclusively.  Updates nothing in
+     * bs; the core sets bs->length afterwards. */
+    bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
+
+    /* Lay a new, empty image out on @file, an open writable link that may hold anything.  The caller
+     * has made sure that it may be overwritten, flushes afterwards and removes it on failure. */
+    bool (*co_create)(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
+
+    /* Claims to put on @link, a child of @bs, given the cumulative claims of bs's users.  NULL: the
+     * defaults for its role (block/claims.c). */
+    void (*child_claims)(BlockDriverState *bs, BdrvLink *link, unsigned needs, unsigned allows,
+                         unsigned *ret_needs, unsigned *ret_allows);
+
+    /* blkdebug-style named events from the format above; @event is a static string. */
+    void (*debug_event)(BlockDriverState *bs, const char *event);
+};
+
+/* Called by each driver's constructor function; block/driver-list.c. */
+void any_fn bdrv_register(const BlockDriver *drv);
+#define block_init(fn) static void __attribute__((constructor)) block_init_##fn(void) { fn(); }
+
+/* NULL if there is none of that name. */
+const BlockDriver *any_fn bdrv_find_driver(const char *name);
+
+/*
+ * An opened image.  Fields belong to the image and stay with it for life; whatever belongs to
+ * its user is in the BlockBackend.  Drivers may use every field up to the line.
+ */
+struct BlockDriverState {
+    const BlockDriver *drv;
+    void *opaque;                   /* the driver's state, drv->instance_size bytes */
+    char *node_name;
+    char *filename;                 /* how a user would name it; never NULL once open ("" if none) */
+    bool read_only;                 /* changes only in commits, while quiesced */
+    bool cache_direct, cache_no_flush;
+    bool discard;                   /* pass discards on */
+    bool force_share;
+    BdrvDetectZeroes detect_zeroes;
+    int64_t length;                 /* bytes; atomic: read anywhere (bdrv_length()) */
+    BdrvLimits limits;
+    char *backing_file, *backing_format;    /* as recorded in the image; NULL: none */
+    BdrvLink *file, *backing, *data_file;   /* children; NULL: none */
+
+    /* ------------ below: the core's own, drivers do not read or write it ------------ */
+
+    GQueue followers;               /* of BdrvLink: users that a pivot takes along */
+    GQueue others;                  /* of BdrvLink: users that stay */
+    struct BdrvRangeSet *ranges;    /* requests under way that must not overlap */
+    CoMutex flush_lock;
+    uint64_t write_gen;             /* atomic: +1 after every completed change */
+    uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
+    unsigned needs, allows;         /* cumulative claims of all users, as committed */
+    bool ro_prepared;               /* between ro_prepare and its commit or abort */
+    bool monitor_owned;             /* has a "monitor" link: blockdev-add */
+    BdrvLink *monitor_link;
+    bool sealed;                    /* closing: no requests */
+    /* The options it was opened with that an overlay inherits. */
+    FileAio aio;
+    FileLocking locking;
+    GList registry_link;            /* in the list of all nodes */
+};
+
+#endif

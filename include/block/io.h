@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Data requests to a node through a link.  Offsets and lengths are bytes of any alignment; the
+ * core pads to what the node needs.  Inside a request bracket (blk_begin ... blk_end) or on the
+ * main thread under the graph mutex.  All return 0 or -errno; after a failed write the range's content is
+ * undefined (old, new or a mix, per block).  @qiov is borrowed until return and its size is @bytes.
+ */
+#ifndef BLOCK_IO_H
+#define BLOCK_IO_H
+
+#include "block/types.h"
+#include "qapi/error.h"
+#include "qemu/iov.h"
+
+int co_fn bdrv_co_preadv(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov);
+/* @flags: BDRV_REQ_FUA */
+int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov,
+                          unsigned flags);
+/* @flags: FUA, MAY_UNMAP, NO_FALLBACK */
+int co_fn bdrv_co_pwrite_zeroes(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags);
+/* Advisory: the range may read as anything consistent afterwards; succeeds if not supported. */
+int co_fn bdrv_co_pdiscard(BdrvLink *link, int64_t offset, int64_t bytes);
+/* Everything acknowledged before the call is on stable storage. @flags: BdrvFlushFlags */
+int co_fn bdrv_co_flush(BdrvLink *link, unsigned flags);
+
+/* One buffer instead of a vector. */
+int co_fn bdrv_co_pread(BdrvLink *link, int64_t offset, int64_t bytes, void *buf);
+int co_fn bdrv_co_pwrite(BdrvLink *link, int64_t offset, int64_t bytes, const void *buf,
+                         unsigned flags);
+
+/* Flags of bdrv_co_block_status(). */
+#define BDRV_BLOCK_DATA      (1 << 0)   /* occupies space somewhere in the chain */
+#define BDRV_BLOCK_ZERO      (1 << 1)   /* reads as zeroes */
+#define BDRV_BLOCK_ALLOCATED (1 << 2)   /* decided by this very layer */
+
+/*
+ * What [@offset, @offset + *@ret_bytes), *@ret_bytes in 1..@bytes, is, looking through at most
+ * @max_depth layers (0: all).  *@ret_depth (may be NULL): the layer, 0 = the link's node, that decided.
+ * Returns BDRV_BLOCK_ flags or -errno.
+ */
+int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,
+                               int64_t *ret_bytes, int *ret_depth);
+
+/* Virtual length in bytes. */
+int64_t any_fn bdrv_length(const BlockDriverState *bs);
+/* Asks the driver of a protocol again (a file may have grown); bytes or -errno. */
+int64_t co_fn bdrv_co_getlength(BdrvLink *link);
+/* Truncate the node below @link, which needs CLAIM_RESIZE. */
+bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error **errp);
+
+/* Named event of a format for a blkdebug below it; costs nothing if there is none. */
+void co_fn bdrv_debug_event(BdrvLink *link, const char *event);
+
+/* Memory for I/O on any node: page-aligned, to be released with free(); NULL if there is none.
+ * For sizes that an image or a client decides. */
+void *any_fn bdrv_try_blockalign(size_t bytes);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How to open and how to create nodes, as plain structs.  block/options.c makes
+ * them from QAPI types and option strings; nothing below knows QAPI.
+ * Strings and sub-structs are owned by the struct that holds them.
+ */
+#ifndef BLOCK_OPTIONS_H
+#define BLOCK_OPTIONS_H
+
+#include "block/types.h"
+
+typedef struct BdrvChildOption {
+    char *reference;                /* name of an existing node, or NULL */
+    BdrvOpenOptions *options;       /* a node to open, or NULL */
+    bool is_null;                   /* `null`: explicitly none */
+} BdrvChildOption;
+
+typedef enum FileLocking { FILE_LOCKING_AUTO, FILE_LOCKING_ON, FILE_LOCKING_OFF } FileLocking;
+typedef enum FileAio { FILE_AIO_AUTO, FILE_AIO_THREADS, FILE_AIO_IO_URING } FileAio;
+
+typedef struct FileOpenOptions {            /* file, host_device */
+    char *filename;
+    FileLocking locking;
+    FileAio aio;
+    /* >= 0: an open descriptor of the file to use instead of opening @filename (taken over on
+     * success and on failure). */
+    int fd;
+} FileOpenOptions;
+
+typedef struct NullOpenOptions {            /* null-co */
+    int64_t size;                           /* bytes */
+    int64_t latency_ns;
+    bool read_zeroes;
+} NullOpenOptions;
+
+typedef struct RawOpenOptions {
+    int64_t offset;
+    int64_t size;                           /* -1: to the end of the file */
+} RawOpenOptions;
+
+typedef struct Qcow2OpenOptions {
+    int64_t cache_size;                     /* bytes of metadata kept in memory; -1: default */
+    int64_t l2_cache_size, refcount_cache_size;     /* -1: from cache_size */
+    bool lazy_refcounts, has_lazy_refcounts;
+    bool discard_request, discard_snapshot, discard_other;  /* pass-discard-* */
+    bool has_discard_request, has_discard_snapshot, has_discard_other;
+} Qcow2OpenOptions;
+
+typedef struct BlkdebugRule {
+    char *event;                    /* named event that triggers the rule, or NULL: any I/O */
+    char *iotype;                   /* read, write, write-zeroes, discard, flush, truncate, ... or NULL: all */
+    int error;                      /* errno to return; 0: none (delay only) */
+    int64_t sector;                 /* 512-byte sector the request must touch; -1: any */
+    int64_t nth;                    /* on the n-th match, counted from 1; 0: on every match */
+    int64_t delay_ns;
+    bool once;                      /* disarm after it struck */
+    int state, new_state;           /* blkdebug state machine; 0: any / no change */
+} BlkdebugRule;
+
+typedef struct BlkdebugOpenOptions {
+    GPtrArray *rules;               /* of BlkdebugRule */
+    int64_t align;                  /* bytes, 0: of the child */
+} BlkdebugOpenOptions;
+
+struct BdrvOpenOptions {
+    char *driver;                   /* "qcow2" */
+    char *node_name;                /* NULL: a generated one, "#block123" */
+    bool read_only;
+    bool auto_read_only;            /* read-only if it cannot be opened for writing */
+    bool force_share;               /* no claims against others; read-only */
+    bool cache_direct, cache_no_flush;
+    bool discard;                   /* pass discards down ("unmap"), else ignore them */
+    BdrvDetectZeroes detect_zeroes;
+
+    BdrvChildOption file, backing, data_file;   /* all empty: none given */
+    bool has_backing;               /* @backing was given, otherwise the image's own is used */
+    bool no_backing_open;           /* leave the image's recorded backing file alone: the
+                                     * caller links one */
+
+    union {
+        FileOpenOptions file;
+        NullOpenOptions null;
+        RawOpenOptions raw;
+        Qcow2OpenOptions qcow2;
+        BlkdebugOpenOptions blkdebug;
+    } u;                            /* by @driver */
+};
+
+/* Everything at its default for @driver, which must be a driver's name. */
+BdrvOpenOptions *any_fn bdrv_open_options_new(const char *driver);
+void any_fn bdrv_open_options_free(BdrvOpenOptions *opts);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BdrvOpenOptions, bdrv_open_options_free)
+
+typedef enum BdrvPrealloc {
+    BDRV_PREALLOC_OFF, BDRV_PREALLOC_METADATA, BDRV_PREALLOC_FALLOC, BDRV_PREALLOC_FULL,
+} BdrvPrealloc;
+
+typedef struct Qcow2CreateOptions {
+    int version;                    /* 2 or 3 */
+    int64_t cluster_size;           /* bytes */
+    bool extended_l2;
+    int refcount_bits;
+    bool lazy_refcounts;
+    int compression_type;           /* 0 zlib, 1 zstd */
+    char *backing_file, *backing_fmt;   /* recorded as they are, never opened; or NULL */
+    char *data_file;                /* name to record, or NULL */
+    bool data_file_raw;
+} Qcow2CreateOptions;
+
+struct BdrvCreateOptions {
+    int64_t size;                   /* virtual, bytes */
+    BdrvPrealloc preallocation;
+    union {
+        Qcow2CreateOptions qcow2;
+    } u;
+};
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The words of the block layer; see docs/design/graph.md for the picture. */
+#ifndef BLOCK_TYPES_H
+#define BLOCK_TYPES_H
+
+#include "qemu/osdep.h"
+
+typedef struct BlockBackend BlockBackend;           /* a place: what a user holds */
+typedef struct BlockDriverState BlockDriverState;   /* a node: an opened image */
+typedef struct BlockDriver BlockDriver;             /* what an image format or protocol can do */
+typedef struct BdrvLink BdrvLink;                   /* an edge: a user's hold on a node */
+typedef struct BdrvOpenOptions BdrvOpenOptions;     /* how to open a node */
+typedef struct BdrvCreateOptions BdrvCreateOptions; /* how to lay out a new image */
+
+/* What a link needs of its node, and what it lets the node's other users do. */
+typedef enum BdrvClaim {
+    CLAIM_READ       = 1 << 0,  /* read data that is consistent */
+    CLAIM_WRITE      = 1 << 1,  /* write anything */
+    CLAIM_WRITE_SAME = 1 << 2,  /* write what already reads back */
+    CLAIM_RESIZE     = 1 << 3,
+    CLAIM_PIVOT      = 1 << 4,  /* put another node in this one's place */
+} BdrvClaim;
+
+#define CLAIM_NONE 0u
+#define CLAIM_ALL  31u
+
+/* Request flags of the data path. */
+typedef enum BdrvReqFlags {
+    BDRV_REQ_FUA         = 1 << 0,  /* durable on return */
+    BDRV_REQ_MAY_UNMAP   = 1 << 1,  /* write_zeroes may deallocate */
+    BDRV_REQ_NO_FALLBACK = 1 << 2,  /* write_zeroes: -ENOTSUP rather than writing buffers */
+} BdrvReqFlags;
+
+typedef enum BdrvDetectZeroes {
+    BDRV_DETECT_ZEROES_OFF,
+    BDRV_DETECT_ZEROES_ON,
+    BDRV_DETECT_ZEROES_UNMAP,
+} BdrvDetectZeroes;
+
+/* Largest offset of any image: room for rounding up without overflow. */
+#define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30))
+
+/* Longest chain of backing files that is opened. */
+#define BDRV_MAX_CHAIN 1000
+
+#endif
