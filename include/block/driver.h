@@ -170,6 +170,8 @@ void any_fn bdrv_register(const BlockDriver *drv);
 
 /* NULL if there is none of that name. */
 const BlockDriver *any_fn bdrv_find_driver(const char *name);
+/* The format that the first @len bytes of a file look most like; never NULL in a program that has raw. */
+const BlockDriver *any_fn bdrv_probe(const uint8_t *buf, size_t len);
 
 /*
  * An opened image.  Fields belong to the image and stay with it for life; whatever belongs to
@@ -199,14 +201,15 @@ struct BlockDriverState {
     uint64_t write_gen;             /* atomic: +1 after every completed change */
     uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
+    unsigned new_needs, new_allows; /* valid while claims_pending */
+    bool claims_pending;
     bool ro_prepared;               /* between ro_prepare and its commit or abort */
-    bool monitor_owned;             /* has a "monitor" link: blockdev-add */
-    BdrvLink *monitor_link;
+    BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool sealed;                    /* closing: no requests */
     /* The options it was opened with that an overlay inherits. */
     FileAio aio;
     FileLocking locking;
-    GList registry_link;            /* in the list of all nodes */
+    BlockDriverState *prev, *next;  /* in the list of all nodes, oldest first */
 };
 
 #endif

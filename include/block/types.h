@@ -41,6 +41,6 @@ typedef enum BdrvDetectZeroes {
 #define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30))
 
 /* Longest chain of backing files that is opened. */
-#define BDRV_MAX_CHAIN 1000
+#define BDRV_MAX_CHAIN 400
 
 #endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Claims: what each user of a node needs, and what it lets the others do.
+ *
+ * (C1) For any two links A and B to one node: A.needs is part of B.allows.
+ * (C2) A node's cumulative claims are the union of its users' needs and the intersection
+ *      of what they allow; each child link has the claims that follow from them.
+ * (C3) A change that would break (C1) anywhere below is refused before anything has changed.
+ *
+ * A change runs in three passes over the nodes it reaches: compute and check (fields new_*), have
+ * drivers take what lies outside the process (file locks), then make the new values valid.
+ */
+#include "qemu/osdep.h"
+
+#include "block/backend.h"
+#include "block/claims.h"
+
+static const char *const claim_names[] = {
+    "consistent read", "write", "write of the same data", "resize", "pivot",
+};
+
+char *any_fn bdrv_claims_to_text(unsigned claims)
+{
+    GString *s = g_string_new(NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(claim_names); i++) {
+        if (claims & (1u << i)) {
+            g_string_append_printf(s, "%s%s", s->len ? ", " : "", claim_names[i]);
+        }
+    }
+    return g_string_free(s, FALSE);
+}
+
+char *main_fn bdrv_link_describe(const BdrvLink *link)
+{
+    if (link->place) {
+        const char *user = blk_user(link->place);
+        if (user) {
+            return g_strdup(user);
+        }
+        return g_strdup_printf("block device '%s'", blk_name(link->place));
+    }
+    if (link->parent) {
+        return g_strdup_printf("node '%s' (as its %s)", link->parent->node_name, link->role);
+    }
+    return g_strdup(link->holder ?: link->role);
+}
+
+/* ---- which claims a child gets ---- */
+
+void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
+                                      unsigned allows, unsigned *ret_needs,
+                                      unsigned *ret_allows)
+{
+    /* Users share this node among themselves; while one of them writes, nobody goes behind
+     * their backs to what lies below it. */
+    if (needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
+        allows &= ~(CLAIM_WRITE | CLAIM_RESIZE);
+    }
+    *ret_needs = needs & ~CLAIM_PIVOT;
+    *ret_allows = bs->force_share ? CLAIM_ALL : allows;
+}
+
+void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
+                               unsigned allows, unsigned *ret_needs, unsigned *ret_allows)
+{
+    if (link == bs->backing) {
+        /* Set when it is linked and when a pivot seals it; what the users of @bs do changes nothing. */
+        *ret_needs = link->needs;
+        *ret_allows = link->allows;
+        return;
+    }
+    if (bs->drv->child_claims) {
+        bs->drv->child_claims(bs, link, needs, allows, ret_needs, ret_allows);
+        return;
+    }
+    /* A format interprets its file: it needs all of it for itself, whoever uses the format. */
+    *ret_needs = CLAIM_READ | (bs->read_only ? 0 : CLAIM_WRITE | CLAIM_RESIZE);
+    *ret_allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE);
+}
+
+/* ---- pass 1: compute and check ---- */
+
+typedef struct ClaimsChange {
+    GPtrArray *links;               /* with has_new set */
+    GPtrArray *nodes;               /* with claims_pending set */
+} ClaimsChange;
+
+static unsigned link_needs(const BdrvLink *l)
+{
+    return l->has_new ? l->new_needs : l->needs;
+}
+
+static unsigned link_allows(const BdrvLink *l)
+{
+    return l->has_new ? l->new_allows : l->allows;
+}
+
+static void main_fn set_conflict(Error **errp, const BdrvLink *wants, const BdrvLink *stands,
+                                 unsigned claims)
+{
+    g_autofree char *what = bdrv_claims_to_text(claims);
+    g_autofree char *holder = bdrv_link_describe(stands);
+    g_autofree char *user = bdrv_link_describe(wants);
+
+    error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
+                    "Cannot use node '%s' for %s: %s does not allow '%s'",
+                    stands->bs->node_name, user, holder, what);
+}
+
+static bool main_fn check_conflicts(const BdrvLink *link, Error **errp)
+{
+    GQueue *lists[] = { &link->bs->followers, &link->bs->others };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        for (GList *e = lists[i]->head; e; e = e->next) {
+            const BdrvLink *other = e->data;
+            if (other == link) {
+                continue;
+            }
+            unsigned refused = link_needs(link) & ~link_allows(other);
+            if (refused) {
+                set_conflict(errp, link, other, refused);
+                return false;
+            }
+            refused = link_needs(other) & ~link_allows(link);
+            if (refused) {
+                set_conflict(errp, other, link, refused);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void main_fn cumulate(const BlockDriverState *bs, unsigned *ret_needs,
+                             unsigned *ret_allows)
+{
+    const GQueue *lists[] = { &bs->followers, &bs->others };
+
+    *ret_needs = CLAIM_NONE;
+    *ret_allows = CLAIM_ALL;
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        for (GList *e = lists[i]->head; e; e = e->next) {
+            *ret_needs |= link_needs(e->data);
+            *ret_allows &= link_allows(e->data);
+        }
+    }
+}
+
+static bool main_fn change_link(ClaimsChange *c, BdrvLink *link, unsigned needs,
+                                unsigned allows, Error **errp);
+
+static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **errp)
+{
+    unsigned needs, allows;
+
+    cumulate(bs, &needs, &allows);
+    if (needs == (bs->claims_pending ? bs->new_needs : bs->needs) &&
+        allows == (bs->claims_pending ? bs->new_allows : bs->allows)) {
+        return true;
+    }
+    bs->new_needs = needs;
+    bs->new_allows = allows;
+    if (!bs->claims_pending) {
+        bs->claims_pending = true;
+        g_ptr_array_add(c->nodes, bs);
+    }
+    BdrvLink *children[] = { bs->file, bs->data_file };
+    for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
+        if (children[i]) {
+            unsigned child_needs, child_allows;
+            bdrv_child_claims(bs, children[i], needs, allows, &child_needs, &child_allows);
+            if (!change_link(c, children[i], child_needs, child_allows, errp)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool main_fn change_link(ClaimsChange *c, BdrvLink *link, unsigned needs,
+                                unsigned allows, Error **errp)
+{
+    link->new_needs = needs;
+    link->new_allows = allows;
+    if (!link->has_new) {
+        link->has_new = true;
+        g_ptr_array_add(c->links, link);
+    }
+    return check_conflicts(link, errp) && change_node(c, link->bs, errp);
+}
+
+/* ---- passes 2 and 3 ---- */
+
+static bool co_main_fn change_prepare(ClaimsChange *c, Error **errp)
+{
+    for (guint i = 0; i < c->nodes->len; i++) {
+        BlockDriverState *bs = c->nodes->pdata[i];
+        if (bs->drv->co_claims_prepare &&
+            !bs->drv->co_claims_prepare(bs, bs->new_needs, bs->new_allows, errp)) {
+            while (i-- > 0) {
+                bs = c->nodes->pdata[i];
+                if (bs->drv->claims_abort) {
+                    bs->drv->claims_abort(bs);
+                }
+            }
+            return false;
+        }
+    }
+    return true;
+}
+
+static void main_fn change_finish(ClaimsChange *c, bool commit)
+{
+    for (guint i = 0; i < c->nodes->len; i++) {
+        BlockDriverState *bs = c->nodes->pdata[i];
+        bs->claims_pending = false;
+        if (commit) {
+            bs->needs = bs->new_needs;
+            bs->allows = bs->new_allows;
+            if (bs->drv->claims_commit) {
+                bs->drv->claims_commit(bs);
+            }
+        }
+    }
+    for (guint i = 0; i < c->links->len; i++) {
+        BdrvLink *link = c->links->pdata[i];
+        link->has_new = false;
+        if (commit) {
+            link->needs = link->new_needs;
+            link->allows = link->new_allows;
+        }
+    }
+    g_ptr_array_free(c->links, TRUE);
+    g_ptr_array_free(c->nodes, TRUE);
+}
+
+bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned allows, Error **errp)
+{
+    ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new() };
+    bool ok = change_link(&c, link, needs, allows, errp) && change_prepare(&c, errp);
+
+    change_finish(&c, ok);
+    return ok;
+}
+
+bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
+{
+    ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new() };
+    bool ok = true;
+
+    /* read_only enters the claims of children but not the cumulative ones: look at them even if
+     * the latter stay as they are. */
+    for (int i = 0; ok && i < 2; i++) {
+        BdrvLink *link = i == 0 ? bs->file : bs->data_file;
+        if (link) {
+            unsigned needs, allows, child_needs, child_allows;
+            cumulate(bs, &needs, &allows);
+            bdrv_child_claims(bs, link, needs, allows, &child_needs, &child_allows);
+            ok = change_link(&c, link, child_needs, child_allows, errp);
+        }
+    }
+    ok = ok && change_node(&c, bs, errp) && change_prepare(&c, errp);
+    change_finish(&c, ok);
+    return ok;
+}

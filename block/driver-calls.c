@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "block/io-internal.h"
+
+static bool range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    return offset >= 0 && bytes > 0 && offset <= bdrv_length(bs) - bytes;
+}
+
+/* A protocol's last block may be padded past the end of a file that is not a multiple of it. */
+static bool aligned_range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int64_t align = bs->limits.request_alignment;
+
+    return offset >= 0 && bytes > 0 && offset % align == 0 && bytes % align == 0 &&
+           offset <= ROUND_UP(bdrv_length(bs), align) - bytes;
+}
+
+static bool may_write(const BlockDriverState *bs)
+{
+    return !bs->read_only && !bs->sealed;
+}
+
+/* 0 or a real -errno: anything else is the driver's bug. */
+static int checked(int ret)
+{
+    g_assert(ret <= 0 && ret >= -4095);
+    return ret;
+}
+
+int co_fn bdrv_drv_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
+{
+    g_assert(!bs->sealed && aligned_range_ok(bs, offset, bytes) && (int64_t)qiov->size == bytes);
+    return checked(bs->drv->co_preadv(bs, offset, bytes, qiov));
+}
+
+int co_fn bdrv_drv_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                           unsigned flags)
+{
+    /* Writing past the end grows a protocol's file: formats allocate like that. */
+    g_assert(may_write(bs) && offset >= 0 && bytes > 0 &&
+             offset % bs->limits.request_alignment == 0 &&
+             bytes % bs->limits.request_alignment == 0 && (int64_t)qiov->size == bytes);
+    return checked(bs->drv->co_pwritev(bs, offset, bytes, qiov, flags));
+}
+
+int co_fn bdrv_drv_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                 unsigned flags)
+{
+    g_assert(may_write(bs) && offset >= 0 && bytes > 0);
+    return bs->drv->co_pwrite_zeroes
+           ? checked(bs->drv->co_pwrite_zeroes(bs, offset, bytes, flags)) : -ENOTSUP;
+}
+
+int co_fn bdrv_drv_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    g_assert(may_write(bs) && range_ok(bs, offset, bytes));
+    return bs->drv->co_pdiscard ? checked(bs->drv->co_pdiscard(bs, offset, bytes)) : -ENOTSUP;
+}
+
+int co_fn bdrv_drv_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                int64_t *ret_bytes)
+{
+    g_assert(!bs->sealed && range_ok(bs, offset, bytes));
+    if (!bs->drv->co_block_status) {
+        *ret_bytes = bytes;
+        return BDRV_STATUS_DATA;
+    }
+    int ret = bs->drv->co_block_status(bs, offset, bytes, ret_bytes);
+    g_assert(ret < 0 || (*ret_bytes >= 1 && *ret_bytes <= bytes));
+    return ret;
+}
+
+int co_fn bdrv_drv_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                       BdrvExtent *ret_extent)
+{
+    g_assert(!bs->sealed && range_ok(bs, offset, bytes));
+    *ret_extent = (BdrvExtent){ 0 };
+    int ret = checked(bs->drv->co_map(bs, offset, bytes, ret_extent));
+    g_assert(ret < 0 || (ret_extent->bytes >= 1 && ret_extent->bytes <= bytes));
+    g_assert(ret < 0 || ret_extent->kind != BDRV_EXTENT_DATA || ret_extent->link);
+    return ret;
+}
+
+int co_fn bdrv_drv_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                             BdrvAlloc *ret_alloc)
+{
+    g_assert(may_write(bs) && range_ok(bs, offset, bytes));
+    *ret_alloc = (BdrvAlloc){ 0 };
+    int ret = checked(bs->drv->co_map_write(bs, offset, bytes, ret_alloc));
+    g_assert(ret < 0 || (ret_alloc->link && ret_alloc->offset <= offset &&
+                         ret_alloc->offset + ret_alloc->bytes > offset));
+    return ret;
+}
+
+int co_fn bdrv_drv_map_commit(BlockDriverState *bs, BdrvAlloc *alloc)
+{
+    return checked(bs->drv->co_map_commit(bs, alloc));
+}
+
+void co_fn bdrv_drv_map_abort(BlockDriverState *bs, BdrvAlloc *alloc)
+{
+    bs->drv->co_map_abort(bs, alloc);
+}
+
+static bool zero_range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int64_t unit = bs->limits.zero_unit;
+
+    return range_ok(bs, offset, bytes) && offset % unit == 0 &&
+           (bytes % unit == 0 || offset + bytes == bdrv_length(bs));
+}
+
+int co_fn bdrv_drv_zero(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags)
+{
+    g_assert(may_write(bs) && zero_range_ok(bs, offset, bytes));
+    return checked(bs->drv->co_zero(bs, offset, bytes, flags));
+}
+
+int co_fn bdrv_drv_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    g_assert(may_write(bs) && zero_range_ok(bs, offset, bytes));
+    return checked(bs->drv->co_discard(bs, offset, bytes));
+}
+
+int co_fn bdrv_drv_read_special(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
+                                int64_t bytes, IoVec *qiov)
+{
+    g_assert(!bs->sealed && bytes <= extent->bytes && (int64_t)qiov->size == bytes);
+    return checked(bs->drv->co_read_special(bs, extent, offset, bytes, qiov));
+}
+
+int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
+{
+    g_assert(!bs->sealed);
+    return bs->drv->co_flush ? checked(bs->drv->co_flush(bs, flags)) : 0;
+}
+
+void co_main_fn bdrv_drv_close(BlockDriverState *bs)
+{
+    int ret = 0;
+
+    if (!bs->read_only) {
+        ret = bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
+        if (ret < 0) {
+            g_printerr("%s: cannot flush node '%s' (%s) on close: %s\n", g_get_prgname(),
+                       bs->node_name, bs->filename, g_strerror(-ret));
+        }
+    }
+    bs->sealed = true;
+    ret = bs->drv->co_close ? bs->drv->co_close(bs) : 0;
+    if (ret < 0) {
+        g_printerr("%s: cannot close node '%s' (%s): %s\n", g_get_prgname(), bs->node_name,
+                   bs->filename, g_strerror(-ret));
+    }
+}

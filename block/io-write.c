@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing: in place where the format says that this is allowed, else into room that the format
+ * reserves, with what lies around the request copied there, and only then the map changed.
+ *
+ * (W1) Until co_map_commit() succeeded the node reads as before.
+ * (W2) A request that changes the map of a range holds it exclusively; all other requests hold
+ *      theirs shared.  So nobody reads or writes a cluster while it is being replaced or freed.
+ */
+#include "qemu/osdep.h"
+
+#include "block/io-internal.h"
+#include "block/io-zero.h"
+
+/* ---- protocols ---- */
+
+/* Read, change and write back whole blocks. The caller holds them exclusively. */
+static int co_fn write_padded(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                              unsigned flags)
+{
+    int64_t align = bs->limits.request_alignment;
+    int64_t start = ROUND_DOWN(offset, align), end = ROUND_UP(offset + bytes, align);
+    int64_t length = ROUND_UP(bdrv_length(bs), align);
+    char *buf = bdrv_try_blockalign(end - start);
+    int ret = 0;
+    IoVec v;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    /* Only the first and the last block can hold bytes that are not the request's. */
+    int64_t edges[] = { start, end - align };
+    for (size_t i = 0; i < G_N_ELEMENTS(edges) && ret == 0; i++) {
+        char *edge = buf + (edges[i] - start);
+        if (edges[i] >= length) {
+            memset(edge, 0, align);
+        } else if (edges[i] < offset || edges[i] + align > offset + bytes) {
+            iovec_init_buf(&v, edge, align);
+            ret = bdrv_drv_preadv(bs, edges[i], align, &v);
+        }
+    }
+    if (ret == 0) {
+        iovec_to_buf(qiov, 0, buf + (offset - start), bytes);
+        iovec_init_buf(&v, buf, end - start);
+        ret = bdrv_drv_pwritev(bs, start, end - start, &v, flags);
+    }
+    free(buf);
+    return ret;
+}
+
+static int co_fn write_protocol(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                                unsigned flags)
+{
+    int64_t align = bs->limits.request_alignment;
+    BdrvRange range;
+    int ret;
+
+    if (align == 1 && bs->limits.mem_alignment == 1) {
+        return bdrv_drv_pwritev(bs, offset, bytes, qiov, flags);
+    }
+    bool aligned = !((offset | bytes) & (align - 1));
+    bdrv_range_lock(bs->ranges, &range, ROUND_DOWN(offset, align),
+                    ROUND_UP(offset + bytes, align), !aligned);
+    if (aligned && iovec_is_aligned(qiov, bs->limits.mem_alignment)) {
+        ret = bdrv_drv_pwritev(bs, offset, bytes, qiov, flags);
+    } else {
+        ret = write_padded(bs, offset, bytes, qiov, flags);
+    }
+    bdrv_range_unlock(bs->ranges, &range);
+    return ret;
+}
+
+/* ---- formats: writing into reserved room ---- */
+
+/* Does [@offset, @offset + @bytes) of @bs read as zeroes, as far as the maps tell? */
+static int co_fn maps_to_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    while (bytes > 0) {
+        BlockDriverState *layer;
+        BdrvExtent e;
+        int ret = bdrv_map_chain(bs, offset, bytes, 0, &e, &layer, NULL);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (e.kind != BDRV_EXTENT_ZERO) {
+            return false;
+        }
+        offset += e.bytes;
+        bytes -= e.bytes;
+    }
+    return true;
+}
+
+/* What surrounds the request inside the reserved room. */
+typedef struct Margin {
+    int64_t offset, bytes;          /* of the node */
+    bool skip;                      /* the room has these zeroes already */
+    void *buf;
+} Margin;
+
+static int co_fn margin_fill(BlockDriverState *bs, BdrvAlloc *alloc, Margin *m)
+{
+    if (m->bytes == 0) {
+        return 0;
+    }
+    int zero = maps_to_zero(bs, m->offset, m->bytes);
+    if (zero < 0) {
+        return zero;
+    }
+    if (zero && alloc->host_is_zero) {
+        m->skip = true;
+        return 0;
+    }
+    m->buf = bdrv_try_blockalign(m->bytes);
+    if (!m->buf) {
+        return -ENOMEM;
+    }
+    if (zero) {
+        memset(m->buf, 0, m->bytes);
+        return 0;
+    }
+    IoVec v;
+    iovec_init_buf(&v, m->buf, m->bytes);
+    alloc->copied = true;
+    bdrv_debug_event(bs->file, "cow_read");
+    return bdrv_read_mapped(bs, m->offset, m->bytes, &v);
+}
+
+/* Write the request's part and its margins into the room with one request. */
+static int co_fn write_room(BlockDriverState *bs, BdrvAlloc *alloc, int64_t offset, int64_t bytes,
+                            IoVec *qiov, size_t qiov_offset)
+{
+    int64_t end = offset + bytes, room_end = alloc->offset + alloc->bytes;
+    Margin head = { alloc->offset, offset - alloc->offset, false, NULL };
+    Margin tail = { end, room_end - end, false, NULL };
+    int ret = margin_fill(bs, alloc, &head);
+
+    if (ret == 0) {
+        ret = margin_fill(bs, alloc, &tail);
+    }
+    if (ret == 0) {
+        g_auto(IoVec) v;
+        int64_t start = alloc->offset;
+
+        iovec_init(&v);
+        if (head.buf) {
+            iovec_add(&v, head.buf, head.bytes);
+        } else {
+            start = offset;
+        }
+        iovec_add_slice(&v, qiov, qiov_offset, bytes);
+        if (tail.buf) {
+            iovec_add(&v, tail.buf, tail.bytes);
+        }
+        bdrv_debug_event(bs->file, "write_aio");
+        ret = bdrv_co_pwritev(alloc->link, alloc->host_offset + (start - alloc->offset), v.size,
+                              &v, 0);
+    }
+    free(head.buf);
+    free(tail.buf);
+    return ret;
+}
+
+/* Write the beginning of the range to new room; *@ret_done is how much. Range held exclusively. */
+static int co_fn write_to_new_room(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                   IoVec *qiov, size_t qiov_offset, int64_t *ret_done)
+{
+    BdrvAlloc alloc;
+    int ret = bdrv_drv_map_write(bs, offset, bytes, &alloc);
+
+    if (ret < 0) {
+        return ret;
+    }
+    int64_t n = MIN(bytes, alloc.offset + alloc.bytes - offset);
+    ret = write_room(bs, &alloc, offset, n, qiov, qiov_offset);
+    if (ret < 0) {
+        bdrv_drv_map_abort(bs, &alloc);
+        return ret;
+    }
+    *ret_done = n;
+    return bdrv_drv_map_commit(bs, &alloc);
+}
+
+static int co_fn write_in_place(const BdrvExtent *e, IoVec *qiov, size_t qiov_offset,
+                                unsigned flags)
+{
+    if (qiov_offset == 0 && (int64_t)qiov->size == e->bytes) {
+        return bdrv_co_pwritev(e->link, e->host_offset, e->bytes, qiov, flags);
+    }
+    g_auto(IoVec) part;
+    iovec_init_slice(&part, qiov, qiov_offset, e->bytes);
+    return bdrv_co_pwritev(e->link, e->host_offset, e->bytes, &part, flags);
+}
+
+static void co_fn lock_for_write(BlockDriverState *bs, BdrvRange *range, int64_t offset,
+                                 int64_t bytes, bool exclusive)
+{
+    int64_t unit = exclusive ? MAX(bs->limits.alloc_unit, 1) : 1;
+
+    bdrv_range_lock(bs->ranges, range, ROUND_DOWN(offset, unit),
+                    ROUND_UP(offset + bytes, unit), exclusive);
+}
+
+int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                                 unsigned flags, BdrvRange *range)
+{
+    int64_t done = 0;
+    int ret = 0;
+
+    while (done < bytes && ret == 0) {
+        BdrvExtent e;
+
+        ret = bdrv_drv_map(bs, offset + done, bytes - done, &e);
+        if (ret < 0) {
+            break;
+        }
+        if (e.kind == BDRV_EXTENT_DATA && e.writable) {
+            ret = write_in_place(&e, qiov, done, flags);
+            done += e.bytes;
+        } else if (!bs->drv->co_map_write) {
+            ret = -EPERM;
+        } else if (range && !range->exclusive) {
+            bdrv_range_unlock(bs->ranges, range);
+            lock_for_write(bs, range, offset, bytes, true);
+        } else {
+            int64_t n = 0;
+            ret = write_to_new_room(bs, offset + done, bytes - done, qiov, done, &n);
+            done += n;
+        }
+    }
+    return ret;
+}
+
+static int co_fn write_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                              unsigned flags)
+{
+    BdrvRange range;
+
+    if (!bs->drv->co_map_write) {
+        return bdrv_write_mapped_held(bs, offset, bytes, qiov, flags, NULL);
+    }
+    lock_for_write(bs, &range, offset, bytes, false);
+    int ret = bdrv_write_mapped_held(bs, offset, bytes, qiov, 0, &range);
+    bdrv_range_unlock(bs->ranges, &range);
+    return ret;
+}
+
+/* ---- both ---- */
+
+int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov,
+                          unsigned flags)
+{
+    BlockDriverState *bs = link->bs;
+    int ret;
+
+    if (bs->read_only) {
+        return -EPERM;
+    }
+    if (bytes == 0) {
+        return flags & BDRV_REQ_FUA ? bdrv_co_flush(link, 0) : 0;
+    }
+    if (offset < 0 || bytes < 0 || offset > BDRV_MAX_LENGTH - bytes) {
+        return -EIO;
+    }
+    if (!bdrv_is_mapped(bs)) {
+        ret = write_protocol(bs, offset, bytes, qiov, flags);
+        bdrv_mark_written(bs);
+        return ret;
+    }
+    if (!bdrv_range_in_node(bs, offset, bytes)) {
+        return -EIO;
+    }
+    if (bs->detect_zeroes != BDRV_DETECT_ZEROES_OFF && iovec_is_zero(qiov)) {
+        bool unmap = bs->detect_zeroes == BDRV_DETECT_ZEROES_UNMAP;
+        return bdrv_co_pwrite_zeroes(link, offset, bytes,
+                                     flags | (unmap ? BDRV_REQ_MAY_UNMAP : 0));
+    }
+    ret = write_mapped(bs, offset, bytes, qiov, flags);
+    bdrv_mark_written(bs);
+    if (ret == 0 && flags & BDRV_REQ_FUA) {
+        /* The map may be newer than the last flush, whether or not this request changed it. */
+        ret = bdrv_flush_node(bs, 0);
+    }
+    return ret;
+}
+
+int co_fn bdrv_co_pwrite(BdrvLink *link, int64_t offset, int64_t bytes, const void *buf,
+                         unsigned flags)
+{
+    IoVec v;
+
+    iovec_init_buf(&v, (void *)buf, bytes);
+    return bdrv_co_pwritev(link, offset, bytes, &v, flags);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening nodes and chains of nodes. */
+#include "qemu/osdep.h"
+
+#include "block/block.h"
+#include "block/claims.h"
+#include "block/ranges.h"
+
+/* Longest node name, so that QEMU's clients and ours can use each other's. */
+#define NODE_NAME_MAX 31
+
+bool main_fn bdrv_check_node_name(const char *name, Error **errp)
+{
+    bool ok = g_ascii_isalpha(name[0]) && strlen(name) <= NODE_NAME_MAX;
+
+    for (const char *p = name; ok && *p; p++) {
+        ok = g_ascii_isalnum(*p) || strchr("-._", *p);
+    }
+    if (!ok) {
+        error_setg(errp, "Invalid node-name: '%s'", name);
+        return false;
+    }
+    if (bdrv_find_node(name)) {
+        error_setg(errp, "Duplicate nodes with node-name='%s'", name);
+        return false;
+    }
+    if (bdrv_name_is_place(name)) {
+        error_setg(errp, "node-name=%s is conflicting with a device id", name);
+        return false;
+    }
+    return true;
+}
+
+static char *main_fn generate_node_name(void)
+{
+    static unsigned counter;
+
+    return g_strdup_printf("#block%03u", counter++);
+}
+
+static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpenOptions *opts)
+{
+    BlockDriverState *bs = g_new0(BlockDriverState, 1);
+
+    bs->drv = drv;
+    bs->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
+    bs->node_name = opts->node_name ? g_strdup(opts->node_name) : generate_node_name();
+    bs->read_only = opts->read_only;
+    bs->force_share = opts->force_share;
+    bs->cache_direct = opts->cache_direct;
+    bs->cache_no_flush = opts->cache_no_flush;
+    bs->discard = opts->discard;
+    bs->detect_zeroes = opts->detect_zeroes;
+    if (drv->is_protocol && !drv->is_filter) {
+        bs->aio = opts->u.file.aio;
+        bs->locking = opts->u.file.locking;
+    }
+    bs->limits = (BdrvLimits){ .request_alignment = 1, .mem_alignment = 1 };
+    bs->ranges = bdrv_ranges_new();
+    co_mutex_init(&bs->flush_lock);
+    g_queue_init(&bs->followers);
+    g_queue_init(&bs->others);
+    bs->allows = CLAIM_ALL;
+    bdrv_registry_add(bs);
+    return bs;
+}
+
+/* A link of @role from the new node @bs to what @child says: a node by name or one to open. */
+static BdrvLink *co_main_fn open_child(BlockDriverState *bs, const char *role,
+                                       const BdrvChildOption *child, Error **errp)
+{
+    /* A filter's file follows a pivot of what it filters; a format's own file never changes. */
+    BdrvLinkSpec spec = {
+        .role = role, .follows = bs->drv->is_filter, .allows = CLAIM_ALL, .parent = bs,
+    };
+    BdrvLink link = { .bs = NULL };
+
+    bdrv_child_claims(bs, &link, CLAIM_NONE, CLAIM_ALL, &spec.needs, &spec.allows);
+    if (child->options) {
+        return bdrv_open(child->options, &spec, errp);
+    }
+    BlockDriverState *target = bdrv_find_node(child->reference);
+    if (!target) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", child->reference);
+        return NULL;
+    }
+    if (!bs->read_only && target->read_only) {
+        error_setg(errp, "Cannot open node '%s' for writing: its %s node '%s' is read-only",
+                   bs->node_name, role, target->node_name);
+        return NULL;
+    }
+    return bdrv_link_new(target, &spec, errp);
+}
+
+static bool child_given(const BdrvChildOption *child)
+{
+    return child->options || child->reference;
+}
+
+static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions *opts,
+                                     Error **errp)
+{
+    bool wants_file = !bs->drv->is_protocol || bs->drv->is_filter;
+
+    if (!wants_file) {
+        return true;
+    }
+    if (!child_given(&opts->file)) {
+        error_setg(errp, "A block device must be specified for \"file\"");
+        return false;
+    }
+    bs->file = open_child(bs, "file", &opts->file, errp);
+    if (!bs->file) {
+        return false;
+    }
+    if (!bs->read_only && bs->file->bs->read_only) {
+        if (!opts->auto_read_only) {
+            error_setg(errp, "Cannot open node '%s' for writing: its file '%s' is read-only",
+                       bs->node_name, bs->file->bs->filename);
+            return false;
+        }
+        bs->read_only = true;
+    }
+    if (child_given(&opts->data_file)) {
+        bs->data_file = open_child(bs, "data-file", &opts->data_file, errp);
+        return bs->data_file != NULL;
+    }
+    return true;
+}
+
+/* @bs has no users yet; after a failure it is gone. */
+static bool co_main_fn open_node(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
+{
+    if (!open_children(bs, opts, errp)) {
+        bdrv_close_node(bs, false);
+        return false;
+    }
+    if (!bs->drv->co_open(bs, opts, errp)) {
+        bdrv_close_node(bs, false);
+        return false;
+    }
+    if (!bs->filename) {
+        bs->filename = g_strdup(bs->file ? bs->file->bs->filename : "");
+    }
+    g_assert(bs->length >= 0 && bs->length <= BDRV_MAX_LENGTH);
+    g_assert(IS_POWER_OF_2(bs->limits.request_alignment));
+    return true;
+}
+
+/* One node, without a backing file, with the link of @spec to it. */
+static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLinkSpec *spec,
+                                     Error **errp)
+{
+    const BlockDriver *drv = bdrv_find_driver(opts->driver);
+
+    if (!drv) {
+        error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT, "Unknown driver '%s'",
+                        opts->driver);
+        return NULL;
+    }
+    if (opts->node_name && !bdrv_check_node_name(opts->node_name, errp)) {
+        return NULL;
+    }
+    if (opts->force_share && !opts->read_only) {
+        error_setg(errp, "force-share=on can only be used with read-only images");
+        return NULL;
+    }
+    if (!drv->supports_backing && (child_given(&opts->backing) || opts->backing.is_null)) {
+        error_setg(errp, "Driver '%s' does not support backing files", drv->name);
+        return NULL;
+    }
+    BlockDriverState *bs = node_new(drv, opts);
+    if (!open_node(bs, opts, errp)) {
+        return NULL;
+    }
+    BdrvLink *link = bdrv_link_new(bs, spec, errp);
+    if (!link) {
+        bdrv_close_node(bs, true);
+    }
+    return link;
+}
+
+/*
+ * What @bs shall have as its backing file: as the user said, else as the image says.  NULL without an
+ * error: none, or @ret_reference, an existing node.
+ */
+static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
+                                                   const BdrvOpenOptions *opts,
+                                                   const BdrvOpenOptions **ret_borrowed,
+                                                   BlockDriverState **ret_reference,
+                                                   Error **errp)
+{
+    *ret_borrowed = NULL;
+    *ret_reference = NULL;
+    if (opts->no_backing_open || opts->backing.is_null) {
+        return NULL;
+    }
+    if (opts->backing.reference) {
+        *ret_reference = bdrv_find_node(opts->backing.reference);
+        if (!*ret_reference) {
+            error_setg(errp, "Cannot find device='' nor node-name='%s'",
+                       opts->backing.reference);
+        }
+        return NULL;
+    }
+    if (opts->backing.options) {
+        *ret_borrowed = opts->backing.options;
+        return NULL;
+    }
+    if (!bs->backing_file || !bs->backing_file[0]) {
+        return NULL;
+    }
+    BdrvOpenOptions *own = bdrv_options_from_filename(bs->backing_file, bs->backing_format,
+                                                      bs->filename, errp);
+    if (!own) {
+        error_prepend(errp, "Could not open backing file: ");
+        return NULL;
+    }
+    own->cache_direct = bs->cache_direct;
+    own->cache_no_flush = bs->cache_no_flush;
+    own->force_share = bs->force_share;
+    if (own->file.options) {
+        own->file.options->cache_direct = bs->cache_direct;
+        own->file.options->cache_no_flush = bs->cache_no_flush;
+        own->file.options->force_share = bs->force_share;
+    }
+    return own;
+}
+
+static void backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
+{
+    *spec = (BdrvLinkSpec){
+        .role = "backing", .parent = bs, .needs = CLAIM_READ,
+        .allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE),
+    };
+}
+
+/* Open the chain below @bs, one image after the other: it is as long as the images say. */
+static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOptions *opts,
+                                          Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) held = NULL;
+
+    for (int depth = 0; ; depth++) {
+        const BdrvOpenOptions *borrowed;
+        BlockDriverState *reference;
+        BdrvLinkSpec spec;
+        Error *err = NULL;
+        BdrvOpenOptions *own = backing_options(bs, opts, &borrowed, &reference, &err);
+
+        if (err) {
+            error_propagate(errp, err);
+            return false;
+        }
+        backing_spec(bs, &spec);
+        if (reference) {
+            bs->backing = bdrv_link_new(reference, &spec, errp);
+            return bs->backing != NULL;
+        }
+        if (own) {
+            bdrv_open_options_free(held);
+            held = own;
+            borrowed = own;
+        }
+        if (!borrowed) {
+            return true;
+        }
+        if (depth >= BDRV_MAX_CHAIN) {
+            error_setg(errp, "Cannot open '%s': its chain of backing files has more than %d "
+                       "images or goes round in circles", bs->filename, BDRV_MAX_CHAIN);
+            return false;
+        }
+        bs->backing = open_one(borrowed, &spec, errp);
+        if (!bs->backing) {
+            error_prepend(errp, "Could not open backing file of '%s': ", bs->filename);
+            return false;
+        }
+        bs = bs->backing->bs;
+        opts = borrowed;
+    }
+}
+
+BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *spec, Error **errp)
+{
+    context_assert_main();
+    BdrvLink *link = open_one(opts, spec, errp);
+
+    if (link && !open_backing_chain(link->bs, opts, errp)) {
+        bdrv_link_free(link);
+        return NULL;
+    }
+    return link;
+}
+
+bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
+                               const BdrvCreateOptions *opts, Error **errp)
+{
+    if (!drv->co_create) {
+        error_setg(errp, "Driver '%s' cannot create images", drv->name);
+        return false;
+    }
+    return drv->co_create(file, opts, errp);
+}

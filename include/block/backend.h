@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A place: what a device, an export, a job or a tool holds.  It leads to an image by a link
+ * that follows pivots, and owns all that belongs to the user and not to the image: name,
+ * statistics, in-flight count, quiesce state, write-cache mode.
+ */
+#ifndef BLOCK_BACKEND_H
+#define BLOCK_BACKEND_H
+
+#include "block/block.h"
+#include "block/stats.h"
+
+/* ---- life and lookup ---- */
+
+/* An empty place.  @name (copied) must be free among places and nodes, or NULL for one that cannot be
+ * named.  @needs/@allows are put on what it will hold. */
+BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp);
+/* Waits for its requests, drops its link and frees it. NULL is fine. */
+void co_main_fn blk_free(BlockBackend *blk);
+
+/* Put @bs into the empty place. */
+bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp);
+/* Empty it (the node goes if nobody else holds it); waits for requests. */
+void co_main_fn blk_remove(BlockBackend *blk);
+bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp);
+
+BlockBackend *main_fn blk_find(const char *name);
+BlockBackend *main_fn blk_next(BlockBackend *prev);
+const char *any_fn blk_name(const BlockBackend *blk);               /* "" if it has none */
+/* The node it leads to, NULL if empty. Main thread, or inside a request. */
+BlockDriverState *any_fn blk_bs(const BlockBackend *blk);
+BdrvLink *any_fn blk_root(const BlockBackend *blk);
+bool any_fn blk_is_writable(const BlockBackend *blk);
+/* What it is attached to, for query-block and messages ("NBD export 'x'"); copied. */
+void main_fn blk_set_user(BlockBackend *blk, const char *user);
+const char *main_fn blk_user(const BlockBackend *blk);
+/* The default of cache.writeback of the device: false makes every write FUA. */
+void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled);
+bool any_fn blk_write_cache(const BlockBackend *blk);
+/* Event loop that its user runs requests on; informational. NULL: main. */
+void main_fn blk_set_iothread(BlockBackend *blk, const char *iothread_id);
+const char *main_fn blk_iothread(const BlockBackend *blk);
+BlkStats *any_fn blk_stats(BlockBackend *blk);
+/* Called on the main thread when the node's length changed (block_resize). */
+void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void *opaque);
+void main_fn blk_notify_resize(BlockDriverState *bs);
+
+/* ---- requests, from any thread, in a coroutine ---- */
+
+/*
+ * The request bracket.  begin waits while the place is quiesced; from its return to end the
+ * graph below is frozen.  The blk_co_ functions below bracket themselves.
+ */
+void co_fn blk_begin(BlockBackend *blk);
+void any_fn blk_end(BlockBackend *blk);
+
+/* 0 or -errno: -EIO outside of the image, -ENOMEDIUM empty, -EPERM not writable. Accounted. */
+int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov);
+int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov,
+                         unsigned flags);
+int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags);
+int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes);
+int co_fn blk_co_flush(BlockBackend *blk);
+int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,
+                              int64_t *ret_bytes, int *ret_depth);
+/* Bytes; 0 if empty. */
+int64_t any_fn blk_length(BlockBackend *blk);
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The graph: nodes, links, claims; opening, closing and pivoting.
+ *
+ * The graph changes only on the main thread, only under the graph mutex, and - where a place
+ * with requests reaches the change - only while that place is quiesced.  Changes come in four
+ * steps: prepare (may fail), commit (void, does not yield), abort (undoes a prepare), clean.
+ */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include "block/driver.h"
+#include "block/options.h"
+
+/* ---- the graph mutex: one command or job completion changes the graph at a time ---- */
+
+void co_main_fn bdrv_graph_lock(void);
+void co_main_fn bdrv_graph_unlock(void);
+
+/* ---- links ---- */
+
+struct BdrvLink {
+    BlockDriverState *bs;           /* where it leads */
+    const char *role;               /* static: "file", "backing", "data-file", "root", "monitor" ... */
+    bool follows;                   /* a pivot of @bs takes it along */
+    unsigned needs, allows;         /* claims, as committed */
+
+    /* Who holds it: a node, a place, or (both NULL) what @holder says. */
+    BlockDriverState *parent;
+    BlockBackend *place;
+    char *holder;                   /* owned */
+
+    /* Core only. */
+    GList entry;                    /* in bs->followers or bs->others */
+    unsigned new_needs, new_allows; /* valid while has_new: being prepared */
+    bool has_new;
+};
+
+typedef struct BdrvLinkSpec {
+    const char *role;
+    bool follows;
+    unsigned needs, allows;
+    BlockDriverState *parent;
+    BlockBackend *place;
+    const char *holder;             /* copied */
+} BdrvLinkSpec;
+
+/*
+ * A link to @bs, which it keeps alive, if its claims go together with everybody else's (in this
+ * process and, for files, in others); an error names who stands in the way.
+ */
+BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spec, Error **errp);
+
+/* Drops @link (NULL is fine); its node is flushed and closed if nobody else holds it. */
+void co_main_fn bdrv_link_free(BdrvLink *link);
+
+/* Change the claims of @link; on failure they stay. Asking for less cannot fail. */
+bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned allows, Error **errp);
+
+/* "block device 'virtio0'", "node 'base' (as its backing file)": for messages; caller frees. */
+char *main_fn bdrv_link_describe(const BdrvLink *link);
+
+/* Recompute the claims on @bs and below from its users as they are now; after a commit that only
+ * made them smaller.  An error (a lock that could not be given up) leaves the graph as it is. */
+bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp);
+
+/* "consistent read, write": caller frees. */
+char *any_fn bdrv_claims_to_text(unsigned claims);
+
+/* ---- nodes ---- */
+
+/*
+ * Open a node and everything below it.  @opts is borrowed.  The caller gets a link to it of
+ * role @spec->role with the claims of @spec; the node lives until its last link is freed.
+ */
+BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *spec, Error **errp);
+
+/* As bdrv_open() for one image that is named, not described: "json:{...}", "file:PATH" or a path, of format
+ * @format (NULL: probe; only for read-only use). @base is the image that names it (for relative names) or NULL. */
+BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
+                                                       const char *base_filename, Error **errp);
+
+/* NULL if there is none. */
+BlockDriverState *main_fn bdrv_find_node(const char *node_name);
+/* All nodes, oldest first; NULL @prev: the first. */
+BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev);
+/* A valid, free node name? Error says which it is not.  @what is "node name" or the like. */
+bool main_fn bdrv_check_node_name(const char *node_name, Error **errp);
+
+/* Absolute name of @name as found next to @base_filename (or in the working directory if NULL). Caller frees. */
+char *any_fn bdrv_path_combine(const char *base_filename, const char *name);
+/* Does @name begin with a protocol ("nbd:", "json:"), as opposed to being a path? */
+bool any_fn bdrv_path_has_protocol(const char *name);
+
+/* ---- pivot ---- */
+
+/*
+ * Put @bs_new in front of @bs_top: every follower of @bs_top moves to @bs_new and the other way
+ * round.  @bs_new->backing already leads to @bs_top.  All places that reach either are
+ * quiesced.  Does not fail, yield or allocate.
+ */
+void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top);
+
+/* Link @backing below the open node @bs, which has none. @needs/@allows as of a backing link that is not in use yet:
+ * other users of @backing may go on writing until the pivot. */
+bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp);
+
+/* The claims of a backing link in use, for the commit of a pivot: in memory only. */
+void main_fn bdrv_backing_link_seal(BdrvLink *backing);
+
+/*
+ * Make @bs and the file nodes below it (not its backing chain) read-only, in the steps of
+ * BlockDriver.co_ro_prepare; nodes with other writers are left alone.
+ */
+bool co_main_fn bdrv_ro_prepare(BlockDriverState *bs, Error **errp);
+void main_fn bdrv_ro_commit(BlockDriverState *bs);
+void main_fn bdrv_ro_abort(BlockDriverState *bs);
+void main_fn bdrv_ro_clean(BlockDriverState *bs);
+
+/* Every place from which @bs can be reached is added to @places (a set). */
+void main_fn bdrv_collect_places(BlockDriverState *bs, GHashTable *places);
+
+/* Does @bs reach @target by going down? */
+bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);
+
+/* Create an empty image of format @drv on the node of @file. See BlockDriver.co_create. */
+bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
+                               const BdrvCreateOptions *opts, Error **errp);
+
+/* Flush and close whatever is left; nothing uses it any more. */
+void co_main_fn bdrv_close_all(void);
+
+#endif

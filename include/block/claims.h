@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of the graph only: block.c, block/open.c, block/claims.c. */
+#ifndef BLOCK_CLAIMS_H
+#define BLOCK_CLAIMS_H
+
+#include "block/block.h"
+
+/* The claims that @link, a child of @bs, shall have while @bs's users claim @needs / @allows. */
+void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
+                               unsigned allows, unsigned *ret_needs, unsigned *ret_allows);
+
+/* For drivers that pass their users' claims through to their file (filters, raw). */
+void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
+                                      unsigned allows, unsigned *ret_needs,
+                                      unsigned *ret_allows);
+
+/* Is there a place of this name?  Names of nodes and places are one set (block/backend.c). */
+bool main_fn bdrv_name_is_place(const char *name);
+
+void main_fn bdrv_registry_add(BlockDriverState *bs);
+
+/* Close @bs, which has no users left; @opened: its driver's co_open succeeded. */
+void co_main_fn bdrv_close_node(BlockDriverState *bs, bool opened);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Shared by the files block/io-*.c. */
+#ifndef BLOCK_IO_INTERNAL_H
+#define BLOCK_IO_INTERNAL_H
+
+#include "block/driver-calls.h"
+#include "block/ranges.h"
+
+/* [@offset, @offset + @bytes) lies in the node. Overflow-safe. */
+bool any_fn bdrv_range_in_node(const BlockDriverState *bs, int64_t offset, int64_t bytes);
+
+/* Requests to this node have to keep out of each other's way: its map changes under writes. */
+static inline bool bdrv_needs_ranges(const BlockDriverState *bs)
+{
+    return bs->drv->co_map_write && !bs->read_only;
+}
+
+/*
+ * Where the data of [@offset, @offset + @ret_extent->bytes) of @bs is, looking down its chain.  The
+ * kind is never BACKING.  *@ret_layer is the node that decided, *@ret_depth (may be NULL) its depth
+ * or, where no layer has anything, the number of layers.
+ */
+int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, int max_depth,
+                         BdrvExtent *ret_extent, BlockDriverState **ret_layer, int *ret_depth);
+
+/* Read from a mapped node; the caller holds the range if it needs holding. */
+int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
+
+/* A change to @bs is complete: flushes that begin from now on have to cover it. */
+static inline void any_fn bdrv_mark_written(BlockDriverState *bs)
+{
+    __atomic_fetch_add(&bs->write_gen, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Flush one node and what stores it (not its backing chain); skipped if nothing changed. */
+int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags);
+
+/* Anything written that no flush has covered? */
+bool any_fn bdrv_is_dirty(const BlockDriverState *bs);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BLOCK_IO_ZERO_H
+#define BLOCK_IO_ZERO_H
+
+#include "block/io-internal.h"
+
+/* Write to a mapped node. @range: what the caller holds (it may be exchanged for an exclusive
+ * one), or NULL for a format whose map does not change. */
+int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                                 unsigned flags, BdrvRange *range);
+
+#endif

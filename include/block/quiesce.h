@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Bringing places to rest; docs/design/quiesce.md. */
+#ifndef BLOCK_QUIESCE_H
+#define BLOCK_QUIESCE_H
+
+#include "block/backend.h"
+
+typedef struct BlkQuiesce {
+    GPtrArray *places;              /* of BlockBackend */
+    int64_t held_since_ns;          /* clock_ns() when the first was held */
+} BlkQuiesce;
+
+/*
+ * Hold every place of @places (a set of BlockBackend): new requests queue, then wait for those in flight.
+ * At @deadline_ns (clock_ns(); < 0: none) it gives up: everything runs again, *@ret_late (may be
+ * NULL) is a place that did not come to rest, and false is returned.
+ */
+bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_ns,
+                            BlockBackend **ret_late);
+/* Let them run again.  Returns the nanoseconds the first was held. */
+int64_t main_fn blk_resume(BlkQuiesce *q);
+
+#endif
