@@ -34,13 +34,15 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
     if (bs->read_only) {
         return 0;
     }
-    if (!(flags & BDRV_FLUSH_SETTLE) && !bdrv_is_dirty(bs)) {
+    /* Only a format with metadata of its own may have something left to settle. */
+    bool settle = flags & BDRV_FLUSH_SETTLE && bs->drv->co_map_write;
+    if (!settle && !bdrv_is_dirty(bs)) {
         return 0;
     }
     /* Whoever waits here for a flush that began after its own call finds its work done. */
     uint64_t wanted = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
     co_mutex_lock(&bs->flush_lock);
-    if (flags & BDRV_FLUSH_SETTLE ||
+    if (settle ||
         __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < wanted) {
         uint64_t gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
         ret = bs->drv->co_flush ? bdrv_drv_flush(bs, flags) : flush_stores(bs, flags);
@@ -131,8 +133,8 @@ static int co_fn status_below(const BdrvExtent *e, int64_t *ret_bytes)
     BlockDriverState *bs = e->link->bs;
 
     if (bdrv_is_mapped(bs)) {
-        return bdrv_co_block_status(e->link, e->host_offset, e->bytes, 0, ret_bytes, NULL) |
-               BDRV_BLOCK_ALLOCATED;
+        int status = bdrv_co_block_status(e->link, e->host_offset, e->bytes, 0, ret_bytes, NULL);
+        return status < 0 ? status : status | BDRV_BLOCK_ALLOCATED;
     }
     if (!bdrv_range_in_node(bs, e->host_offset, e->bytes)) {
         *ret_bytes = e->bytes;

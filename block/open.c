@@ -92,6 +92,24 @@ static BdrvLink *co_main_fn open_child(BlockDriverState *bs, const char *role,
     return bdrv_link_new(target, &spec, errp);
 }
 
+bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
+    BdrvChildOption child = { .options = opts };
+
+    opts->u.file.filename = bdrv_path_combine(bs->filename ?: bs->file->bs->filename, name);
+    opts->read_only = bs->read_only;
+    opts->cache_direct = bs->cache_direct;
+    opts->cache_no_flush = bs->cache_no_flush;
+    opts->discard = bs->discard;
+    opts->force_share = bs->force_share;
+    bs->data_file = open_child(bs, "data-file", &child, errp);
+    if (!bs->data_file) {
+        error_prepend(errp, "Cannot open the data file of '%s': ", bs->file->bs->filename);
+    }
+    return bs->data_file != NULL;
+}
+
 static bool child_given(const BdrvChildOption *child)
 {
     return child->options || child->reference;

@@ -15,7 +15,7 @@
 /* An empty place.  @name (copied) must be free among places and nodes, or NULL for one that cannot be
  * named.  @needs/@allows are put on what it will hold. */
 BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp);
-/* Waits for its requests, drops its link and frees it. NULL is fine. */
+/* Drops its link and frees it; its user has no call to it under way any more. NULL is fine. */
 void co_main_fn blk_free(BlockBackend *blk);
 
 /* Put @bs into the empty place. */

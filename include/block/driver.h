@@ -76,6 +76,12 @@ typedef enum BdrvFlushFlags {
     BDRV_FLUSH_SETTLE = 1 << 0,
 } BdrvFlushFlags;
 
+/* A local file, whatever it is called.  For block devices the device, not its name in /dev. */
+typedef struct BdrvFileId {
+    dev_t dev;                      /* block devices: st_rdev */
+    ino_t ino;                      /* block devices: 0 */
+} BdrvFileId;
+
 struct BlockDriver {
     const char *name;               /* on the wire: "qcow2" */
     size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
@@ -155,6 +161,9 @@ struct BlockDriver {
      * has made sure that it may be overwritten, flushes afterwards and removes it on failure. */
     bool (*co_create)(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
 
+    /* Protocols on local files: which file this is. False: not a local file. */
+    bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);
+
     /* Claims to put on @link, a child of @bs, given the cumulative claims of bs's users.  NULL: the
      * defaults for its role (block/claims.c). */
     void (*child_claims)(BlockDriverState *bs, BdrvLink *link, unsigned needs, unsigned allows,
@@ -163,6 +172,10 @@ struct BlockDriver {
     /* blkdebug-style named events from the format above; @event is a static string. */
     void (*debug_event)(BlockDriverState *bs, const char *event);
 };
+
+/* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name as
+ * recorded, relative to bs->filename. */
+bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
 
 /* Called by each driver's constructor function; block/driver-list.c. */
 void any_fn bdrv_register(const BlockDriver *drv);

@@ -4,6 +4,7 @@
 #define BLOCK_QUIESCE_H
 
 #include "block/backend.h"
+#include "qemu/aio.h"
 
 typedef struct BlkQuiesce {
     GPtrArray *places;              /* of BlockBackend */

@@ -14,7 +14,7 @@ typedef enum BlkOp {
 
 typedef struct BlkOpStats {
     uint64_t operations, bytes, failed, invalid, total_ns;
-    uint64_t latency[BLK_LATENCY_BINS];         /* bin i: below 2^i * 8 us */
+    uint64_t latency[BLK_LATENCY_BINS];         /* bin i: below blk_latency_bound(i) */
 } BlkOpStats;
 
 /* All fields are atomics with relaxed order. */

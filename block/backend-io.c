@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests to a place: the bracket, checks, accounting. */
+#include "qemu/osdep.h"
+
+#include "block/backend-internal.h"
+
+/* ---- the bracket ---- */
+
+void any_fn blk_end(BlockBackend *blk)
+{
+    if (__atomic_sub_fetch(&blk->in_flight, 1, __ATOMIC_SEQ_CST) > 0 ||
+        __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) == 0) {
+        return;
+    }
+    g_mutex_lock(&blk->lock);
+    if (__atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0 && blk->drain_waiter) {
+        coroutine_wake(g_steal_pointer(&blk->drain_waiter));
+    }
+    g_mutex_unlock(&blk->lock);
+}
+
+static void co_fn wait_while_held(BlockBackend *blk)
+{
+    CoWaiter w = { .co = coroutine_self() };
+
+    g_mutex_lock(&blk->lock);
+    bool wait = __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) > 0;
+    if (wait) {
+        *(blk->held_tail ? &blk->held_tail->next : &blk->held_head) = &w;
+        blk->held_tail = &w;
+    }
+    g_mutex_unlock(&blk->lock);
+    if (wait) {
+        coroutine_yield();
+    }
+}
+
+void co_fn blk_begin(BlockBackend *blk)
+{
+    for (;;) {
+        __atomic_fetch_add(&blk->in_flight, 1, __ATOMIC_SEQ_CST);
+        if (__atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) == 0) {
+            return;
+        }
+        blk_end(blk);
+        wait_while_held(blk);
+    }
+}
+
+void main_fn blk_hold(BlockBackend *blk)
+{
+    __atomic_fetch_add(&blk->quiesced, 1, __ATOMIC_SEQ_CST);
+}
+
+void main_fn blk_release(BlockBackend *blk)
+{
+    CoWaiter *w = NULL;
+
+    g_mutex_lock(&blk->lock);
+    if (__atomic_sub_fetch(&blk->quiesced, 1, __ATOMIC_SEQ_CST) == 0) {
+        w = blk->held_head;
+        blk->held_head = blk->held_tail = NULL;
+    }
+    g_mutex_unlock(&blk->lock);
+    while (w) {
+        CoWaiter *next = w->next;   /* it lives on the stack of the one that is woken */
+        coroutine_wake(w->co);
+        w = next;
+    }
+}
+
+bool co_main_fn blk_drain_check(BlockBackend *blk)
+{
+    g_mutex_lock(&blk->lock);
+    g_assert(!blk->drain_waiter);
+    bool idle = __atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0;
+    if (!idle) {
+        blk->drain_waiter = coroutine_self();
+        /* The last one may have left between the look and the line above. */
+        idle = __atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0;
+        if (idle) {
+            blk->drain_waiter = NULL;
+        }
+    }
+    g_mutex_unlock(&blk->lock);
+    return idle;
+}
+
+bool main_fn blk_drain_forget(BlockBackend *blk)
+{
+    g_mutex_lock(&blk->lock);
+    bool waiting = g_steal_pointer(&blk->drain_waiter) != NULL;
+    g_mutex_unlock(&blk->lock);
+    return waiting;
+}
+
+/* ---- requests ---- */
+
+/* 0 if the request may go to the image, else the -errno it ends with. */
+static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool writes)
+{
+    BlockDriverState *bs = blk_bs(blk);
+
+    if (!bs) {
+        return -ENOMEDIUM;
+    }
+    if (offset < 0 || bytes < 0 || bytes > bdrv_length(bs) ||
+        offset > bdrv_length(bs) - bytes) {
+        return -EIO;
+    }
+    return writes && !blk_is_writable(blk) ? -EPERM : 0;
+}
+
+int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov)
+{
+    int64_t start = clock_ns();
+
+    blk_begin(blk);
+    int ret = check_request(blk, offset, bytes, false);
+    if (ret < 0) {
+        blk_stats_invalid(&blk->stats, BLK_OP_READ);
+    } else {
+        ret = bdrv_co_preadv(blk->root, offset, bytes, qiov);
+        blk_stats_account(&blk->stats, BLK_OP_READ, bytes, start, ret);
+    }
+    blk_end(blk);
+    return ret;
+}
+
+static void note_highest(BlockBackend *blk, uint64_t end)
+{
+    uint64_t seen = __atomic_load_n(&blk->stats.wr_highest_offset, __ATOMIC_RELAXED);
+
+    while (seen < end &&
+           !__atomic_compare_exchange_n(&blk->stats.wr_highest_offset, &seen, end, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
+static unsigned write_flags(const BlockBackend *blk, unsigned flags)
+{
+    return blk->write_cache ? flags : flags | BDRV_REQ_FUA;
+}
+
+int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov,
+                         unsigned flags)
+{
+    int64_t start = clock_ns();
+
+    blk_begin(blk);
+    int ret = check_request(blk, offset, bytes, true);
+    if (ret < 0) {
+        blk_stats_invalid(&blk->stats, BLK_OP_WRITE);
+    } else {
+        ret = bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
+        note_highest(blk, offset + bytes);
+        blk_stats_account(&blk->stats, BLK_OP_WRITE, bytes, start, ret);
+    }
+    blk_end(blk);
+    return ret;
+}
+
+int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags)
+{
+    int64_t start = clock_ns();
+
+    blk_begin(blk);
+    int ret = check_request(blk, offset, bytes, true);
+    if (ret < 0) {
+        blk_stats_invalid(&blk->stats, BLK_OP_WRITE);
+    } else {
+        ret = bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
+        note_highest(blk, offset + bytes);
+        blk_stats_account(&blk->stats, BLK_OP_WRITE, bytes, start, ret);
+    }
+    blk_end(blk);
+    return ret;
+}
+
+int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes)
+{
+    int64_t start = clock_ns();
+
+    blk_begin(blk);
+    int ret = check_request(blk, offset, bytes, true);
+    if (ret < 0) {
+        blk_stats_invalid(&blk->stats, BLK_OP_UNMAP);
+    } else {
+        ret = bdrv_co_pdiscard(blk->root, offset, bytes);
+        blk_stats_account(&blk->stats, BLK_OP_UNMAP, bytes, start, ret);
+    }
+    blk_end(blk);
+    return ret;
+}
+
+int co_fn blk_co_flush(BlockBackend *blk)
+{
+    int64_t start = clock_ns();
+
+    blk_begin(blk);
+    int ret = blk->root ? bdrv_co_flush(blk->root, 0) : -ENOMEDIUM;
+    blk_stats_account(&blk->stats, BLK_OP_FLUSH, 0, start, ret);
+    blk_end(blk);
+    return ret;
+}
+
+int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,
+                              int64_t *ret_bytes, int *ret_depth)
+{
+    blk_begin(blk);
+    int ret = check_request(blk, offset, bytes, false);
+    if (ret == 0) {
+        ret = bdrv_co_block_status(blk->root, offset, bytes, max_depth, ret_bytes, ret_depth);
+    }
+    blk_end(blk);
+    return ret;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Places: life, lookup, and what they hold. */
+#include "qemu/osdep.h"
+
+#include "block/backend-internal.h"
+#include "block/claims.h"
+
+static BlockBackend *first_place, *last_place;
+
+BlockBackend *main_fn blk_find(const char *name)
+{
+    for (BlockBackend *blk = first_place; blk; blk = blk->next) {
+        if (blk->name && strcmp(blk->name, name) == 0) {
+            return blk;
+        }
+    }
+    return NULL;
+}
+
+bool main_fn bdrv_name_is_place(const char *name)
+{
+    return blk_find(name) != NULL;
+}
+
+BlockBackend *main_fn blk_next(BlockBackend *prev)
+{
+    return prev ? prev->next : first_place;
+}
+
+BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp)
+{
+    if (name && blk_find(name)) {
+        error_setg(errp, "Device with id '%s' already exists", name);
+        return NULL;
+    }
+    if (name && bdrv_find_node(name)) {
+        error_setg(errp, "Device name '%s' conflicts with an existing node name", name);
+        return NULL;
+    }
+    BlockBackend *blk = g_new0(BlockBackend, 1);
+    blk->name = g_strdup(name);
+    blk->needs = needs;
+    blk->allows = allows;
+    blk->write_cache = true;
+    g_mutex_init(&blk->lock);
+    blk->prev = last_place;
+    *(last_place ? &last_place->next : &first_place) = blk;
+    last_place = blk;
+    return blk;
+}
+
+void co_main_fn blk_free(BlockBackend *blk)
+{
+    if (!blk) {
+        return;
+    }
+    blk_remove(blk);
+    *(blk->prev ? &blk->prev->next : &first_place) = blk->next;
+    *(blk->next ? &blk->next->prev : &last_place) = blk->prev;
+    g_mutex_clear(&blk->lock);
+    g_free(blk->name);
+    g_free(blk->user);
+    g_free(blk->iothread);
+    g_free(blk);
+}
+
+bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+{
+    g_assert(!blk->root);
+    if (bs->read_only && blk->needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
+        error_setg(errp, "Block node is read-only");
+        return false;
+    }
+    BdrvLinkSpec spec = {
+        .role = "root", .follows = true, .needs = blk->needs, .allows = blk->allows, .place = blk,
+    };
+    blk->root = bdrv_link_new(bs, &spec, errp);
+    return blk->root != NULL;
+}
+
+void co_main_fn blk_remove(BlockBackend *blk)
+{
+    blk_hold(blk);
+    while (!blk_drain_check(blk)) {
+        coroutine_yield();
+    }
+    BdrvLink *link = g_steal_pointer(&blk->root);
+    blk_release(blk);
+    bdrv_link_free(link);
+}
+
+bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp)
+{
+    if (blk->root && !bdrv_link_set_claims(blk->root, needs, allows, errp)) {
+        return false;
+    }
+    blk->needs = needs;
+    blk->allows = allows;
+    return true;
+}
+
+const char *any_fn blk_name(const BlockBackend *blk)
+{
+    return blk->name ?: "";
+}
+
+BlockDriverState *any_fn blk_bs(const BlockBackend *blk)
+{
+    return blk->root ? blk->root->bs : NULL;
+}
+
+BdrvLink *any_fn blk_root(const BlockBackend *blk)
+{
+    return blk->root;
+}
+
+bool any_fn blk_is_writable(const BlockBackend *blk)
+{
+    return blk->needs & CLAIM_WRITE;
+}
+
+void main_fn blk_set_user(BlockBackend *blk, const char *user)
+{
+    g_free(blk->user);
+    blk->user = g_strdup(user);
+}
+
+const char *main_fn blk_user(const BlockBackend *blk)
+{
+    return blk->user;
+}
+
+void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled)
+{
+    blk->write_cache = enabled;
+}
+
+bool any_fn blk_write_cache(const BlockBackend *blk)
+{
+    return blk->write_cache;
+}
+
+void main_fn blk_set_iothread(BlockBackend *blk, const char *iothread_id)
+{
+    g_free(blk->iothread);
+    blk->iothread = g_strdup(iothread_id);
+}
+
+const char *main_fn blk_iothread(const BlockBackend *blk)
+{
+    return blk->iothread;
+}
+
+BlkStats *any_fn blk_stats(BlockBackend *blk)
+{
+    return &blk->stats;
+}
+
+int64_t any_fn blk_length(BlockBackend *blk)
+{
+    BlockDriverState *bs = blk_bs(blk);
+    return bs ? bdrv_length(bs) : 0;
+}
+
+void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void *opaque)
+{
+    blk->resize_cb = cb;
+    blk->resize_opaque = opaque;
+}
+
+void main_fn blk_notify_resize(BlockDriverState *bs)
+{
+    g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
+    GHashTableIter it;
+    gpointer key;
+
+    bdrv_collect_places(bs, places);
+    g_hash_table_iter_init(&it, places);
+    while (g_hash_table_iter_next(&it, &key, NULL)) {
+        BlockBackend *blk = key;
+        if (blk->resize_cb) {
+            blk->resize_cb(blk->resize_opaque);
+        }
+    }
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The state of a node of the file and host_device drivers, for the files in block/file/. */
+#ifndef BLOCK_FILE_INTERNAL_H
+#define BLOCK_FILE_INTERNAL_H
+
+#include "block/driver.h"
+
+typedef struct FileState {
+    int fd;
+    int aio_flags;                  /* AIO_THREADS or 0 */
+    bool is_device;
+    bool lacks_zero_range, lacks_punch_hole;    /* learnt from EOPNOTSUPP; relaxed atomics */
+    int flush_error;                /* atomic: once fdatasync failed, data may be gone for good: the
+                                     * errno of that failure, returned by every later flush */
+
+    /* Byte-range locks (block/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 + i. */
+    bool locking;
+    unsigned locked;                /* held on @fd, as committed */
+    unsigned new_locked;            /* being prepared: @locked plus what is new */
+    unsigned goal;                  /* what the commit leaves */
+
+    /* Becoming read-only (block/file/read-only.c). */
+    int ro_fd;                      /* prepared, -1: none */
+    int old_fd;                     /* to be closed in clean, -1: none */
+} FileState;
+
+#define FILE_STATE(bs) ((FileState *)(bs)->opaque)
+
+bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsigned allows,
+                                    Error **errp);
+void main_fn file_claims_commit(BlockDriverState *bs);
+void main_fn file_claims_abort(BlockDriverState *bs);
+/* The locks of a reader that lets nobody write, taken on @fd without looking at others. */
+void any_fn file_lock_as_reader(FileState *s, int fd);
+unsigned any_fn file_reader_locks(const FileState *s);
+
+bool co_main_fn file_ro_prepare(BlockDriverState *bs, Error **errp);
+void main_fn file_ro_commit(BlockDriverState *bs);
+void main_fn file_ro_abort(BlockDriverState *bs);
+void main_fn file_ro_clean(BlockDriverState *bs);
+
+int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                unsigned flags);
+int co_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+int co_fn file_co_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                               int64_t *ret_bytes);
+bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                            Error **errp);
+int64_t co_fn file_co_getlength(BlockDriverState *bs);
+/* The file is at least @length bytes long now. */
+void any_fn file_note_length(BlockDriverState *bs, int64_t length);
+
+/* Length of an open file or block device in bytes, or -errno. */
+int64_t any_fn file_fd_length(int fd);
+/* Set O_DIRECT alignments in @l. */
+void any_fn file_direct_limits(int fd, const struct stat *st, BdrvLimits *l);
+
+#endif

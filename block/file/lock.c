@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Claims against other processes, by byte-range locks in the scheme that QEMU uses, so that
+ * its programs and ours keep out of each other's way.  Locks are shared and on single bytes:
+ *
+ *   byte 100 + i    this process needs claim i
+ *   byte 200 + i    this process does not let others have claim i
+ *
+ * A lock is taken first and then the opposite byte is tested: of two that come at the same
+ * moment at least one sees the other.  Locks belong to the open file description.
+ */
+#include "qemu/osdep.h"
+
+#include <sys/sysmacros.h>
+
+#include "block/file/file-internal.h"
+#include "qemu/aio.h"
+
+#define NEED_BYTE 100
+#define REFUSE_BYTE 200
+#define LOCKED_CLAIMS 4             /* read, write, write-same, resize */
+#define REFUSE_SHIFT 16
+
+static unsigned lock_bits(unsigned needs, unsigned allows)
+{
+    unsigned mask = (1u << LOCKED_CLAIMS) - 1;
+
+    return (needs & mask) | (~allows & mask) << REFUSE_SHIFT;
+}
+
+static int bit_to_byte(int bit)
+{
+    return bit < REFUSE_SHIFT ? NEED_BYTE + bit : REFUSE_BYTE + bit - REFUSE_SHIFT;
+}
+
+/* The byte whose lock by somebody else would contradict ours at @bit. */
+static int opposite_byte(int bit)
+{
+    return bit_to_byte(bit ^ REFUSE_SHIFT);
+}
+
+static int set_lock(int fd, int byte, short type)
+{
+    struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+    return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? -errno : 0;
+}
+
+static void unlock_bits(int fd, unsigned bits)
+{
+    for (int bit = 0; bit < 32; bit++) {
+        if (bits & (1u << bit)) {
+            set_lock(fd, bit_to_byte(bit), F_UNLCK);
+        }
+    }
+}
+
+static int lock_bits_on(int fd, unsigned bits)
+{
+    for (int bit = 0; bit < 32; bit++) {
+        int ret = bits & (1u << bit) ? set_lock(fd, bit_to_byte(bit), F_RDLCK) : 0;
+        if (ret < 0) {
+            unlock_bits(fd, bits & ((1u << bit) - 1));
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* ---- who holds a lock: for messages ---- */
+
+typedef struct HolderTask {
+    int fd;
+    int byte;
+    char *holder;                   /* out */
+} HolderTask;
+
+/* Does this fdinfo name a lock on @byte of the file @st? */
+static bool fdinfo_has_lock(const char *path, const struct stat *st, int byte)
+{
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return false;
+    }
+    for (char *line = text; line; line = strchr(line, '\n')) {
+        unsigned maj, min;
+        unsigned long ino;
+        long long start, end;
+
+        line += *line == '\n';
+        if (sscanf(line, "lock: %*d: %*s %*s %*s %*d %x:%x:%lu %lld %lld", &maj, &min, &ino,
+                   &start, &end) == 5 &&
+            ino == st->st_ino && makedev(maj, min) == st->st_dev && start <= byte &&
+            byte <= end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool process_has_lock(const char *pid, const struct stat *st, int byte)
+{
+    g_autofree char *dir_name = g_strdup_printf("/proc/%s/fdinfo", pid);
+    g_autoptr(GDir) dir = g_dir_open(dir_name, 0, NULL);
+    const char *fd;
+
+    while (dir && (fd = g_dir_read_name(dir))) {
+        g_autofree char *path = g_strdup_printf("%s/%s", dir_name, fd);
+        if (fdinfo_has_lock(path, st, byte)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static char *describe_process(const char *pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/comm", pid);
+    g_autofree char *comm = NULL;
+
+    if (atoi(pid) == getpid()) {
+        return g_strdup("this process");
+    }
+    if (g_file_get_contents(path, &comm, NULL, NULL)) {
+        g_strchomp(comm);
+    }
+    return g_strdup_printf("process %s (%s)", pid, comm ?: "unknown program");
+}
+
+static int find_holder(void *opaque)
+{
+    HolderTask *t = opaque;
+    g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
+    const char *pid;
+    struct stat st;
+
+    if (fstat(t->fd, &st) < 0) {
+        return -errno;
+    }
+    while (proc && (pid = g_dir_read_name(proc))) {
+        if (g_ascii_isdigit(pid[0]) && process_has_lock(pid, &st, t->byte)) {
+            t->holder = describe_process(pid);
+            /* Ourselves only if there is nobody else: the caller may have taken it too. */
+            if (atoi(pid) != getpid()) {
+                break;
+            }
+        }
+    }
+    return 0;
+}
+
+/* ---- claims ---- */
+
+/* The first bit of @bits that somebody contradicts, or -1. */
+static int find_conflict(int fd, unsigned bits)
+{
+    for (int bit = 0; bit < 32; bit++) {
+        struct flock fl = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = opposite_byte(bit), .l_len = 1,
+        };
+        if (bits & (1u << bit) && fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK) {
+            return bit;
+        }
+    }
+    return -1;
+}
+
+static void co_main_fn report_conflict(BlockDriverState *bs, int bit, Error **errp)
+{
+    FileState *s = bs->opaque;
+    HolderTask t = { .fd = s->fd, .byte = opposite_byte(bit) };
+    g_autofree char *claim = bdrv_claims_to_text(1u << (bit % REFUSE_SHIFT));
+
+    thread_pool_co_run(find_holder, &t);
+    error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
+                    bit < REFUSE_SHIFT
+                    ? "Failed to get \"%s\" lock on '%s': %s does not allow it"
+                    : "Failed to get shared \"%s\" lock on '%s': %s is using it",
+                    claim, bs->filename, t.holder ?: "another process");
+    g_free(t.holder);
+}
+
+bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsigned allows,
+                                    Error **errp)
+{
+    FileState *s = bs->opaque;
+
+    s->goal = s->locking ? lock_bits(needs, allows) : 0;
+    unsigned added = s->goal & ~s->locked;
+    int ret = lock_bits_on(s->fd, added);
+    if (ret < 0 && (bs->locking == FILE_LOCKING_ON || (ret != -ENOLCK && ret != -EINVAL))) {
+        error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
+        return false;
+    }
+    if (ret < 0) {                  /* a file system without locks, and they were not asked for */
+        s->goal = s->new_locked = s->locked;
+        return true;
+    }
+    int bit = find_conflict(s->fd, added);
+    if (bit >= 0) {
+        unlock_bits(s->fd, added);
+        report_conflict(bs, bit, errp);
+        return false;
+    }
+    s->new_locked = s->locked | added;
+    return true;
+}
+
+void main_fn file_claims_commit(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    unlock_bits(s->fd, s->new_locked & ~s->goal);
+    s->locked = s->goal;
+}
+
+void main_fn file_claims_abort(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    unlock_bits(s->fd, s->new_locked & ~s->locked);
+}
+
+unsigned any_fn file_reader_locks(const FileState *s)
+{
+    return s->locking ? lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE)) : 0;
+}
+
+void any_fn file_lock_as_reader(FileState *s, int fd)
+{
+    lock_bits_on(fd, file_reader_locks(s));
+}

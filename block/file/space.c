@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Space in a file: zeroes, holes, length. */
+#include "qemu/osdep.h"
+
+#include <linux/falloc.h>
+
+#include "block/file/file-internal.h"
+#include "qemu/aio.h"
+
+/* ---- zeroes and holes ---- */
+
+static bool not_supported(int ret)
+{
+    return ret == -EOPNOTSUPP || ret == -ENOSYS || ret == -EINVAL || ret == -ENODEV ||
+           ret == -ENOTTY;
+}
+
+static int co_fn punch_hole(FileState *s, int64_t offset, int64_t bytes)
+{
+    if (__atomic_load_n(&s->lacks_punch_hole, __ATOMIC_RELAXED)) {
+        return -ENOTSUP;
+    }
+    int ret = aio_co_fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes,
+                               s->aio_flags);
+    if (not_supported(ret)) {
+        __atomic_store_n(&s->lacks_punch_hole, true, __ATOMIC_RELAXED);
+        return -ENOTSUP;
+    }
+    return ret;
+}
+
+static int co_fn zero_range(FileState *s, int64_t offset, int64_t bytes)
+{
+    if (__atomic_load_n(&s->lacks_zero_range, __ATOMIC_RELAXED)) {
+        return -ENOTSUP;
+    }
+    int ret = aio_co_fallocate(s->fd, FALLOC_FL_ZERO_RANGE, offset, bytes, s->aio_flags);
+    if (not_supported(ret)) {
+        __atomic_store_n(&s->lacks_zero_range, true, __ATOMIC_RELAXED);
+        return -ENOTSUP;
+    }
+    return ret;
+}
+
+int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                unsigned flags)
+{
+    FileState *s = bs->opaque;
+    bool inside = offset + bytes <= bdrv_length(bs);
+    int ret = -ENOTSUP;
+
+    if (flags & BDRV_REQ_MAY_UNMAP && inside) {
+        ret = punch_hole(s, offset, bytes);
+    }
+    if (ret == -ENOTSUP) {
+        ret = zero_range(s, offset, bytes);
+    }
+    if (ret == -ENOTSUP && !s->is_device) {
+        /* No ZERO_RANGE (tmpfs): a hole, and then blocks for it. */
+        ret = punch_hole(s, offset, bytes);
+        if (ret == 0) {
+            ret = aio_co_fallocate(s->fd, 0, offset, bytes, s->aio_flags);
+            ret = not_supported(ret) ? -ENOTSUP : ret;
+        }
+    }
+    if (ret == 0) {
+        file_note_length(bs, offset + bytes);
+    }
+    return ret;
+}
+
+int co_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    return punch_hole(bs->opaque, offset, bytes);
+}
+
+/* ---- what is allocated ---- */
+
+typedef struct SeekTask {
+    int fd;
+    int64_t offset, bytes;
+    int64_t ret_bytes;
+} SeekTask;
+
+/* BDRV_STATUS_ flags of the run that begins at the offset, and its length. */
+static int seek_in_thread(void *opaque)
+{
+    SeekTask *t = opaque;
+    int64_t limit = t->offset + t->bytes;
+    int64_t data = lseek(t->fd, t->offset, SEEK_DATA);
+
+    if (data < 0 && errno == ENXIO) {           /* a hole up to the end of the file */
+        t->ret_bytes = t->bytes;
+        return BDRV_STATUS_ZERO;
+    }
+    if (data < 0) {                             /* cannot tell: all data */
+        t->ret_bytes = t->bytes;
+        return BDRV_STATUS_DATA;
+    }
+    if (data > t->offset) {
+        t->ret_bytes = MIN(data, limit) - t->offset;
+        return BDRV_STATUS_ZERO;
+    }
+    int64_t hole = lseek(t->fd, t->offset, SEEK_HOLE);
+    t->ret_bytes = hole > t->offset ? MIN(hole, limit) - t->offset : t->bytes;
+    return BDRV_STATUS_DATA;
+}
+
+int co_fn file_co_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                               int64_t *ret_bytes)
+{
+    FileState *s = bs->opaque;
+
+    if (s->is_device) {
+        *ret_bytes = bytes;
+        return BDRV_STATUS_DATA;
+    }
+    SeekTask t = { .fd = s->fd, .offset = offset, .bytes = bytes };
+    int ret = thread_pool_co_run(seek_in_thread, &t);
+    *ret_bytes = t.ret_bytes;
+    return ret;
+}
+
+/* ---- length ---- */
+
+int64_t co_fn file_co_getlength(BlockDriverState *bs)
+{
+    return file_fd_length(FILE_STATE(bs)->fd);
+}
+
+typedef struct TruncateTask {
+    int fd;
+    int64_t length;
+} TruncateTask;
+
+static int truncate_in_thread(void *opaque)
+{
+    TruncateTask *t = opaque;
+
+    return ftruncate(t->fd, t->length) < 0 ? -errno : 0;
+}
+
+/* Write zeroes to [@offset, @end): the one way to have blocks that are written. */
+static int co_fn write_zeroes_fully(FileState *s, int64_t offset, int64_t end)
+{
+    size_t chunk = MIN(end - offset, MiB);
+    void *buf = bdrv_try_blockalign(chunk);
+    int ret = buf ? 0 : -ENOMEM;
+
+    if (buf) {
+        memset(buf, 0, chunk);
+    }
+    while (ret == 0 && offset < end) {
+        struct iovec iov = { .iov_base = buf, .iov_len = MIN(end - offset, (int64_t)chunk) };
+        ssize_t n = aio_co_pwritev(s->fd, &iov, 1, offset, s->aio_flags);
+        if (n <= 0) {
+            ret = n < 0 ? n : -ENOSPC;
+        }
+        offset += MAX(n, 0);
+    }
+    free(buf);
+    return ret;
+}
+
+static int co_fn preallocate(FileState *s, int64_t from, int64_t to, BdrvPrealloc prealloc)
+{
+    switch (prealloc) {
+    case BDRV_PREALLOC_FALLOC:
+        return aio_co_fallocate(s->fd, 0, from, to - from, s->aio_flags);
+    case BDRV_PREALLOC_FULL:
+        return write_zeroes_fully(s, from, to);
+    default:
+        return 0;
+    }
+}
+
+bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                            Error **errp)
+{
+    FileState *s = bs->opaque;
+    int64_t old = file_fd_length(s->fd);
+    TruncateTask t = { .fd = s->fd, .length = length };
+    int ret;
+
+    if (old < 0) {
+        error_setg_errno(errp, -old, "Cannot get the length of '%s'", bs->filename);
+        return false;
+    }
+    if (prealloc == BDRV_PREALLOC_METADATA) {
+        error_setg(errp, "Cannot resize '%s': unsupported preallocation mode 'metadata'",
+                   bs->filename);
+        return false;
+    }
+    if (s->is_device) {
+        if (length > old) {
+            error_setg(errp, "Cannot grow device file '%s' to %" PRId64 " bytes: it has "
+                       "%" PRId64, bs->filename, length, old);
+            return false;
+        }
+        return true;
+    }
+    if (length > old && prealloc != BDRV_PREALLOC_OFF) {
+        ret = preallocate(s, old, length, prealloc);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Could not preallocate '%s'", bs->filename);
+            t.length = old;         /* as it was */
+            thread_pool_co_run(truncate_in_thread, &t);
+            return false;
+        }
+    }
+    ret = thread_pool_co_run(truncate_in_thread, &t);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to resize '%s'", bs->filename);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* null-co: takes every write and keeps nothing. */
+#include "qemu/osdep.h"
+
+#include "block/driver.h"
+#include "qemu/aio.h"
+
+typedef struct NullState {
+    int64_t latency_ns;
+    bool read_zeroes;
+} NullState;
+
+static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
+{
+    NullState *s = bs->opaque;
+    const NullOpenOptions *o = &opts->u.null;
+
+    if (o->size < 0 || o->size > BDRV_MAX_LENGTH || o->latency_ns < 0) {
+        error_setg(errp, "Cannot open a null-co node: size and latency must be positive");
+        return false;
+    }
+    s->latency_ns = o->latency_ns;
+    s->read_zeroes = o->read_zeroes;
+    bs->length = o->size;
+    bs->filename = g_strdup("null-co://");
+    return true;
+}
+
+static int co_fn null_delay(BlockDriverState *bs)
+{
+    NullState *s = bs->opaque;
+
+    if (s->latency_ns) {
+        aio_co_sleep_ns(s->latency_ns);
+    }
+    return 0;
+}
+
+static int co_fn null_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
+{
+    /* Whatever read-zeroes promises: never what the memory held before. */
+    iovec_memset(qiov, 0, 0, bytes);
+    return null_delay(bs);
+}
+
+static int co_fn null_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                              unsigned flags)
+{
+    return null_delay(bs);
+}
+
+static int co_fn null_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                    unsigned flags)
+{
+    return null_delay(bs);
+}
+
+static int co_fn null_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    return null_delay(bs);
+}
+
+static int co_fn null_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                   int64_t *ret_bytes)
+{
+    NullState *s = bs->opaque;
+
+    *ret_bytes = bytes;
+    return s->read_zeroes ? BDRV_STATUS_ZERO : BDRV_STATUS_DATA;
+}
+
+static int co_fn null_flush(BlockDriverState *bs, unsigned flags)
+{
+    return null_delay(bs);
+}
+
+static const BlockDriver bdrv_null = {
+    .name               = "null-co",
+    .instance_size      = sizeof(NullState),
+    .is_protocol        = true,
+    .co_open            = null_open,
+    .co_preadv          = null_preadv,
+    .co_pwritev         = null_pwritev,
+    .co_pwrite_zeroes   = null_pwrite_zeroes,
+    .co_pdiscard        = null_pdiscard,
+    .co_block_status    = null_block_status,
+    .co_flush           = null_flush,
+};
+
+static void null_init(void)
+{
+    bdrv_register(&bdrv_null);
+}
+
+block_init(null_init);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bringing places to rest.
+ *
+ * (D1) From blk_quiesce() returning true to blk_resume() no request of these places is inside
+ *      its bracket, on any thread.
+ * (D2) All places are held before the first is waited for: the time held is that of the slowest
+ *      request in flight, not the sum over places.
+ * (D3) After a failure everything runs as before.
+ */
+#include "qemu/osdep.h"
+
+#include "block/backend-internal.h"
+#include "block/quiesce.h"
+
+typedef struct DrainWait {
+    BlockBackend *blk;
+    Coroutine *waiter;
+    bool late;
+} DrainWait;
+
+static void main_fn drain_deadline(void *opaque)
+{
+    DrainWait *w = opaque;
+
+    /* Either the last request or this wakes the waiter, never both. */
+    if (blk_drain_forget(w->blk)) {
+        w->late = true;
+        coroutine_wake(w->waiter);
+    }
+}
+
+/* Wait until nothing of @blk is in flight; false: not before @deadline_ns. */
+static bool co_main_fn drain_one(BlockBackend *blk, int64_t deadline_ns)
+{
+    DrainWait w = { .blk = blk, .waiter = coroutine_self() };
+    AioTimer timer;
+
+    aio_timer_init(&timer, aio_context_current(), drain_deadline, &w);
+    while (!w.late && !blk_drain_check(blk)) {
+        if (deadline_ns >= 0) {
+            aio_timer_arm(&timer, deadline_ns);
+        }
+        coroutine_yield();
+        aio_timer_disarm(&timer);
+    }
+    return !w.late;
+}
+
+static void main_fn release_all(BlkQuiesce *q)
+{
+    int64_t held_ns = clock_ns() - q->held_since_ns;
+
+    for (guint i = 0; i < q->places->len; i++) {
+        BlockBackend *blk = q->places->pdata[i];
+        __atomic_fetch_add(&blk->stats.held_ns, held_ns, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&blk->stats.held_count, 1, __ATOMIC_RELAXED);
+        blk_release(blk);
+    }
+    g_ptr_array_free(g_steal_pointer(&q->places), TRUE);
+}
+
+bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_ns,
+                            BlockBackend **ret_late)
+{
+    GHashTableIter it;
+    gpointer key;
+
+    q->places = g_ptr_array_sized_new(g_hash_table_size(places));
+    g_hash_table_iter_init(&it, places);
+    while (g_hash_table_iter_next(&it, &key, NULL)) {
+        g_ptr_array_add(q->places, key);
+    }
+    q->held_since_ns = clock_ns();
+    for (guint i = 0; i < q->places->len; i++) {
+        blk_hold(q->places->pdata[i]);
+    }
+    for (guint i = 0; i < q->places->len; i++) {
+        if (!drain_one(q->places->pdata[i], deadline_ns)) {
+            if (ret_late) {
+                *ret_late = q->places->pdata[i];
+            }
+            release_all(q);
+            return false;
+        }
+    }
+    return true;
+}
+
+int64_t main_fn blk_resume(BlkQuiesce *q)
+{
+    release_all(q);
+    return clock_ns() - q->held_since_ns;
+}

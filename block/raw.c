@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* raw: the image is a part of its file, byte for byte. */
+#include "qemu/osdep.h"
+
+#include "block/claims.h"
+
+typedef struct RawState {
+    int64_t offset;                 /* of the image's first byte in the file */
+    bool fixed_size;                /* `size` was given: the image does not end with the file */
+} RawState;
+
+static bool co_main_fn raw_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
+{
+    RawState *s = bs->opaque;
+    const RawOpenOptions *o = &opts->u.raw;
+    int64_t file_length = bdrv_length(bs->file->bs);
+
+    if (o->offset < 0 || o->offset > file_length) {
+        error_setg(errp, "Cannot open '%s': offset %" PRId64 " lies past its end (%" PRId64
+                   " bytes)", bs->file->bs->filename, o->offset, file_length);
+        return false;
+    }
+    if (o->size > file_length - o->offset) {
+        error_setg(errp, "Cannot open '%s': it ends %" PRId64 " bytes after the offset, before "
+                   "the given size of %" PRId64, bs->file->bs->filename,
+                   file_length - o->offset, o->size);
+        return false;
+    }
+    s->offset = o->offset;
+    s->fixed_size = o->size >= 0;
+    bs->length = s->fixed_size ? o->size : file_length - o->offset;
+    return true;
+}
+
+static int co_fn raw_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                         BdrvExtent *ret_extent)
+{
+    RawState *s = bs->opaque;
+
+    *ret_extent = (BdrvExtent){
+        .kind = BDRV_EXTENT_DATA, .bytes = bytes, .link = bs->file,
+        .host_offset = s->offset + offset, .writable = true,
+    };
+    return 0;
+}
+
+static bool co_fn raw_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                               Error **errp)
+{
+    RawState *s = bs->opaque;
+
+    if (s->fixed_size) {
+        error_setg(errp, "Cannot resize fixed-size raw disks");
+        return false;
+    }
+    return bdrv_co_truncate(bs->file, s->offset + length, prealloc, errp);
+}
+
+static bool co_fn raw_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp)
+{
+    return bdrv_co_truncate(file, opts->size, opts->preallocation, errp);
+}
+
+/* Anything may be raw: only where nothing else fits. */
+static int raw_probe(const uint8_t *buf, size_t len)
+{
+    return 1;
+}
+
+static const BlockDriver bdrv_raw = {
+    .name           = "raw",
+    .instance_size  = sizeof(RawState),
+    .probe          = raw_probe,
+    .co_open        = raw_open,
+    .co_map         = raw_map,
+    .co_truncate    = raw_truncate,
+    .co_create      = raw_create,
+    .child_claims   = bdrv_filter_child_claims,
+};
+
+static void raw_init(void)
+{
+    bdrv_register(&bdrv_raw);
+}
+
+block_init(raw_init);
