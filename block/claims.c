@@ -236,17 +236,28 @@ static void main_fn change_finish(ClaimsChange *c, bool commit)
     g_ptr_array_free(c->nodes, TRUE);
 }
 
+/* A change may yield between its passes (to find out who holds a lock); one at a time. */
+static CoMutex change_mutex;
+
+static void __attribute__((constructor)) claims_init(void)
+{
+    co_mutex_init(&change_mutex);
+}
+
 bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned allows, Error **errp)
 {
+    co_mutex_lock(&change_mutex);
     ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new() };
     bool ok = change_link(&c, link, needs, allows, errp) && change_prepare(&c, errp);
 
     change_finish(&c, ok);
+    co_mutex_unlock(&change_mutex);
     return ok;
 }
 
 bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
 {
+    co_mutex_lock(&change_mutex);
     ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new() };
     bool ok = true;
 
@@ -263,5 +274,6 @@ bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
     }
     ok = ok && change_node(&c, bs, errp) && change_prepare(&c, errp);
     change_finish(&c, ok);
+    co_mutex_unlock(&change_mutex);
     return ok;
 }

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "block/block.h"
+#include "block/target.h"
+#include "qemu/aio.h"
+
+struct FileTarget {
+    char *filename;                 /* absolute */
+    char *base;                     /* last component */
+    int dir_fd;                     /* the directory it is in */
+    int fd;
+    bool created;                   /* by us */
+    struct stat st;
+    const char *refused;            /* why it cannot be used, if that is not an errno */
+};
+
+const char *any_fn file_target_name(const FileTarget *t)
+{
+    return t->filename;
+}
+
+static BdrvFileId id_of(const struct stat *st)
+{
+    return S_ISBLK(st->st_mode) ? (BdrvFileId){ .dev = st->st_rdev }
+                                : (BdrvFileId){ .dev = st->st_dev, .ino = st->st_ino };
+}
+
+BdrvFileId any_fn file_target_id(const FileTarget *t)
+{
+    return id_of(&t->st);
+}
+
+bool any_fn file_id_equal(BdrvFileId a, BdrvFileId b)
+{
+    return a.dev == b.dev && a.ino == b.ino;
+}
+
+bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))) {
+        return false;
+    }
+    *ret_id = id_of(&st);
+    return true;
+}
+
+const char *any_fn file_target_driver(const FileTarget *t)
+{
+    return S_ISBLK(t->st.st_mode) ? "host_device" : "file";
+}
+
+/* ---- prepare ---- */
+
+static const char *kind_of(mode_t mode)
+{
+    return S_ISDIR(mode)  ? "it is a directory" :
+           S_ISFIFO(mode) ? "it is a FIFO" :
+           S_ISSOCK(mode) ? "it is a socket" :
+           S_ISCHR(mode)  ? "it is a character device" : NULL;
+}
+
+/* May @st be written over? 0, -EEXIST, or -EINVAL with @t->refused. */
+static int check_usable(FileTarget *t, const struct stat *st)
+{
+    t->refused = kind_of(st->st_mode);
+    if (t->refused) {
+        return -EINVAL;
+    }
+    return S_ISREG(st->st_mode) && st->st_size > 0 ? -EEXIST : 0;
+}
+
+static int open_existing(FileTarget *t)
+{
+    struct stat st;
+
+    /* Look before opening: to open a FIFO or a tape is to do something to it. */
+    if (fstatat(t->dir_fd, t->base, &st, 0) < 0) {
+        return -errno;
+    }
+    int ret = check_usable(t, &st);
+    if (ret < 0) {
+        return ret;
+    }
+    t->fd = openat(t->dir_fd, t->base, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return t->fd < 0 ? -errno : 0;
+}
+
+static int prepare_in_thread(void *opaque)
+{
+    FileTarget *t = opaque;
+    g_autofree char *dir = g_path_get_dirname(t->filename);
+    int ret;
+
+    t->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (t->dir_fd < 0) {
+        return -errno;
+    }
+    t->fd = openat(t->dir_fd, t->base, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    t->created = t->fd >= 0;
+    if (t->fd < 0) {
+        ret = errno == EEXIST ? open_existing(t) : -errno;
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    if (fstat(t->fd, &t->st) < 0) {
+        return -errno;
+    }
+    return t->created ? 0 : check_usable(t, &t->st);
+}
+
+static void target_free(FileTarget *t)
+{
+    if (t->fd >= 0) {
+        close(t->fd);
+    }
+    if (t->dir_fd >= 0) {
+        close(t->dir_fd);
+    }
+    g_free(t->base);
+    g_free(t->filename);
+    g_free(t);
+}
+
+FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp)
+{
+    FileTarget *t = g_new0(FileTarget, 1);
+
+    t->dir_fd = t->fd = -1;
+    t->filename = bdrv_path_combine(NULL, filename);
+    t->base = g_path_get_basename(t->filename);
+    if (g_str_has_suffix(filename, "/")) {
+        error_setg(errp, "Cannot create '%s': it is a directory name", filename);
+        target_free(t);
+        return NULL;
+    }
+    int ret = thread_pool_co_run(prepare_in_thread, t);
+    if (ret == 0) {
+        return t;
+    }
+    if (t->refused) {
+        error_setg(errp, "Cannot create '%s': %s", filename, t->refused);
+    } else {
+        error_setg_errno(errp, -ret, "Cannot create '%s'", filename);
+    }
+    file_target_abort(t);
+    return NULL;
+}
+
+int any_fn file_target_dup(FileTarget *t, bool direct, Error **errp)
+{
+    char path[64];
+
+    /* A description of its own: locks and O_DIRECT are per description. */
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
+    int fd = open(path, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Cannot open '%s'%s", t->filename,
+                         direct ? " with cache.direct=on" : "");
+    }
+    return fd;
+}
+
+/* ---- finish ---- */
+
+static int sync_dir_in_thread(void *opaque)
+{
+    FileTarget *t = opaque;
+
+    return fsync(t->dir_fd) < 0 ? -errno : 0;
+}
+
+bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp)
+{
+    int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(sync_dir_in_thread, t);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot sync the directory of '%s'", t->filename);
+    }
+    return ret == 0;
+}
+
+static int abort_in_thread(void *opaque)
+{
+    FileTarget *t = opaque;
+    struct stat st;
+
+    if (!t->created) {
+        /* It was empty, or a device, whose content is the user's to give away. */
+        return t->fd >= 0 && S_ISREG(t->st.st_mode) && t->st.st_size == 0 &&
+               ftruncate(t->fd, 0) < 0 ? -errno : 0;
+    }
+    if (fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        st.st_dev != t->st.st_dev || st.st_ino != t->st.st_ino) {
+        return 0;                   /* somebody renamed or replaced it: not ours any more */
+    }
+    if (unlinkat(t->dir_fd, t->base, 0) < 0) {
+        return -errno;
+    }
+    return fsync(t->dir_fd) < 0 ? -errno : 0;
+}
+
+void co_main_fn file_target_abort(FileTarget *t)
+{
+    if (!t) {
+        return;
+    }
+    int ret = thread_pool_co_run(abort_in_thread, t);
+    if (ret < 0) {
+        g_printerr("%s: cannot remove '%s': %s\n", g_get_prgname(), t->filename,
+                   g_strerror(-ret));
+    }
+    target_free(t);
+}
+
+void co_main_fn file_target_commit(FileTarget *t)
+{
+    if (t) {
+        target_free(t);
+    }
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of the group snapshot. */
+#ifndef BLOCK_SNAPSHOT_GROUP_INTERNAL_H
+#define BLOCK_SNAPSHOT_GROUP_INTERNAL_H
+
+#include "block/group-snapshot.h"
+#include "block/quiesce.h"
+#include "block/target.h"
+
+struct GroupMember {
+    GroupSnapshot *group;
+    int64_t index;
+    GroupMemberRequest req;         /* strings are copies: device, filename, node_name */
+    const BlockDriver *drv;         /* of the overlay; NULL: req.overlay */
+    int wave;                       /* members of wave n are based on overlays of waves < n */
+    Error *err;
+
+    /* Made by prepare, undone by abort. */
+    FileTarget *target;
+    BdrvLink *snap;                 /* the command's own link to the overlay; follows, so that after the
+                                     * pivot it leads to the base */
+    BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
+    bool backing_linked;
+    bool ro_prepared;
+    bool flush_pending;             /* a flush of the base has not come back yet */
+    Error *ro_error;                /* the base cannot become read-only */
+
+    BlockDriverState *overlay;
+    char *overlay_filename;         /* for results */
+    char *overlay_node_name, *base_node_name;
+    bool base_is_read_only;
+};
+
+struct GroupSnapshot {
+    GPtrArray *members;
+    GroupTimes times;
+    bool prepared, done;
+};
+
+/* Steps; each a file or part of one.  All set member->err on failure. */
+void co_main_fn group_member_make_target(void *member);     /* block/snapshot/overlay.c */
+void co_main_fn group_member_make_overlay(void *member);
+bool main_fn group_member_check_identity(GroupMember *m);
+void co_main_fn group_member_undo(GroupMember *m);
+
+/* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees. */
+char *main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
+
+/* block/snapshot/held-flush.c: flush every base at once, at most until @deadline_ns (< 0: no limit).
+ * A flush that does not come back goes on by itself and holds its node until it does. */
+bool co_main_fn group_flush_bases(GroupSnapshot *g, unsigned flags, int64_t deadline_ns);
+
+extern int64_t group_overlay_cluster_size;
+extern bool group_overlay_extended_l2;
+
+#endif

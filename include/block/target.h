@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file that a command is going to put a new image in: made so that nothing that was there is
+ * harmed, and undone so that nothing is left.
+ *
+ * (T1) A regular file that is not empty is never touched.
+ * (T2) A file that did not exist is gone after file_target_abort(), unless its name leads to
+ *      another file by then; an empty one is empty again.
+ * (T3) After file_target_sync_dir() the name survives a power cut.
+ */
+#ifndef BLOCK_TARGET_H
+#define BLOCK_TARGET_H
+
+#include "block/driver.h"
+
+typedef struct FileTarget FileTarget;
+
+/*
+ * Opens or creates @filename (relative: to the working directory) for writing.  Refuses a non-empty
+ * regular file ("File exists") and anything but regular files and block devices, without waiting
+ * for either.
+ */
+FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp);
+const char *any_fn file_target_name(const FileTarget *t);       /* absolute */
+BdrvFileId any_fn file_target_id(const FileTarget *t);
+/* "file" or "host_device". */
+const char *any_fn file_target_driver(const FileTarget *t);
+/* A new descriptor of it, for a node; -1 with @errp set. */
+int any_fn file_target_dup(FileTarget *t, bool direct, Error **errp);
+bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp);
+/* Undo and free; nothing has it open any more. NULL is fine. */
+void co_main_fn file_target_abort(FileTarget *t);
+/* Keep and free. NULL is fine. */
+void co_main_fn file_target_commit(FileTarget *t);
+
+/* Identity of what @path leads to now. False: nothing, or neither file nor block device. */
+bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id);
+bool any_fn file_id_equal(BdrvFileId a, BdrvFileId b);
+
+#endif
