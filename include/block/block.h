@@ -64,9 +64,6 @@ char *main_fn bdrv_link_describe(const BdrvLink *link);
  * made them smaller.  An error (a lock that could not be given up) leaves the graph as it is. */
 bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp);
 
-/* "consistent read, write": caller frees. */
-char *any_fn bdrv_claims_to_text(unsigned claims);
-
 /* ---- nodes ---- */
 
 /*

@@ -177,6 +177,9 @@ struct BlockDriver {
  * recorded, relative to bs->filename. */
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
 
+/* "consistent read, write": for messages; caller frees. */
+char *any_fn bdrv_claims_to_text(unsigned claims);
+
 /* Called by each driver's constructor function; block/driver-list.c. */
 void any_fn bdrv_register(const BlockDriver *drv);
 #define block_init(fn) static void __attribute__((constructor)) block_init_##fn(void) { fn(); }
