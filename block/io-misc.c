@@ -134,18 +134,19 @@ static int co_fn status_below(const BdrvExtent *e, int64_t *ret_bytes)
 
     if (bdrv_is_mapped(bs)) {
         int status = bdrv_co_block_status(e->link, e->host_offset, e->bytes, 0, ret_bytes, NULL);
-        return status < 0 ? status : status | BDRV_BLOCK_ALLOCATED;
+        return status < 0 ? status : status | BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DECIDED;
     }
     if (!bdrv_range_in_node(bs, e->host_offset, e->bytes)) {
         *ret_bytes = e->bytes;
-        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED;
+        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DECIDED;
     }
     int ret = bdrv_drv_block_status(bs, e->host_offset, e->bytes, &n);
     if (ret < 0) {
         return ret;
     }
     *ret_bytes = n;
-    return BDRV_BLOCK_ALLOCATED | (ret & BDRV_STATUS_DATA ? BDRV_BLOCK_DATA : 0) |
+    return BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DECIDED |
+           (ret & BDRV_STATUS_DATA ? BDRV_BLOCK_DATA : 0) |
            (ret & BDRV_STATUS_ZERO ? BDRV_BLOCK_ZERO : 0);
 }
 
@@ -164,18 +165,15 @@ static int co_fn status_mapped(BlockDriverState *bs, int64_t offset, int64_t byt
     if (ret_depth) {
         *ret_depth = depth;
     }
-    switch (e.kind) {
-    case BDRV_EXTENT_DATA:
-        if (!layer->drv->co_map_write && e.link->bs != layer) {
-            return status_below(&e, ret_bytes);
-        }
-        return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED;
-    case BDRV_EXTENT_SPECIAL:
-        return BDRV_BLOCK_DATA | BDRV_BLOCK_ALLOCATED;
-    default:
-        return BDRV_BLOCK_ZERO | (e.link ? BDRV_BLOCK_DATA : 0) |
-               (depth == 0 ? BDRV_BLOCK_ALLOCATED : 0);
+    int who = (depth == 0 ? BDRV_BLOCK_ALLOCATED : 0) | (depth >= 0 ? BDRV_BLOCK_DECIDED : 0);
+    if (e.kind == BDRV_EXTENT_DATA && !layer->drv->co_map_write) {
+        int status = status_below(&e, ret_bytes);
+        return status < 0 ? status : (status & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) | who;
     }
+    if (e.kind == BDRV_EXTENT_ZERO) {
+        return BDRV_BLOCK_ZERO | (e.link ? BDRV_BLOCK_DATA : 0) | who;
+    }
+    return BDRV_BLOCK_DATA | who;
 }
 
 int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,

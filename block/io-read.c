@@ -83,6 +83,7 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
         *ret_layer = bs;
         if (offset >= length) {     /* a backing file that is shorter than its overlay */
             *ret_extent = (BdrvExtent){ .kind = BDRV_EXTENT_ZERO, .bytes = bytes };
+            depth = -1;
             break;
         }
         bytes = MIN(bytes, length - offset);
@@ -103,7 +104,7 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
         if (!bs->backing || (max_depth && depth + 1 == max_depth)) {
             ret_extent->kind = BDRV_EXTENT_ZERO;
             ret_extent->link = NULL;
-            depth = max_depth && depth + 1 == max_depth ? max_depth : depth + 1;
+            depth = -1;
             break;
         }
         via = bs->backing;

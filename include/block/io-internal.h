@@ -17,8 +17,8 @@ static inline bool bdrv_needs_ranges(const BlockDriverState *bs)
 
 /*
  * Where the data of [@offset, @offset + @ret_extent->bytes) of @bs is, looking down its chain.  The
- * kind is never BACKING.  *@ret_layer is the node that decided, *@ret_depth (may be NULL) its depth
- * or, where no layer has anything, the number of layers.
+ * kind is never BACKING.  *@ret_layer is the node that decided, *@ret_depth (may be NULL) its depth,
+ * -1 where no layer has anything.
  */
 int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, int max_depth,
                          BdrvExtent *ret_extent, BlockDriverState **ret_layer, int *ret_depth);

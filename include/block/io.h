@@ -32,10 +32,11 @@ int co_fn bdrv_co_pwrite(BdrvLink *link, int64_t offset, int64_t bytes, const vo
 #define BDRV_BLOCK_DATA      (1 << 0)   /* occupies space somewhere in the chain */
 #define BDRV_BLOCK_ZERO      (1 << 1)   /* reads as zeroes */
 #define BDRV_BLOCK_ALLOCATED (1 << 2)   /* decided by this very layer */
+#define BDRV_BLOCK_DECIDED   (1 << 3)   /* decided by some layer; else nothing was ever written */
 
 /*
  * What [@offset, @offset + *@ret_bytes), *@ret_bytes in 1..@bytes, is, looking through at most
- * @max_depth layers (0: all).  *@ret_depth (may be NULL): the layer, 0 = the link's node, that decided.
+ * @max_depth layers (0: all).  *@ret_depth (may be NULL): the layer that decided, 0 = the link's node.
  * Returns BDRV_BLOCK_ flags or -errno.
  */
 int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,

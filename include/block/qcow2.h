@@ -14,6 +14,7 @@
  * way are working on.
  */
 void any_fn qcow2_cache_set_global_budget(size_t bytes);
+size_t any_fn qcow2_cache_global_budget(void);
 /* What they take now. */
 size_t any_fn qcow2_cache_global_usage(void);
 

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of the NBD server. */
+#ifndef NBD_INTERNAL_H
+#define NBD_INTERNAL_H
+
+#include "nbd/protocol.h"
+#include "nbd/server.h"
+
+typedef struct NbdConn NbdConn;
+typedef struct NbdRequest NbdRequest;
+
+struct NbdExport {
+    char *name, *description;       /* description: NULL if none */
+    NbdServer *server;
+    BlockBackend *blk;
+    bool writable;
+    IOThread *iothread;             /* NULL: main thread */
+    AioContext *ctx;
+    int clients;                    /* connections in transmission */
+    bool closing;
+    Coroutine *waiter;              /* who waits for clients to become 0 */
+    NbdExport *next;
+};
+
+struct NbdServer {
+    char *id;
+    SocketSpec addr;
+    int listen_fd;
+    AioContext *main_ctx;
+    unsigned max_connections;
+    NbdExport *exports;
+    GQueue conns;                   /* of NbdConn, all phases */
+    Coroutine *accept_co;           /* NULL once it ended */
+    bool accept_parked;             /* waits for a connection to end */
+    bool stopping;
+    Coroutine *stop_waiter;
+    NbdServer *next;
+};
+
+/* Metadata contexts a client selected; their ids on the wire. */
+#define NBD_META_ALLOCATION 1       /* base:allocation */
+#define NBD_META_DEPTH 2            /* qemu:allocation-depth */
+
+/* Receive buffer: many small requests in one system call. */
+#define NBD_RBUF_BYTES (64 * 1024)
+
+struct NbdConn {
+    /* Main thread. */
+    NbdServer *server;
+    NbdExport *exp;                 /* set when negotiation succeeded */
+    int fd;
+    GList entry;                    /* in server->conns */
+    bool shut;                      /* shutdown(2) was called on fd */
+
+    /* Negotiation (main thread), then constant. */
+    bool fixed_newstyle, no_zeroes;
+    bool structured;
+    unsigned meta;                  /* bits 1 << NBD_META_... */
+    char *meta_export;              /* the export they were selected for */
+
+    /* Transmission: the export's thread. */
+    char *rbuf;
+    size_t rpos, rlen;              /* unread bytes are rbuf[rpos, rlen) */
+    int in_flight;                  /* requests not completely answered */
+    size_t in_flight_bytes;         /* their payload */
+    Coroutine *reader_waiter;       /* the reader, while it waits for in_flight to sink */
+    NbdRequest *out_head, *out_tail;    /* answered, to be sent */
+    bool sending, broken;           /* broken: the client cannot be written to */
+    AioBh send_bh;
+};
+
+struct NbdRequest {
+    NbdConn *conn;
+    uint16_t flags, type;
+    uint64_t cookie, from;
+    uint32_t len;
+    uint32_t error;                 /* NBD_E...: found wrong before it was run */
+    void *buf;                      /* payload, len bytes, or NULL */
+    size_t charged;                 /* bytes of conn->in_flight_bytes */
+
+    /* The answer. */
+    IoVec out;
+    uint8_t head[32];               /* header of a single-chunk answer */
+    GSList *memory;                 /* of further headers and texts */
+    NbdRequest *next;
+};
+
+/* nbd/negotiate.c: 0 with conn->exp set: go on to transmission; else the client left or was dropped. */
+int co_main_fn nbd_negotiate(NbdConn *conn);
+
+/* nbd/options.c */
+typedef struct NbdOption {
+    uint32_t code;
+    uint32_t len;
+    uint8_t *data;                  /* len bytes */
+} NbdOption;
+/* What the option means for the conversation. */
+typedef enum NbdOptResult { NBD_OPT_CONTINUE, NBD_OPT_TRANSMIT, NBD_OPT_CLOSE } NbdOptResult;
+NbdOptResult co_main_fn nbd_handle_option(NbdConn *conn, const NbdOption *opt);
+/* Option replies: 0 or -errno. */
+int co_main_fn nbd_opt_reply(NbdConn *conn, uint32_t opt, uint32_t type, const void *data,
+                             size_t len);
+int co_main_fn nbd_opt_error(NbdConn *conn, uint32_t opt, uint32_t type, const char *fmt, ...)
+    G_GNUC_PRINTF(4, 5);
+NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name);
+uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp);
+/* nbd/meta.c */
+NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt);
+
+/* All of @len or -errno (-ECONNRESET: end of file). */
+int co_fn nbd_recv_all(int fd, void *buf, size_t len);
+int co_fn nbd_send_all(int fd, struct iovec *iov, int niov);
+
+/* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main thread. */
+void co_fn nbd_transmission_entry(void *conn);
+/* nbd/reply.c */
+void any_fn nbd_request_done(NbdRequest *req);      /* its answer is complete: queue it */
+void any_fn nbd_send_init(NbdConn *conn);
+void any_fn nbd_reply_simple(NbdRequest *req, uint32_t error);
+void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const void *fixed,
+                            size_t fixed_len, void *payload, size_t len);
+void any_fn nbd_reply_error(NbdRequest *req, uint32_t error, const char *msg);
+uint32_t any_fn nbd_errno(int ret);                 /* -errno to NBD_E... */
+void any_fn nbd_request_free(NbdRequest *req);
+/* nbd/request.c: a coroutine for each request. */
+void co_fn nbd_request_entry(void *req);
+/* Set req->error for what can be refused from the header alone. */
+void co_fn nbd_request_check(NbdRequest *req);
+/* nbd/block-status.c */
+void co_fn nbd_block_status(NbdRequest *req);
+
+/* nbd/server.c, main thread */
+void main_fn nbd_conn_finished(void *conn);
+void main_fn nbd_conn_shutdown(NbdConn *conn);
+
+#endif

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The options of the handshake; protocol document, "Option haggling". */
+#include "qemu/osdep.h"
+
+#include <stdarg.h>
+
+#include "nbd/nbd-internal.h"
+
+/* ---- replies ---- */
+
+int co_main_fn nbd_opt_reply(NbdConn *conn, uint32_t opt, uint32_t type, const void *data,
+                             size_t len)
+{
+    uint8_t head[20];
+    struct iovec iov[2] = { { head, sizeof(head) }, { (void *)data, len } };
+
+    put_be64(head, NBD_REP_MAGIC);
+    put_be32(head + 8, opt);
+    put_be32(head + 12, type);
+    put_be32(head + 16, len);
+    return nbd_send_all(conn->fd, iov, len ? 2 : 1);
+}
+
+int co_main_fn nbd_opt_error(NbdConn *conn, uint32_t opt, uint32_t type, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    return nbd_opt_reply(conn, opt, type, text, MIN(strlen(text), NBD_MAX_STRING));
+}
+
+static NbdOptResult go_on(int ret)
+{
+    return ret < 0 ? NBD_OPT_CLOSE : NBD_OPT_CONTINUE;
+}
+
+static NbdOptResult co_main_fn invalid(NbdConn *conn, const NbdOption *opt, const char *why)
+{
+    return go_on(nbd_opt_error(conn, opt->code, NBD_REP_ERR_INVALID, "%s", why));
+}
+
+/* ---- the options ---- */
+
+uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp)
+{
+    uint16_t flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+                     NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
+
+    if (exp->writable) {
+        flags |= NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
+    } else {
+        flags |= NBD_FLAG_READ_ONLY;
+    }
+    return conn->structured ? flags | NBD_FLAG_SEND_DF : flags;
+}
+
+static NbdOptResult choose(NbdConn *conn, NbdExport *exp)
+{
+    /* Contexts were selected for one export; with another one they mean nothing. */
+    if (!conn->meta_export || strcmp(conn->meta_export, exp->name) != 0) {
+        conn->meta = 0;
+    }
+    conn->exp = exp;
+    return NBD_OPT_TRANSMIT;
+}
+
+static NbdOptResult co_main_fn opt_export_name(NbdConn *conn, const NbdOption *opt)
+{
+    uint8_t reply[8 + 2 + 124] = { 0 };
+    struct iovec iov = { reply, conn->no_zeroes ? 10 : sizeof(reply) };
+    NbdExport *exp;
+
+    if (opt->len > NBD_MAX_STRING || strlen((char *)opt->data) != opt->len) {
+        return NBD_OPT_CLOSE;       /* this option has no error reply */
+    }
+    exp = nbd_find_export(conn->server, (char *)opt->data);
+    if (!exp) {
+        return NBD_OPT_CLOSE;
+    }
+    put_be64(reply, blk_length(exp->blk));
+    put_be16(reply + 8, nbd_transmission_flags(conn, exp));
+    return nbd_send_all(conn->fd, &iov, 1) < 0 ? NBD_OPT_CLOSE : choose(conn, exp);
+}
+
+static NbdOptResult co_main_fn opt_abort(NbdConn *conn, const NbdOption *opt)
+{
+    nbd_opt_reply(conn, opt->code, NBD_REP_ACK, NULL, 0);
+    return NBD_OPT_CLOSE;
+}
+
+static NbdOptResult co_main_fn opt_list(NbdConn *conn, const NbdOption *opt)
+{
+    if (opt->len) {
+        return invalid(conn, opt, "LIST takes no data");
+    }
+    /* An export may come or go while we send: take the names first. */
+    g_autoptr(GPtrArray) replies = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
+    for (NbdExport *exp = conn->server->exports; exp; exp = exp->next) {
+        GByteArray *r = g_byte_array_new();
+        uint8_t len[4];
+        put_be32(len, strlen(exp->name));
+        g_byte_array_append(r, len, 4);
+        g_byte_array_append(r, (uint8_t *)exp->name, strlen(exp->name));
+        if (exp->description) {
+            g_byte_array_append(r, (uint8_t *)exp->description, strlen(exp->description));
+        }
+        g_ptr_array_add(replies, r);
+    }
+    for (guint i = 0; i < replies->len; i++) {
+        GByteArray *r = replies->pdata[i];
+        if (nbd_opt_reply(conn, opt->code, NBD_REP_SERVER, r->data, r->len) < 0) {
+            return NBD_OPT_CLOSE;
+        }
+    }
+    return go_on(nbd_opt_reply(conn, opt->code, NBD_REP_ACK, NULL, 0));
+}
+
+static NbdOptResult co_main_fn opt_starttls(NbdConn *conn, const NbdOption *opt)
+{
+    if (opt->len) {
+        return invalid(conn, opt, "STARTTLS takes no data");
+    }
+    return go_on(nbd_opt_error(conn, opt->code, NBD_REP_ERR_POLICY, "TLS not configured"));
+}
+
+static NbdOptResult co_main_fn opt_structured_reply(NbdConn *conn, const NbdOption *opt)
+{
+    if (opt->len) {
+        return invalid(conn, opt, "STRUCTURED_REPLY takes no data");
+    }
+    if (conn->structured) {
+        return invalid(conn, opt, "structured replies are negotiated already");
+    }
+    conn->structured = true;
+    return go_on(nbd_opt_reply(conn, opt->code, NBD_REP_ACK, NULL, 0));
+}
+
+/* ---- INFO and GO ---- */
+
+static int co_main_fn send_info_text(NbdConn *conn, uint32_t opt, uint16_t type, const char *text)
+{
+    size_t len = strlen(text);
+    g_autofree uint8_t *buf = g_malloc(2 + len);
+
+    put_be16(buf, type);
+    memcpy(buf + 2, text, len);
+    return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, 2 + len);
+}
+
+static int co_main_fn send_info_export(NbdConn *conn, uint32_t opt, const NbdExport *exp)
+{
+    uint8_t buf[12];
+
+    put_be16(buf, NBD_INFO_EXPORT);
+    put_be64(buf + 2, blk_length(exp->blk));
+    put_be16(buf + 10, nbd_transmission_flags(conn, exp));
+    return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, sizeof(buf));
+}
+
+static int co_main_fn send_info_block_size(NbdConn *conn, uint32_t opt, const NbdExport *exp)
+{
+    uint8_t buf[14];
+
+    put_be16(buf, NBD_INFO_BLOCK_SIZE);
+    put_be32(buf + 2, 1);           /* any request is padded as needed */
+    put_be32(buf + 6, 4096);
+    put_be32(buf + 10, NBD_MAX_PAYLOAD);
+    return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, sizeof(buf));
+}
+
+typedef struct InfoRequest {
+    char name[NBD_MAX_STRING + 1];
+    bool wants_name, wants_description, wants_block_size;
+} InfoRequest;
+
+/* uint32 length, name, uint16 count, count * uint16; NULL or what is wrong with it. */
+static const char *parse_info(const NbdOption *opt, InfoRequest *info)
+{
+    uint32_t name_len, at;
+
+    memset(info, 0, sizeof(*info));
+    if (opt->len < 6) {
+        return "request is too short";
+    }
+    name_len = get_be32(opt->data);
+    if (name_len > NBD_MAX_STRING || name_len > opt->len - 6) {
+        return "export name is too long";
+    }
+    memcpy(info->name, opt->data + 4, name_len);
+    if (strlen(info->name) != name_len) {
+        return "export name contains a NUL byte";
+    }
+    at = 4 + name_len;
+    if (opt->len - at - 2 != 2 * (uint32_t)get_be16(opt->data + at)) {
+        return "request does not have the length that it says";
+    }
+    for (at += 2; at < opt->len; at += 2) {
+        uint16_t type = get_be16(opt->data + at);
+        info->wants_name |= type == NBD_INFO_NAME;
+        info->wants_description |= type == NBD_INFO_DESCRIPTION;
+        info->wants_block_size |= type == NBD_INFO_BLOCK_SIZE;
+    }
+    return NULL;
+}
+
+static NbdOptResult co_main_fn opt_info_go(NbdConn *conn, const NbdOption *opt)
+{
+    g_autofree InfoRequest *info = g_new(InfoRequest, 1);
+    const char *wrong = parse_info(opt, info);
+    int ret = 0;
+
+    if (wrong) {
+        return invalid(conn, opt, wrong);
+    }
+    NbdExport *exp = nbd_find_export(conn->server, info->name);
+    if (!exp) {
+        return go_on(nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNKNOWN,
+                                   "export '%s' not present", info->name));
+    }
+    g_autofree char *name = info->wants_name ? g_strdup(exp->name) : NULL;
+    g_autofree char *description = info->wants_description ? g_strdup(exp->description) : NULL;
+    if (name) {
+        ret = send_info_text(conn, opt->code, NBD_INFO_NAME, name);
+    }
+    if (ret == 0 && description) {
+        ret = send_info_text(conn, opt->code, NBD_INFO_DESCRIPTION, description);
+    }
+    /* It may have been removed while we waited for the client. */
+    exp = nbd_find_export(conn->server, info->name);
+    if (ret == 0 && exp && info->wants_block_size) {
+        ret = send_info_block_size(conn, opt->code, exp);
+        exp = nbd_find_export(conn->server, info->name);
+    }
+    if (ret == 0 && exp) {
+        ret = send_info_export(conn, opt->code, exp);
+    }
+    if (ret == 0) {
+        ret = nbd_opt_reply(conn, opt->code, NBD_REP_ACK, NULL, 0);
+    }
+    exp = nbd_find_export(conn->server, info->name);
+    if (ret < 0 || !exp) {
+        return NBD_OPT_CLOSE;
+    }
+    return opt->code == NBD_OPT_GO ? choose(conn, exp) : NBD_OPT_CONTINUE;
+}
+
+typedef struct OptionHandler {
+    uint32_t code;
+    NbdOptResult (*handle)(NbdConn *conn, const NbdOption *opt);
+} OptionHandler;
+
+static const OptionHandler handlers[] = {
+    { NBD_OPT_EXPORT_NAME,          opt_export_name },
+    { NBD_OPT_ABORT,                opt_abort },
+    { NBD_OPT_LIST,                 opt_list },
+    { NBD_OPT_STARTTLS,             opt_starttls },
+    { NBD_OPT_INFO,                 opt_info_go },
+    { NBD_OPT_GO,                   opt_info_go },
+    { NBD_OPT_STRUCTURED_REPLY,     opt_structured_reply },
+    { NBD_OPT_LIST_META_CONTEXT,    nbd_opt_meta_context },
+    { NBD_OPT_SET_META_CONTEXT,     nbd_opt_meta_context },
+};
+
+NbdOptResult co_main_fn nbd_handle_option(NbdConn *conn, const NbdOption *opt)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(handlers); i++) {
+        if (handlers[i].code == opt->code) {
+            return handlers[i].handle(conn, opt);
+        }
+    }
+    return go_on(nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNSUP, "Unsupported option %u",
+                               opt->code));
+}

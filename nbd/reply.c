@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Answers.  A request that is done queues its answer; at the end of the turn of the event loop all
+ * that have queued go out with one system call.
+ */
+#include "qemu/osdep.h"
+
+#include "nbd/nbd-internal.h"
+
+/* Buffers handed to the kernel at once. */
+#define SEND_IOV 512
+
+uint32_t any_fn nbd_errno(int ret)
+{
+    switch (-ret) {
+    case 0:
+        return 0;
+    case EPERM:
+    case EROFS:
+    case EACCES:
+        return NBD_EPERM;
+    case ENOMEM:
+        return NBD_ENOMEM;
+    case EINVAL:
+        return NBD_EINVAL;
+    case ENOSPC:
+    case EFBIG:
+    case EDQUOT:
+        return NBD_ENOSPC;
+    case EOVERFLOW:
+        return NBD_EOVERFLOW;
+    case ENOTSUP:
+        return NBD_ENOTSUP;
+    case ESHUTDOWN:
+        return NBD_ESHUTDOWN;
+    default:
+        return NBD_EIO;
+    }
+}
+
+/* ---- composing ---- */
+
+void any_fn nbd_reply_simple(NbdRequest *req, uint32_t error)
+{
+    put_be32(req->head, NBD_SIMPLE_REPLY_MAGIC);
+    put_be32(req->head + 4, error);
+    put_be64(req->head + 8, req->cookie);
+    iovec_add(&req->out, req->head, 16);
+}
+
+static void *request_memory(NbdRequest *req, size_t len)
+{
+    void *p = g_malloc(len);
+
+    req->memory = g_slist_prepend(req->memory, p);
+    return p;
+}
+
+/* @fixed (copied) is the beginning of the chunk's payload, @payload (lives as long as the request) the rest. */
+void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const void *fixed,
+                            size_t fixed_len, void *payload, size_t len)
+{
+    bool first = req->out.niov == 0 && 20 + fixed_len <= sizeof(req->head);
+    uint8_t *head = first ? req->head : request_memory(req, 20 + fixed_len);
+
+    put_be32(head, NBD_CHUNK_MAGIC);
+    put_be16(head + 4, done ? NBD_REPLY_FLAG_DONE : 0);
+    put_be16(head + 6, type);
+    put_be64(head + 8, req->cookie);
+    put_be32(head + 16, fixed_len + len);
+    if (fixed_len) {
+        memcpy(head + 20, fixed, fixed_len);
+    }
+    iovec_add(&req->out, head, 20 + fixed_len);
+    if (len) {
+        iovec_add(&req->out, payload, len);
+    }
+}
+
+void any_fn nbd_reply_error(NbdRequest *req, uint32_t error, const char *msg)
+{
+    if (!req->conn->structured) {
+        nbd_reply_simple(req, error);
+        return;
+    }
+    uint8_t fixed[6];
+    size_t len = MIN(strlen(msg), NBD_MAX_STRING);
+    char *text = request_memory(req, len + 1);
+
+    memcpy(text, msg, len);
+    put_be32(fixed, error);
+    put_be16(fixed + 4, len);
+    nbd_reply_chunk(req, true, NBD_REPLY_TYPE_ERROR, fixed, sizeof(fixed), text, len);
+}
+
+void any_fn nbd_request_free(NbdRequest *req)
+{
+    iovec_destroy(&req->out);
+    g_slist_free_full(req->memory, g_free);
+    free(req->buf);
+    g_free(req);
+}
+
+/* ---- sending ---- */
+
+static void answered(NbdRequest *req)
+{
+    NbdConn *conn = req->conn;
+
+    conn->in_flight--;
+    conn->in_flight_bytes -= req->charged;
+    nbd_request_free(req);
+}
+
+static void wake_reader(NbdConn *conn)
+{
+    if (conn->reader_waiter) {
+        coroutine_wake(g_steal_pointer(&conn->reader_waiter));
+    }
+}
+
+/* Takes as many answers off the queue as go into @iov; always at least one. */
+static NbdRequest *take_batch(NbdConn *conn, IoVec *batch)
+{
+    NbdRequest *first = conn->out_head, *last = NULL;
+
+    iovec_init(batch);
+    for (NbdRequest *r = first; r && (!last || batch->niov + r->out.niov <= SEND_IOV); r = r->next) {
+        iovec_add_slice(batch, &r->out, 0, r->out.size);
+        last = r;
+    }
+    conn->out_head = last->next;
+    if (!conn->out_head) {
+        conn->out_tail = NULL;
+    }
+    last->next = NULL;
+    return first;
+}
+
+static void co_fn send_entry(void *opaque)
+{
+    NbdConn *conn = opaque;
+
+    while (conn->out_head) {
+        IoVec batch;
+        NbdRequest *req = take_batch(conn, &batch);
+
+        if (!conn->broken && nbd_send_all(conn->fd, batch.iov, batch.niov) < 0) {
+            conn->broken = true;
+            shutdown(conn->fd, SHUT_RDWR);      /* ends the reader's wait */
+        }
+        iovec_destroy(&batch);
+        while (req) {
+            NbdRequest *next = req->next;
+            answered(req);
+            req = next;
+        }
+        wake_reader(conn);
+    }
+    conn->sending = false;
+    wake_reader(conn);
+}
+
+static void send_bh(void *opaque)
+{
+    NbdConn *conn = opaque;
+
+    if (!conn->sending && conn->out_head) {
+        conn->sending = true;
+        coroutine_start(send_entry, conn);
+    }
+}
+
+void any_fn nbd_send_init(NbdConn *conn)
+{
+    aio_bh_init(&conn->send_bh, conn->exp->ctx, send_bh, conn);
+}
+
+void any_fn nbd_request_done(NbdRequest *req)
+{
+    NbdConn *conn = req->conn;
+
+    req->next = NULL;
+    *(conn->out_tail ? &conn->out_tail->next : &conn->out_head) = req;
+    conn->out_tail = req;
+    if (!conn->sending) {
+        aio_bh_schedule(&conn->send_bh);
+    }
+}

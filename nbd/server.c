@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Listening, accepting, and the life of connections and exports.  All on the main thread. */
+#include "qemu/osdep.h"
+
+#include "nbd/nbd-internal.h"
+
+static NbdServer *servers;
+
+/* ---- connections ---- */
+
+void main_fn nbd_conn_shutdown(NbdConn *conn)
+{
+    if (!conn->shut) {
+        conn->shut = true;
+        shutdown(conn->fd, SHUT_RDWR);
+    }
+}
+
+static void wake(Coroutine **waiter)
+{
+    if (*waiter) {
+        coroutine_wake(g_steal_pointer(waiter));
+    }
+}
+
+void main_fn nbd_conn_finished(void *opaque)
+{
+    NbdConn *conn = opaque;
+    NbdServer *server = conn->server;
+    NbdExport *exp = conn->exp;
+
+    close(conn->fd);
+    g_queue_unlink(&server->conns, &conn->entry);
+    g_free(conn->meta_export);
+    g_free(conn->rbuf);
+    g_free(conn);
+    if (exp && --exp->clients == 0) {
+        wake(&exp->waiter);
+    }
+    if (server->accept_parked) {
+        server->accept_parked = false;
+        coroutine_wake(server->accept_co);
+    }
+    if (server->conns.length == 0) {
+        wake(&server->stop_waiter);
+    }
+}
+
+static void main_fn handshake_timeout(void *opaque)
+{
+    nbd_conn_shutdown(opaque);
+}
+
+static void co_main_fn conn_entry(void *opaque)
+{
+    NbdConn *conn = opaque;
+    AioTimer timer;
+
+    aio_timer_init(&timer, conn->server->main_ctx, handshake_timeout, conn);
+    aio_timer_arm(&timer, clock_ns() + NBD_HANDSHAKE_TIMEOUT_NS);
+    int ret = nbd_negotiate(conn);
+    aio_timer_disarm(&timer);
+    if (ret < 0 || conn->shut || conn->exp->closing) {
+        conn->exp = NULL;
+        nbd_conn_finished(conn);
+        return;
+    }
+    conn->exp->clients++;
+    coroutine_start_in(conn->exp->ctx, nbd_transmission_entry, conn);
+}
+
+static void main_fn conn_new(NbdServer *server, int fd)
+{
+    NbdConn *conn = g_new0(NbdConn, 1);
+
+    socket_set_nodelay(fd);
+    conn->server = server;
+    conn->fd = fd;
+    conn->entry.data = conn;
+    g_queue_push_tail_link(&server->conns, &conn->entry);
+    coroutine_start(conn_entry, conn);
+}
+
+/* ---- accepting ---- */
+
+static bool is_full(const NbdServer *server)
+{
+    return server->max_connections && server->conns.length >= server->max_connections;
+}
+
+static void co_main_fn accept_entry(void *opaque)
+{
+    NbdServer *server = opaque;
+
+    while (!server->stopping) {
+        if (is_full(server)) {
+            server->accept_parked = true;
+            coroutine_yield();
+            continue;
+        }
+        int fd = aio_co_accept(server->listen_fd);
+        if (fd >= 0) {
+            conn_new(server, fd);
+        } else if (!server->stopping) {
+            /* Out of descriptors or memory: it may pass, and a loop without a pause helps nobody. */
+            aio_co_sleep_ns(100 * NS_PER_MS);
+        }
+    }
+    server->accept_co = NULL;
+    wake(&server->stop_waiter);
+}
+
+static void co_main_fn accept_start(void *opaque)
+{
+    NbdServer *server = opaque;
+
+    server->accept_co = coroutine_self();
+    accept_entry(server);
+}
+
+/* ---- servers ---- */
+
+NbdServer *main_fn nbd_server_find(const char *id)
+{
+    for (NbdServer *s = servers; s; s = s->next) {
+        if (strcmp(s->id, id) == 0) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+NbdServer *main_fn nbd_server_next(NbdServer *prev)
+{
+    return prev ? prev->next : servers;
+}
+
+const char *main_fn nbd_server_id(const NbdServer *server)
+{
+    return server->id;
+}
+
+NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
+                                    unsigned max_connections, Error **errp)
+{
+    int fd = socket_listen(addr, errp);
+
+    if (fd < 0) {
+        return NULL;
+    }
+    NbdServer *server = g_new0(NbdServer, 1);
+    server->id = g_strdup(id);
+    socket_spec_copy(&server->addr, addr);
+    server->listen_fd = fd;
+    server->max_connections = max_connections;
+    server->main_ctx = aio_context_current();
+    g_queue_init(&server->conns);
+    server->next = servers;
+    servers = server;
+    coroutine_start(accept_start, server);
+    return server;
+}
+
+void co_main_fn nbd_server_stop(NbdServer *server)
+{
+    g_assert(!server->exports);
+    server->stopping = true;
+    if (server->accept_parked) {
+        server->accept_parked = false;
+        coroutine_wake(server->accept_co);
+    } else if (server->accept_co) {
+        aio_co_cancel(server->accept_co);
+    }
+    for (GList *e = server->conns.head; e; e = e->next) {
+        nbd_conn_shutdown(e->data);
+    }
+    while (server->accept_co || server->conns.length > 0) {
+        server->stop_waiter = coroutine_self();
+        coroutine_yield();
+    }
+    for (NbdServer **p = &servers; *p; p = &(*p)->next) {
+        if (*p == server) {
+            *p = server->next;
+            break;
+        }
+    }
+    close(server->listen_fd);
+    socket_unlink(&server->addr);
+    socket_spec_clear(&server->addr);
+    g_free(server->id);
+    g_free(server);
+}
+
+/* ---- exports ---- */
+
+NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name)
+{
+    for (NbdExport *exp = server->exports; exp; exp = exp->next) {
+        if (strcmp(exp->name, name) == 0) {
+            return exp;
+        }
+    }
+    return NULL;
+}
+
+NbdExport *main_fn nbd_export_new(NbdServer *server, const char *name, const char *description,
+                                  BlockBackend *blk, bool writable, IOThread *iothread,
+                                  Error **errp)
+{
+    if (strlen(name) > NBD_MAX_STRING) {
+        error_setg(errp, "export name '%.20s...' too long", name);
+        return NULL;
+    }
+    if (description && strlen(description) > NBD_MAX_STRING) {
+        error_setg(errp, "description '%.20s...' too long", description);
+        return NULL;
+    }
+    if (nbd_find_export(server, name)) {
+        error_setg(errp, "NBD server already has export named '%s'", name);
+        return NULL;
+    }
+    NbdExport *exp = g_new0(NbdExport, 1);
+    exp->name = g_strdup(name);
+    exp->description = g_strdup(description);
+    exp->server = server;
+    exp->blk = blk;
+    exp->writable = writable;
+    exp->iothread = iothread;
+    exp->ctx = iothread ? iothread_context(iothread) : server->main_ctx;
+    NbdExport **p = &server->exports;
+    while (*p) {
+        p = &(*p)->next;            /* LIST names them in the order in which they came */
+    }
+    *p = exp;
+    return exp;
+}
+
+bool main_fn nbd_export_has_clients(const NbdExport *exp)
+{
+    return exp->clients > 0;
+}
+
+void co_main_fn nbd_export_free(NbdExport *exp)
+{
+    NbdServer *server = exp->server;
+
+    exp->closing = true;
+    for (NbdExport **p = &server->exports; *p; p = &(*p)->next) {
+        if (*p == exp) {
+            *p = exp->next;
+            break;
+        }
+    }
+    for (GList *e = server->conns.head; e; e = e->next) {
+        NbdConn *conn = e->data;
+        if (conn->exp == exp) {
+            nbd_conn_shutdown(conn);
+        }
+    }
+    while (exp->clients > 0) {
+        exp->waiter = coroutine_self();
+        coroutine_yield();
+    }
+    g_free(exp->name);
+    g_free(exp->description);
+    g_free(exp);
+}

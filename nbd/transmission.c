@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Transmission: one coroutine reads requests, many at a time, and starts a coroutine for each.
+ *
+ * (N1) The reader does not wait for requests, only for room: what a client can make us hold is
+ *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included.
+ * (N2) The connection object lives until its last request is answered or dropped.
+ */
+#include "qemu/osdep.h"
+
+#include "nbd/nbd-internal.h"
+
+#define MAX_IN_FLIGHT 256
+#define MAX_IN_FLIGHT_BYTES (64 * MiB)
+
+/* ---- the receive buffer ---- */
+
+/* Receive into @buf (may have length 0) and then into the empty receive buffer, with one call. Bytes that
+ * went to @buf, -errno, or -ECONNRESET at the end of the stream. */
+static ssize_t co_fn receive(NbdConn *conn, void *buf, size_t len)
+{
+    struct iovec iov[2] = {
+        { buf, len },
+        { conn->rbuf + conn->rlen, NBD_RBUF_BYTES - conn->rlen },
+    };
+    struct msghdr msg = { .msg_iov = len ? iov : iov + 1, .msg_iovlen = len ? 2 : 1 };
+    ssize_t n = aio_co_recvmsg(conn->fd, &msg, 0);
+
+    if (n <= 0) {
+        return n < 0 ? n : -ECONNRESET;
+    }
+    size_t first = MIN((size_t)n, len);
+    conn->rlen += n - first;
+    return first;
+}
+
+static size_t buffered(const NbdConn *conn)
+{
+    return conn->rlen - conn->rpos;
+}
+
+/* @len bytes, from the buffer and then straight from the socket. */
+static int co_fn read_payload(NbdConn *conn, char *buf, size_t len)
+{
+    size_t n = MIN(len, buffered(conn));
+
+    memcpy(buf, conn->rbuf + conn->rpos, n);
+    conn->rpos += n;
+    while (n < len) {
+        conn->rpos = conn->rlen = 0;
+        ssize_t got = receive(conn, buf + n, len - n);
+        if (got < 0) {
+            return got;
+        }
+        n += got;
+    }
+    return 0;
+}
+
+static int co_fn skip_payload(NbdConn *conn, size_t len)
+{
+    for (;;) {
+        size_t n = MIN(len, buffered(conn));
+        conn->rpos += n;
+        len -= n;
+        if (len == 0) {
+            return 0;
+        }
+        conn->rpos = conn->rlen = 0;
+        ssize_t got = receive(conn, NULL, 0);
+        if (got < 0) {
+            return got;
+        }
+    }
+}
+
+/* ---- requests ---- */
+
+static int co_fn fill_header(NbdConn *conn)
+{
+    while (buffered(conn) < NBD_REQUEST_BYTES) {
+        memmove(conn->rbuf, conn->rbuf + conn->rpos, buffered(conn));
+        conn->rlen = buffered(conn);
+        conn->rpos = 0;
+        ssize_t got = receive(conn, NULL, 0);
+        if (got < 0) {
+            return got;
+        }
+    }
+    return 0;
+}
+
+static void parse_header(NbdRequest *req, const uint8_t *p)
+{
+    req->flags = get_be16(p + 4);
+    req->type = get_be16(p + 6);
+    req->cookie = get_be64(p + 8);
+    req->from = get_be64(p + 16);
+    req->len = get_be32(p + 24);
+}
+
+static bool has_buffer(const NbdRequest *req)
+{
+    return (req->type == NBD_CMD_READ || req->type == NBD_CMD_WRITE ||
+            req->type == NBD_CMD_CACHE) && req->len > 0 && !req->error;
+}
+
+/* Waits until another request of @bytes may be held. */
+static void co_fn wait_for_room(NbdConn *conn, size_t bytes)
+{
+    while (conn->in_flight > 0 &&
+           (conn->in_flight >= MAX_IN_FLIGHT ||
+            conn->in_flight_bytes + bytes > (size_t)MAX_IN_FLIGHT_BYTES)) {
+        conn->reader_waiter = coroutine_self();
+        coroutine_yield();
+    }
+}
+
+static int co_fn prepare_payload(NbdConn *conn, NbdRequest *req)
+{
+    if (has_buffer(req)) {
+        wait_for_room(conn, req->len);
+        req->buf = bdrv_try_blockalign(req->len);
+        if (!req->buf) {
+            req->error = NBD_ENOMEM;
+        }
+        req->charged = req->len;
+    } else {
+        wait_for_room(conn, 0);
+    }
+    if (req->type != NBD_CMD_WRITE) {
+        return 0;
+    }
+    return req->buf ? read_payload(conn, req->buf, req->len) : skip_payload(conn, req->len);
+}
+
+/* The next request, or NULL when there is to be no further one. */
+static NbdRequest *co_fn read_request(NbdConn *conn)
+{
+    if (fill_header(conn) < 0) {
+        return NULL;
+    }
+    const uint8_t *head = (uint8_t *)conn->rbuf + conn->rpos;
+    if (get_be32(head) != NBD_REQUEST_MAGIC) {
+        return NULL;                /* out of step: nothing that follows can be trusted */
+    }
+    NbdRequest *req = g_new0(NbdRequest, 1);
+    req->conn = conn;
+    iovec_init(&req->out);
+    parse_header(req, head);
+    conn->rpos += NBD_REQUEST_BYTES;
+    if (req->type == NBD_CMD_DISC) {
+        nbd_request_free(req);
+        return NULL;
+    }
+    nbd_request_check(req);
+    if (prepare_payload(conn, req) < 0) {
+        nbd_request_free(req);
+        return NULL;
+    }
+    return req;
+}
+
+void co_fn nbd_transmission_entry(void *opaque)
+{
+    NbdConn *conn = opaque;
+    NbdRequest *req;
+
+    conn->rbuf = g_malloc(NBD_RBUF_BYTES);
+    nbd_send_init(conn);
+    while (!conn->broken && (req = read_request(conn))) {
+        conn->in_flight++;
+        conn->in_flight_bytes += req->charged;
+        coroutine_start(nbd_request_entry, req);
+    }
+    while (conn->in_flight > 0 || conn->sending) {
+        conn->reader_waiter = coroutine_self();
+        coroutine_yield();
+    }
+    aio_bh_cancel(&conn->send_bh);
+    shutdown(conn->fd, SHUT_RDWR);
+    aio_bh_schedule_oneshot(conn->server->main_ctx, nbd_conn_finished, conn);
+}
