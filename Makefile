@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Thin front of meson and ninja.  `make help` lists the targets.
+
+BUILD ?= build
+T ?=
+
+.PHONY: all help deps demo check check-asan check-tsan check-clang bench clean install
+
+all: $(BUILD)/build.ninja  ## build everything (the default)
+	@ninja -C $(BUILD)
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+deps:  ## install what the project needs from Debian (as root or through sudo)
+	@scripts/install-deps
+
+$(BUILD)/build.ninja: | meson.build
+	@scripts/install-deps --quiet
+	@./configure --build-dir=$(BUILD) --enable-werror
+
+demo: all  ## run the main job on real disks: a group snapshot under load, and one that fails
+	@scripts/demo $(BUILD)
+
+check: all  ## build and run the whole test suite (T=pattern: only tests whose name matches)
+	@scripts/run-tests $(BUILD) $(T)
+
+check-asan:  ## the suite under AddressSanitizer and UBSan
+	@scripts/install-deps --quiet
+	@[ -f build-asan/build.ninja ] || ./configure --build-dir=build-asan --enable-asan --enable-werror
+	@ninja -C build-asan
+	@scripts/run-tests build-asan $(T)
+
+check-tsan:  ## the threaded tests under ThreadSanitizer
+	@scripts/install-deps --quiet
+	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan
+	@ninja -C build-tsan
+	@scripts/run-tests build-tsan 'unit/|race/'
+
+check-clang:  ## build with clang, warnings and context errors are errors
+	@scripts/install-deps --quiet
+	@[ -f build-clang/build.ninja ] || ./configure --build-dir=build-clang --cc=clang --enable-werror
+	@ninja -C build-clang
+
+bench: all  ## compare with the installed QEMU, in one table
+	@tests/bench/bench $(BUILD)
+
+clean:  ## remove the build directories
+	@rm -rf build build-asan build-tsan build-clang
+
+install: all  ## install below the prefix given to configure
+	@meson install -C $(BUILD)

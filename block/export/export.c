@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Exports of any type: their place, their claims, their list. */
+#include "qemu/osdep.h"
+
+#include "block/export.h"
+
+static const BlkExportDriver *const drivers[] = { &nbd_export_driver };
+static BlkExport *first_export, *last_export;
+static void (*deleted_cb)(const char *id);
+
+void main_fn blk_export_set_deleted_cb(void (*cb)(const char *id))
+{
+    deleted_cb = cb;
+}
+
+BlkExport *main_fn blk_export_find(const char *id)
+{
+    for (BlkExport *exp = first_export; exp; exp = exp->next) {
+        if (strcmp(exp->id, id) == 0) {
+            return exp;
+        }
+    }
+    return NULL;
+}
+
+BlkExport *main_fn blk_export_next(BlkExport *prev)
+{
+    return prev ? prev->next : first_export;
+}
+
+bool main_fn blk_export_in_use(BlkExport *exp)
+{
+    return exp->drv->in_use(exp);
+}
+
+static const BlkExportDriver *find_driver(const char *type)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
+        if (strcmp(drivers[i]->type, type) == 0) {
+            return drivers[i];
+        }
+    }
+    return NULL;
+}
+
+/* A place for the export, with its node in it. */
+static BlockBackend *co_main_fn make_place(const BlkExportOptions *opts, Error **errp)
+{
+    unsigned needs = CLAIM_READ | (opts->writable ? CLAIM_WRITE : 0);
+    BlockBackend *blk = blk_new(opts->id, needs, CLAIM_ALL, errp);
+
+    if (!blk) {
+        return NULL;
+    }
+    if (!blk_insert(blk, opts->bs, errp)) {
+        blk_free(blk);
+        return NULL;
+    }
+    blk_set_write_cache(blk, !opts->writethrough);
+    blk_set_iothread(blk, opts->iothread ? iothread_id(opts->iothread) : NULL);
+    return blk;
+}
+
+static void main_fn list_add(BlkExport *exp)
+{
+    exp->prev = last_export;
+    *(last_export ? &last_export->next : &first_export) = exp;
+    last_export = exp;
+}
+
+static void main_fn list_remove(BlkExport *exp)
+{
+    *(exp->prev ? &exp->prev->next : &first_export) = exp->next;
+    *(exp->next ? &exp->next->prev : &last_export) = exp->prev;
+}
+
+BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
+{
+    const BlkExportDriver *drv = find_driver(opts->type);
+
+    if (!drv) {
+        error_setg(errp, "No driver found for the requested export type");
+        return NULL;
+    }
+    if (blk_export_find(opts->id)) {
+        error_setg(errp, "Block export id '%s' is already in use", opts->id);
+        return NULL;
+    }
+    BlockBackend *blk = make_place(opts, errp);
+    if (!blk) {
+        return NULL;
+    }
+    BlkExport *exp = g_malloc0(drv->instance_size);
+    exp->drv = drv;
+    exp->id = g_strdup(opts->id);
+    exp->blk = blk;
+    exp->iothread = opts->iothread;
+    if (!drv->start(exp, opts, errp)) {
+        blk_free(blk);
+        g_free(exp->id);
+        g_free(exp);
+        return NULL;
+    }
+    if (exp->iothread) {
+        iothread_ref(exp->iothread);
+    }
+    list_add(exp);
+    return exp;
+}
+
+void co_main_fn blk_export_del(BlkExport *exp)
+{
+    if (exp->shutting_down) {
+        return;                     /* another command is at it */
+    }
+    exp->shutting_down = true;
+    exp->drv->co_stop(exp);
+    list_remove(exp);
+    blk_free(exp->blk);
+    if (exp->iothread) {
+        iothread_unref(exp->iothread);
+    }
+    if (deleted_cb) {
+        deleted_cb(exp->id);
+    }
+    g_free(exp->id);
+    g_free(exp);
+}
+
+void co_main_fn blk_export_del_all(void)
+{
+    while (first_export) {
+        blk_export_del(first_export);
+    }
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Exports: a node offered to clients through a place of its own. */
+#ifndef BLOCK_EXPORT_H
+#define BLOCK_EXPORT_H
+
+#include "block/backend.h"
+#include "qemu/iothread.h"
+
+typedef struct BlkExport BlkExport;
+
+/* Strings are borrowed. */
+typedef struct BlkExportOptions {
+    const char *type;               /* "nbd" */
+    const char *id;                 /* of the export and its place */
+    BlockDriverState *bs;
+    bool writable;
+    bool writethrough;              /* every write is durable when it is answered */
+    IOThread *iothread;             /* NULL: main thread */
+
+    /* nbd */
+    const char *nbd_server;         /* id of the server */
+    const char *nbd_name;
+    const char *nbd_description;    /* or NULL */
+} BlkExportOptions;
+
+/* What a type of export does; one table a type. */
+typedef struct BlkExportDriver {
+    const char *type;
+    size_t instance_size;           /* BlkExport is its first member */
+    bool (*start)(BlkExport *exp, const BlkExportOptions *opts, Error **errp);
+    bool (*in_use)(BlkExport *exp);
+    void (*co_stop)(BlkExport *exp);
+} BlkExportDriver;
+
+struct BlkExport {
+    const BlkExportDriver *drv;
+    char *id;
+    BlockBackend *blk;
+    IOThread *iothread;
+    bool shutting_down;
+    BlkExport *prev, *next;         /* all exports, oldest first */
+};
+
+extern const BlkExportDriver nbd_export_driver;
+
+BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp);
+/* Ends its clients' connections (after the requests under way) and frees it. */
+void co_main_fn blk_export_del(BlkExport *exp);
+bool main_fn blk_export_in_use(BlkExport *exp);
+BlkExport *main_fn blk_export_find(const char *id);
+BlkExport *main_fn blk_export_next(BlkExport *prev);
+/* Called with the id of every export that is gone. */
+void main_fn blk_export_set_deleted_cb(void (*cb)(const char *id));
+/* Delete all exports of the NBD server @server_id. */
+void co_main_fn blk_export_del_of_nbd_server(const char *server_id);
+/* The one of that name on that server, NULL: none. */
+BlkExport *main_fn blk_export_find_nbd(const char *server_id, const char *name);
+void co_main_fn blk_export_del_all(void);
+
+#endif
