@@ -53,7 +53,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(QObject, qobject_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QList, qlist_unref)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(QDict, qdict_unref)
 
-/* A new reference in the container's own type, or NULL if @obj is something else. Borrowed: the
+/* @obj as its own type, or NULL if it is something else (or NULL itself).  Borrowed: the
  * result lives as long as @obj. */
 QList *any_fn qobject_to_qlist(QObject *obj);
 QDict *any_fn qobject_to_qdict(QObject *obj);

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Which function handles each QMP command, and one example of each.  The examples are printed in
+# the manual, and tests/docs/qmp-examples.py runs them all against a daemon and compares.
+#
+# A stanza begins with `command:`.  Then, one a line:
+#   handler: C function
+#   disk: FILE SIZE [FORMAT]      a file that is there before
+#   options: ARGUMENTS            of the daemon, more than it has anyway
+#   setup: REQUEST                sent before; must succeed; not printed
+#   -> REQUEST
+#   <- REPLY or EVENT
+# Lines that begin with two blanks continue the one before.  In what is expected, ... stands for
+# any value, for any rest of an array or object, or inside of a string for any text.
+
+command: qmp_capabilities
+handler: qmp_qmp_capabilities
+-> { "execute": "qmp_capabilities", "arguments": { "enable": [ "oob" ] } }
+<- { "return": {} }
+
+command: query-version
+handler: qmp_query_version
+-> { "execute": "query-version" }
+<- { "return": { "qemu": { "major": ..., "minor": ..., "micro": ... }, "package": ... } }
+
+command: query-commands
+handler: qmp_query_commands
+-> { "execute": "query-commands" }
+<- { "return": [ { "name": "qmp_capabilities" }, { "name": "query-version" }, ... ] }
+
+command: query-name
+handler: qmp_query_name
+options: --name db1
+-> { "execute": "query-name" }
+<- { "return": { "name": "db1" } }
+
+command: query-status
+handler: qmp_query_status
+-> { "execute": "query-status" }
+<- { "return": { "status": "running", "singlestep": false, "running": true } }
+
+command: quit
+handler: qmp_quit
+-> { "execute": "quit" }
+<- { "timestamp": ..., "event": "SHUTDOWN",
+     "data": { "guest": false, "reason": "host-qmp-quit" } }
+<- { "return": {} }
+
+command: human-monitor-command
+handler: qmp_human_monitor_command
+-> { "execute": "human-monitor-command", "arguments": { "command-line": "info version" } }
+<- { "return": "...\r\n" }
+
+command: query-qmp-schema
+handler: qmp_query_qmp_schema
+-> { "execute": "query-qmp-schema" }
+<- { "return": [ { "name": "qmp_capabilities", "meta-type": "command", ... }, ... ] }
+
+command: object-add
+handler: qmp_object_add
+-> { "execute": "object-add", "arguments": { "qom-type": "iothread", "id": "iot0" } }
+<- { "return": {} }
+
+command: object-del
+handler: qmp_object_del
+setup: { "execute": "object-add", "arguments": { "qom-type": "iothread", "id": "iot0" } }
+-> { "execute": "object-del", "arguments": { "id": "iot0" } }
+<- { "return": {} }
+
+command: query-iothreads
+handler: qmp_query_iothreads
+setup: { "execute": "object-add", "arguments": { "qom-type": "iothread", "id": "iot0" } }
+-> { "execute": "query-iothreads" }
+<- { "return": [ { "id": "iot0", "thread-id": ..., "poll-max-ns": ..., ... } ] }
+
+command: query-jobs
+handler: qmp_query_jobs
+disk: new.qcow2 0
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "file", "node-name": "file0", "filename": "new.qcow2" } }
+setup: { "execute": "blockdev-create", "arguments": { "job-id": "job0", "options":
+         { "driver": "qcow2", "file": "file0", "size": 1073741824 } } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+-> { "execute": "query-jobs" }
+<- { "return": [ { "id": "job0", "type": "create", "status": "concluded",
+                   "current-progress": ..., "total-progress": ... } ] }
+
+command: job-dismiss
+handler: qmp_job_dismiss
+disk: new.qcow2 0
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "file", "node-name": "file0", "filename": "new.qcow2" } }
+setup: { "execute": "blockdev-create", "arguments": { "job-id": "job0", "options":
+         { "driver": "qcow2", "file": "file0", "size": 1073741824 } } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+-> { "execute": "job-dismiss", "arguments": { "id": "job0" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "null", "id": "job0" }, ... }
+<- { "return": {} }
+
+command: block_resize
+handler: qmp_block_resize
+disk: disk.raw 1M
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "file", "node-name": "disk0", "filename": "disk.raw" } }
+-> { "execute": "block_resize", "arguments": { "node-name": "disk0", "size": 2097152 } }
+<- { "return": {} }
+
+command: blockdev-add
+handler: qmp_blockdev_add
+disk: disk.qcow2 1G qcow2
+-> { "execute": "blockdev-add",
+     "arguments": { "driver": "qcow2", "node-name": "disk0",
+                    "file": { "driver": "file", "filename": "disk.qcow2" } } }
+<- { "return": {} }
+
+command: blockdev-del
+handler: qmp_blockdev_del
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+-> { "execute": "blockdev-del", "arguments": { "node-name": "disk0" } }
+<- { "return": {} }
+
+command: blockdev-create
+handler: qmp_blockdev_create
+-> { "execute": "blockdev-create",
+     "arguments": { "job-id": "job0", "options": { "driver": "file", "filename": "new.raw",
+                                                   "size": 1048576 } } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "waiting", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "pending", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+
+command: query-block
+handler: qmp_query_block
+disk: disk.raw 1M
+options: --drive id=virtio0,file=disk.raw,format=raw,if=none
+-> { "execute": "query-block" }
+<- { "return": [ { "device": "virtio0", "type": "unknown", "removable": ..., "locked": false,
+                   "inserted": { "drv": "raw", "file": ..., "ro": false,
+                                 "image": { "virtual-size": 1048576, ... }, ... }, ... } ] }
+
+command: query-named-block-nodes
+handler: qmp_query_named_block_nodes
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+-> { "execute": "query-named-block-nodes", "arguments": { "flat": true } }
+<- { "return": [ { "node-name": "disk0", "drv": "null-co", "ro": false, ... } ] }
+
+command: query-blockstats
+handler: qmp_query_blockstats
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+-> { "execute": "query-blockstats", "arguments": { "query-nodes": true } }
+<- { "return": [ { "node-name": "disk0", "stats": { "wr_highest_offset": 0, ... } } ] }
+
+command: nbd-server-start
+handler: qmp_nbd_server_start
+-> { "execute": "nbd-server-start",
+     "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+<- { "return": {} }
+
+command: nbd-server-stop
+handler: qmp_nbd_server_stop
+setup: { "execute": "nbd-server-start",
+         "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+-> { "execute": "nbd-server-stop" }
+<- { "return": {} }
+
+command: nbd-server-add
+handler: qmp_nbd_server_add
+setup: { "execute": "nbd-server-start",
+         "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+-> { "execute": "nbd-server-add", "arguments": { "device": "disk0", "writable": true } }
+<- { "return": {} }
+
+command: nbd-server-remove
+handler: qmp_nbd_server_remove
+setup: { "execute": "nbd-server-start",
+         "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+setup: { "execute": "nbd-server-add", "arguments": { "device": "disk0" } }
+-> { "execute": "nbd-server-remove", "arguments": { "name": "disk0" } }
+<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "disk0" }, ... }
+<- { "return": {} }
+
+command: block-export-add
+handler: qmp_block_export_add
+setup: { "execute": "nbd-server-start",
+         "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+-> { "execute": "block-export-add",
+     "arguments": { "type": "nbd", "id": "exp0", "node-name": "disk0", "name": "data",
+                    "writable": true } }
+<- { "return": {} }
+
+command: block-export-del
+handler: qmp_block_export_del
+setup: { "execute": "nbd-server-start",
+         "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+setup: { "execute": "block-export-add",
+         "arguments": { "type": "nbd", "id": "exp0", "node-name": "disk0" } }
+-> { "execute": "block-export-del", "arguments": { "id": "exp0" } }
+<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "exp0" }, ... }
+<- { "return": {} }
+
+command: query-block-exports
+handler: qmp_query_block_exports
+setup: { "execute": "nbd-server-start",
+         "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+setup: { "execute": "block-export-add",
+         "arguments": { "type": "nbd", "id": "exp0", "node-name": "disk0" } }
+-> { "execute": "query-block-exports" }
+<- { "return": [ { "id": "exp0", "type": "nbd", "node-name": "disk0", "shutting-down": false } ] }
+
+command: blockdev-group-snapshot-sync
+handler: qmp_blockdev_group_snapshot_sync
+disk: data.qcow2 1G qcow2
+disk: wal.raw 1M
+options: --drive id=virtio0,file=data.qcow2,format=qcow2,if=none
+options: --drive id=virtio1,file=wal.raw,format=raw,if=none
+-> { "execute": "blockdev-group-snapshot-sync",
+     "arguments": { "devlist": [
+         { "device": "virtio0", "snapshot-file": "data.snap1", "format": "qcow2" },
+         { "device": "virtio1", "snapshot-file": "wal.snap1" } ] } }
+<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED",
+     "data": { "members": [ { "device": "virtio0", ... }, { "device": "virtio1", ... } ],
+               "pause-ns": ..., ... }, ... }
+<- { "return": {} }
+
+command: blockdev-snapshot-sync
+handler: qmp_blockdev_snapshot_sync
+disk: disk.qcow2 1G qcow2
+options: --drive id=virtio0,file=disk.qcow2,format=qcow2,if=none
+-> { "execute": "blockdev-snapshot-sync",
+     "arguments": { "device": "virtio0", "snapshot-file": "disk.snap1",
+                    "snapshot-node-name": "snap1" } }
+<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED",
+     "data": { "members": [ { "node": "snap1", ... } ], ... }, ... }
+<- { "return": {} }
+
+command: blockdev-snapshot
+handler: qmp_blockdev_snapshot
+disk: disk.raw 1M
+disk: overlay.qcow2 1M qcow2
+options: --drive id=virtio0,file=disk.raw,format=raw,if=none
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "qcow2", "node-name": "snap1", "backing": null,
+                        "file": { "driver": "file", "filename": "overlay.qcow2" } } }
+-> { "execute": "blockdev-snapshot",
+     "arguments": { "node": "virtio0", "overlay": "snap1" } }
+<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED", ... }
+<- { "return": {} }
+
+command: transaction
+handler: qmp_transaction
+disk: a.raw 1M
+disk: b.raw 1M
+options: --drive id=virtio0,file=a.raw,format=raw,if=none
+options: --drive id=virtio1,file=b.raw,format=raw,if=none
+-> { "execute": "transaction",
+     "arguments": { "actions": [
+         { "type": "blockdev-snapshot-sync",
+           "data": { "device": "virtio0", "snapshot-file": "a.snap1" } },
+         { "type": "blockdev-snapshot-sync",
+           "data": { "device": "virtio1", "snapshot-file": "b.snap1" } } ] } }
+<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED", ... }
+<- { "return": {} }

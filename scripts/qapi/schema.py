@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The schema as objects: types, commands and events, checked."""
+
+import re
+
+from .source import QAPIError, SourceFile
+
+# C keywords and names that system headers define as macros.
+_RESERVED = set('''auto break case char const continue default do double else enum extern float
+for goto if inline int long register restrict return short signed sizeof static struct switch
+typedef union unsigned void volatile while unix linux errno i386 mips sparc'''.split())
+
+
+def c_name(name):
+    name = re.sub(r'[^A-Za-z0-9_]', '_', name)
+    return 'q_' + name if name in _RESERVED or name[0].isdigit() else name
+
+
+def c_enum_prefix(name):
+    """BlockdevDriver -> BLOCKDEV_DRIVER"""
+    return re.sub(r'(?<=[^_])(?=[A-Z][a-z])|(?<=[0-9])(?=[A-Z])', '_', c_name(name)).upper()
+
+
+class Type:
+    scalar = False          # in C a value, not a pointer: optional ones need has_
+    info = None             # the doc comment
+    where = 'built-in'
+
+    def __init__(self, name):
+        self.name = name
+        self.c = c_name(name)
+
+
+class Builtin(Type):
+    #        C type, QType, JSON type
+    TABLE = {
+        'str': ('char *', 'QTYPE_QSTRING', 'string'),
+        'int': ('int64_t ', 'QTYPE_QNUM', 'int'),
+        'number': ('double ', 'QTYPE_QNUM', 'number'),
+        'bool': ('bool ', 'QTYPE_QBOOL', 'boolean'),
+        'int8': ('int8_t ', 'QTYPE_QNUM', 'int'),
+        'int16': ('int16_t ', 'QTYPE_QNUM', 'int'),
+        'int32': ('int32_t ', 'QTYPE_QNUM', 'int'),
+        'int64': ('int64_t ', 'QTYPE_QNUM', 'int'),
+        'uint8': ('uint8_t ', 'QTYPE_QNUM', 'int'),
+        'uint16': ('uint16_t ', 'QTYPE_QNUM', 'int'),
+        'uint32': ('uint32_t ', 'QTYPE_QNUM', 'int'),
+        'uint64': ('uint64_t ', 'QTYPE_QNUM', 'int'),
+        'size': ('uint64_t ', 'QTYPE_QNUM', 'int'),
+        'null': ('QObject *', 'QTYPE_QNULL', 'null'),
+        'any': ('QObject *', None, 'value'),
+    }
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.c_type, self.qtype, self.json = self.TABLE[name]
+        self.scalar = name not in ('str', 'null', 'any')
+
+
+class List(Type):
+    qtype = 'QTYPE_QLIST'
+
+    def __init__(self, element):
+        super().__init__(element.name + 'List')
+        self.element = element
+        self.c = element_list_c(element)
+        self.c_type = self.c + ' *'
+
+
+def element_list_c(element):
+    # intList, strList: without the q_ that a bare `int` would need.
+    return (element.name if isinstance(element, Builtin) else element.c) + 'List'
+
+
+class Enum(Type):
+    scalar = True
+    qtype = 'QTYPE_QSTRING'
+
+    def __init__(self, name, values, features, prefix=None):
+        super().__init__(name)
+        self.values = values            # of (name, features)
+        self.features = features
+        self.prefix = prefix or c_enum_prefix(name)
+        self.c_type = self.c + ' '
+
+    def const(self, value):
+        return '%s_%s' % (self.prefix, re.sub('[^A-Za-z0-9_]', '_', value).upper())
+
+
+class Member:
+    def __init__(self, name, type_ref, features):
+        self.optional = name.startswith('*')
+        self.name = name.lstrip('*')
+        self.c = c_name(self.name)
+        self.type_ref = type_ref
+        self.type = None                # set by Schema.resolve()
+        self.features = features
+        self.has_flag = False
+
+
+class Object(Type):
+    """A struct or union; also the arguments of commands and events."""
+    qtype = 'QTYPE_QDICT'
+
+    def __init__(self, name, members, features, base=None, discriminator=None, branches=None):
+        super().__init__(name)
+        self.own_members = members
+        self.features = features
+        self.base = base                # name, then Object
+        self.discriminator = discriminator
+        self.branches = branches        # case -> Member (type is the branch), or None
+        self.tag = None                 # Member that is the discriminator
+        self.c_type = self.c + ' *'
+
+    def members(self):
+        return (self.base.members() if self.base else []) + self.own_members
+
+
+class Alternate(Type):
+    qtype = None
+
+    def __init__(self, name, branches, features):
+        super().__init__(name)
+        self.branches = branches        # of Member
+        self.features = features
+        self.c_type = self.c + ' *'
+
+
+class Command:
+    def __init__(self, name, arg, boxed, ret, allow_oob, success, gen, features):
+        self.name, self.arg, self.boxed, self.ret = name, arg, boxed, ret
+        self.allow_oob, self.success, self.gen, self.features = allow_oob, success, gen, features
+        self.c = c_name(name)
+        self.handler = 'qmp_' + self.c
+
+
+class Event:
+    def __init__(self, name, arg, features):
+        self.name, self.arg, self.features = name, arg, features
+        self.c = c_name(name).lower()
+
+
+KEYS = {
+    'enum': {'data', 'features', 'prefix'},
+    'struct': {'data', 'base', 'features'},
+    'union': {'data', 'base', 'discriminator', 'features'},
+    'alternate': {'data', 'features'},
+    'command': {'data', 'boxed', 'returns', 'allow-oob', 'success-response', 'gen', 'features'},
+    'event': {'data', 'features'},
+}
+
+
+def _features(expr):
+    return [f['name'] if isinstance(f, dict) else f for f in expr.get('features', [])]
+
+
+def _camel(name):
+    return ''.join(part[:1].upper() + part[1:].lower() if name.isupper() else
+                   part[:1].upper() + part[1:] for part in re.split('[-_]', name))
+
+
+class Schema:
+    def __init__(self, path):
+        self.types = {}             # in order of definition, implicit ones too
+        self.commands = {}
+        self.events = {}
+        self.order = []             # manual: Doc (free text) or a definition
+        for name in Builtin.TABLE:
+            self.types[name] = Builtin(name)
+        for expr, doc, where in SourceFile(path).items:
+            if expr is None:
+                self.order.append(doc)
+            else:
+                self._define(expr, doc, where)
+        self._resolve()
+
+    # -- definitions
+
+    def _define(self, expr, doc, where):
+        kind = next((k for k in KEYS if k in expr), None)
+        if not kind:
+            raise QAPIError(where, 'neither of ' + ', '.join(KEYS))
+        name = expr[kind]
+        unknown = set(expr) - KEYS[kind] - {kind}
+        if unknown:
+            raise QAPIError(where, '%s %s: unknown %s' % (kind, name, ', '.join(sorted(unknown))))
+        if not doc or doc.name != name:
+            raise QAPIError(where, '%s %s has no doc comment of its own' % (kind, name))
+        if name in self.types or name in self.commands or name in self.events:
+            raise QAPIError(where, '%s is defined twice' % name)
+        entity = getattr(self, '_define_' + kind)(name, expr, where)
+        entity.info, entity.where, entity.kind = doc, where, kind
+        self.order.append(entity)
+
+    def _members(self, data, where):
+        members = []
+        for name, value in data.items():
+            if not re.fullmatch(r'\*?[a-z0-9][a-z0-9_-]*', name):
+                raise QAPIError(where, 'bad member name %r' % name)
+            if isinstance(value, dict):
+                members.append(Member(name, value['type'], _features(value)))
+            else:
+                members.append(Member(name, value, []))
+        return members
+
+    def _define_enum(self, name, expr, where):
+        values = [(v['name'], _features(v)) if isinstance(v, dict) else (v, [])
+                  for v in expr['data']]
+        if len({v for v, _ in values}) != len(values):
+            raise QAPIError(where, 'enum %s has a value twice' % name)
+        return self._add(Enum(name, values, _features(expr), expr.get('prefix')))
+
+    def _define_struct(self, name, expr, where):
+        return self._add(Object(name, self._members(expr['data'], where), _features(expr),
+                                expr.get('base')))
+
+    def _define_union(self, name, expr, where):
+        base, own = expr['base'], []
+        if isinstance(base, dict):
+            own, base = self._members(base, where), None
+        branches = {case: Member(case, ref['type'] if isinstance(ref, dict) else ref, [])
+                    for case, ref in expr['data'].items()}
+        return self._add(Object(name, own, _features(expr), base, expr['discriminator'],
+                                branches))
+
+    def _define_alternate(self, name, expr, where):
+        return self._add(Alternate(name, self._members(expr['data'], where), _features(expr)))
+
+    def _argument(self, c, wire, data, where):
+        """The arguments type of a command or event: named, made up, or None."""
+        if data is None or isinstance(data, str):
+            return data
+        obj = Object(c, self._members(data, where), [])
+        obj.wire = wire
+        obj.where = where
+        self._add(obj)
+        return c
+
+    def _define_command(self, name, expr, where):
+        gen = expr.get('gen', True)
+        arg = self._argument('Qmp%sArgs' % _camel(name), name, expr.get('data'), where)
+        cmd = Command(name, arg, expr.get('boxed', False), expr.get('returns'),
+                      expr.get('allow-oob', False), expr.get('success-response', True), gen,
+                      _features(expr))
+        cmd.inline_arg = isinstance(expr.get('data'), dict)
+        self.commands[name] = cmd
+        return cmd
+
+    def _define_event(self, name, expr, where):
+        arg = self._argument('Event%sArgs' % _camel(name), name, expr.get('data'), where)
+        event = Event(name, arg, _features(expr))
+        event.inline_arg = isinstance(expr.get('data'), dict)
+        self.events[name] = event
+        return event
+
+    def _add(self, entity):
+        self.types[entity.name] = entity
+        return entity
+
+    # -- names to objects
+
+    def lookup(self, ref, where):
+        if isinstance(ref, list):
+            element = self.lookup(ref[0], where)
+            name = '[%s]' % element.name
+            if name not in self.types:
+                self.types[name] = List(element)
+            return self.types[name]
+        if ref not in self.types:
+            raise QAPIError(where, 'unknown type %r' % (ref,))
+        return self.types[ref]
+
+    def _resolve(self):
+        for entity in list(self.types.values()):
+            if isinstance(entity, Object):
+                self._resolve_object(entity)
+        for entity in list(self.types.values()):
+            if isinstance(entity, Object):
+                self._check_object(entity)
+            elif isinstance(entity, Alternate):
+                self._resolve_alternate(entity)
+        for cmd in self.commands.values():
+            cmd.arg = self.lookup(cmd.arg, cmd.where) if cmd.arg else None
+            cmd.ret = self.lookup(cmd.ret, cmd.where) if cmd.ret else None
+        for event in self.events.values():
+            event.arg = self.lookup(event.arg, event.where) if event.arg else None
+        for entity in self.order:
+            if hasattr(entity, 'kind'):
+                self._check_doc(entity)
+
+    def _resolve_members(self, members, where):
+        for m in members:
+            m.type = self.lookup(m.type_ref, where)
+            m.has_flag = m.optional and m.type.scalar
+
+    def _resolve_object(self, obj):
+        self._resolve_members(obj.own_members, obj.where)
+        if obj.base:
+            obj.base = self.lookup(obj.base, obj.where)
+
+    def _check_object(self, obj):
+        names = [m.name for m in obj.members()]
+        if len(set(names)) != len(names):
+            raise QAPIError(obj.where, '%s has a member twice' % obj.name)
+        if obj.branches is None:
+            return
+        obj.tag = next((m for m in obj.members() if m.name == obj.discriminator), None)
+        if not obj.tag or not isinstance(obj.tag.type, Enum) or obj.tag.optional:
+            raise QAPIError(obj.where, '%s: bad discriminator' % obj.name)
+        cases = {v for v, _ in obj.tag.type.values}
+        for case, branch in obj.branches.items():
+            if case not in cases:
+                raise QAPIError(obj.where, '%s: no such case %r' % (obj.name, case))
+            branch.type = self.lookup(branch.type_ref, obj.where)
+            clash = set(names) & {m.name for m in branch.type.members()}
+            if clash:
+                raise QAPIError(obj.where, '%s: %s is in base and branch' % (obj.name, clash))
+
+    def _resolve_alternate(self, alt):
+        self._resolve_members(alt.branches, alt.where)
+        kinds = [m.type.qtype for m in alt.branches]
+        if None in kinds or len(set(kinds)) != len(kinds):
+            raise QAPIError(alt.where, '%s: branches cannot be told apart' % alt.name)
+
+    def _check_doc(self, entity):
+        if isinstance(entity, Enum):
+            names = [v for v, _ in entity.values]
+        elif isinstance(entity, Object):
+            names = [m.name for m in entity.own_members]
+        elif isinstance(entity, Alternate):
+            names = [m.name for m in entity.branches]
+        else:
+            names = [m.name for m in entity.arg.own_members] if entity.inline_arg else []
+        doc = entity.info
+        for name in names:
+            if not doc.member(name):
+                raise QAPIError(doc.where, '%s: @%s is not documented' % (entity.name, name))
+        for name in set(doc.members) - set(names):
+            raise QAPIError(doc.where, '%s has no @%s' % (entity.name, name))
+        for name in entity.features:
+            if not doc.feature(name):
+                raise QAPIError(doc.where, '%s: feature @%s is not documented'
+                                % (entity.name, name))
+        if not doc.text():
+            raise QAPIError(doc.where, '%s is not described' % entity.name)
+        if not doc.section('Since'):
+            raise QAPIError(doc.where, '%s has no Since' % entity.name)
