@@ -6,8 +6,8 @@
 #include "qemu/osdep.h"
 
 #include "block/types.h"
+#include "config-host.h"
 #include "header.h"
-#include "qemu-qcow2-config.h"
 
 /* What is being parsed, for the functions below. */
 typedef struct Parser {
@@ -108,7 +108,7 @@ static bool check_compression(Parser *p, Error **errp)
                    h->compression_type);
         return false;
     }
-    if (h->compression_type == 1 && !QCOW2_HAVE_ZSTD) {
+    if (h->compression_type == 1 && !CONFIG_ZSTD) {
         error_setg(errp, "Cannot open '%s': its compression type zstd is not supported by this "
                    "build", p->name);
         return false;

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* qcow2 as a BlockDriver: opening, closing, the table of operations. */
+#include "qemu/osdep.h"
+
+#include "block/claims.h"
+#include "block/qcow2.h"
+#include "qcow2.h"
+
+const char *any_fn qcow2_name(BlockDriverState *bs)
+{
+    return bs->filename ?: bs->file->bs->filename;
+}
+
+/* ---- reading the header ---- */
+
+/* The first *@ret_len bytes of the file; caller frees. */
+static uint8_t *co_fn read_start(BlockDriverState *bs, size_t want, size_t *ret_len, Error **errp)
+{
+    size_t len = MIN((uint64_t)bdrv_length(bs->file->bs), want);
+    uint8_t *buf = bdrv_try_blockalign(MAX(len, sizeof(qcow2_state(bs)->header_sector)));
+    int ret = buf ? bdrv_co_pread(bs->file, 0, len, buf) : -ENOMEM;
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot read the header of '%s'", qcow2_name(bs));
+        free(buf);
+        return NULL;
+    }
+    *ret_len = len;
+    return buf;
+}
+
+static bool co_fn read_header(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    size_t want = QCOW2_HEADER_FIRST_READ;
+
+    for (;;) {
+        Error *err = NULL;
+        size_t len, need = 0;
+        uint8_t *buf = read_start(bs, want, &len, errp);
+
+        if (!buf) {
+            return false;
+        }
+        bool ok = qcow2_header_parse(buf, len, bdrv_length(bs->file->bs), qcow2_name(bs),
+                                     &s->header, &need, &err);
+        if (ok) {
+            memset(s->header_sector, 0, sizeof(s->header_sector));
+            memcpy(s->header_sector, buf, MIN(len, sizeof(s->header_sector)));
+        }
+        free(buf);
+        if (ok) {
+            return true;
+        }
+        if (need <= want) {
+            error_propagate(errp, err);
+            return false;
+        }
+        error_free(err);
+        want = need;                /* once: never more than a cluster */
+    }
+}
+
+/* ---- what a healthy image still may not be ---- */
+
+static bool check_writable(BlockDriverState *bs, Error **errp)
+{
+    const Qcow2Header *h = &qcow2_state(bs)->header;
+
+    if (bs->read_only) {
+        return true;
+    }
+    if (h->incompatible & QCOW2_INCOMPAT_CORRUPT) {
+        error_setg(errp, "Cannot open '%s' for writing: it is marked as corrupt; it can be read, "
+                   "or repaired with qemu-img check -r all", qcow2_name(bs));
+        return false;
+    }
+    if (h->incompatible & QCOW2_INCOMPAT_DIRTY) {
+        error_setg(errp, "Cannot open '%s' for writing: it was not closed properly and its "
+                   "refcounts must be rebuilt first (qemu-img check -r all)", qcow2_name(bs));
+        return false;
+    }
+    return true;
+}
+
+/* The external data file: as the user said, else as the image says. */
+static bool co_main_fn open_data_file(BlockDriverState *bs, const BdrvOpenOptions *opts,
+                                      Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    const char *name = s->header.data_file;
+
+    if (!s->g.has_data_file) {
+        if (bs->data_file) {
+            error_setg(errp, "Cannot open '%s': a data file was given, but it has none",
+                       qcow2_name(bs));
+            return false;
+        }
+        return true;
+    }
+    if (bs->data_file) {
+        return true;
+    }
+    if (!name) {
+        error_setg(errp, "Cannot open '%s': it needs a data file and does not say which",
+                   qcow2_name(bs));
+        return false;
+    }
+    g_autoptr(BdrvOpenOptions) o = bdrv_options_from_filename(name, "file", qcow2_name(bs), errp);
+    if (o) {
+        o->read_only = bs->read_only;
+        o->cache_direct = bs->cache_direct;
+        o->cache_no_flush = bs->cache_no_flush;
+        o->discard = bs->discard;
+        o->force_share = bs->force_share;
+
+        BdrvLinkSpec spec = { .role = "data-file", .parent = bs };
+        BdrvLink link = { .role = "data-file" };
+        bdrv_child_claims(bs, &link, CLAIM_NONE, CLAIM_ALL, &spec.needs, &spec.allows);
+        bs->data_file = bdrv_open(o, &spec, errp);
+    }
+    if (!bs->data_file) {
+        error_prepend(errp, "Cannot open the data file of '%s': ", qcow2_name(bs));
+        return false;
+    }
+    return true;
+}
+
+/* ---- open and close ---- */
+
+static int64_t cache_cap(const Qcow2OpenOptions *o)
+{
+    if (o->cache_size >= 0) {
+        return o->cache_size;
+    }
+    if (o->l2_cache_size >= 0 || o->refcount_cache_size >= 0) {
+        return MAX(o->l2_cache_size, 0) + MAX(o->refcount_cache_size, 0);
+    }
+    return -1;
+}
+
+static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
+{
+    Qcow2State *s = qcow2_state(bs);
+    const Qcow2Header *h = &s->header;
+    const Qcow2OpenOptions *o = &opts->u.qcow2;
+
+    co_mutex_init(&s->l2_lock);
+    co_mutex_init(&s->refcount_lock);
+    co_mutex_init(&s->header_lock);
+    co_mutex_init(&s->writeback_lock);
+    qcow2_cache_init(&s->cache, s->g.page_size, cache_cap(o));
+    s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    s->l1_offset = h->l1_offset;
+    s->l1_size = h->l1_size;
+    s->reftable_offset = h->reftable_offset;
+    s->reftable_entries = h->reftable_clusters << (s->g.cluster_bits - 3);
+    s->fresh_from = bdrv_length(bs->file->bs);
+    s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
+    s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
+    s->discard_request = o->has_discard_request ? o->discard_request : bs->discard;
+    s->discard_other = o->has_discard_other && o->discard_other;
+}
+
+static void state_destroy(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_inflated_unref(s->inflated);
+    g_array_unref(s->frees);
+    qcow2_cache_destroy(&s->cache);
+    co_mutex_destroy(&s->l2_lock);
+    co_mutex_destroy(&s->refcount_lock);
+    co_mutex_destroy(&s->header_lock);
+    co_mutex_destroy(&s->writeback_lock);
+}
+
+static void node_init(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    bs->length = s->header.size;
+    bs->backing_file = g_strdup(s->header.backing_file);
+    bs->backing_format = g_strdup(s->header.backing_format);
+    bs->limits = (BdrvLimits){
+        .request_alignment = 1,
+        .mem_alignment = bs->file->bs->limits.mem_alignment,
+        .alloc_unit = s->g.cluster_size,
+        .zero_unit = INT64_C(1) << s->g.subcluster_bits,
+    };
+}
+
+/* Snapshots are left alone, but a table that makes no sense is found now, not later. */
+static bool co_fn check_snapshots(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GArray) list = qcow2_snapshots_read(bs, &qcow2_state(bs)->snapshots_bytes, errp);
+
+    return list != NULL;
+}
+
+static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions *opts,
+                                     Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    if (!read_header(bs, errp)) {
+        return false;
+    }
+    s->g = s->header.geometry;
+    if (!check_writable(bs, errp) || !check_snapshots(bs, errp) ||
+        !open_data_file(bs, opts, errp)) {
+        qcow2_header_clear(&s->header);
+        return false;
+    }
+    state_init(bs, opts);
+    node_init(bs);
+    return true;
+}
+
+static int co_main_fn qcow2_co_close(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    state_destroy(bs);
+    qcow2_header_clear(&s->header);
+    return 0;
+}
+
+void any_fn qcow2_get_info(BlockDriverState *bs, Qcow2ImageInfo *ret)
+{
+    Qcow2State *s = qcow2_state(bs);
+    const Qcow2Header *h = &s->header;
+
+    *ret = (Qcow2ImageInfo){
+        .version = h->version,
+        .cluster_size = s->g.cluster_size,
+        .refcount_bits = 1 << s->g.refcount_order,
+        .extended_l2 = s->g.subclusters > 1,
+        .lazy_refcounts = h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS,
+        .corrupt = h->incompatible & QCOW2_INCOMPAT_CORRUPT,
+        .dirty = h->incompatible & QCOW2_INCOMPAT_DIRTY,
+        .data_file_raw = s->raw_data,
+        .compression_type = h->compression_type == 1 ? "zstd" : "zlib",
+        .data_file = h->data_file,
+        .nb_snapshots = h->nb_snapshots,
+        .nb_bitmaps = h->has_bitmaps ? h->nb_bitmaps : 0,
+    };
+}
+
+static const BlockDriver bdrv_qcow2 = {
+    .name             = "qcow2",
+    .instance_size    = sizeof(Qcow2State),
+    .supports_backing = true,
+    .probe            = qcow2_probe,
+    .co_open          = qcow2_co_open,
+    .co_close         = qcow2_co_close,
+    .co_map           = qcow2_co_map,
+    .co_map_write     = qcow2_co_map_write,
+    .co_map_commit    = qcow2_co_map_commit,
+    .co_map_abort     = qcow2_co_map_abort,
+    .co_zero          = qcow2_co_zero,
+    .co_discard       = qcow2_co_discard,
+    .co_read_special  = qcow2_co_read_special,
+    .co_flush         = qcow2_co_flush,
+    .co_truncate      = qcow2_co_truncate,
+    .co_create        = qcow2_co_create,
+};
+
+static void qcow2_init(void)
+{
+    bdrv_register(&bdrv_qcow2);
+}
+
+block_init(qcow2_init);

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Bringing metadata to the disk in an order that survives a crash at any point.
+ *
+ * (F1) On disk, the refcount of a cluster is never less than the number of references to it on
+ *      disk.  More is a leak, which is harmless; less would let two owners write to one cluster.
+ * (F2) A table is on disk, whole, before anything on disk points to it: refcount blocks before the
+ *      refcount table's entries, L2 tables before L1 entries, and all of these, being referenced
+ *      clusters, after their own refcounts (F1).
+ * (F3) Guest data is on disk before an L2 entry on disk points to it.
+ * (F4) The refcount of a cluster that was unlinked goes down, and the cluster can be used
+ *      again, only after the entries that no longer refer to it are on disk.
+ * (F5) What one writeback writes is the state of all tables at one instant, at which every request's
+ *      change is in it completely or not at all.
+ *
+ * Refcounts in memory go up before, and go down after, everything else (refcount.c), so (F1) holds
+ * if the state of one instant is written in this order, with a sync wherever something
+ * was written before the next stage:
+ *
+ *      1 refcount blocks    2 refcount table    3 L2 tables    4 L1 table    5 frees
+ *
+ * (F5) needs no lock during all this: at the instant, dirty pages are frozen, and whoever changes
+ * one meanwhile changes a copy (cache.c).  Stage 5 makes refcount blocks dirty again; they wait for
+ * the next writeback, since they can only be too high meanwhile.
+ *
+ * order_assert() checks (F1) to (F4) as far as they can be seen from here.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+/* Unlinked ranges that may wait before a writeback is due. */
+#define MAX_FREES 1024
+/* Dirty pages that make the next writer start a writeback; twice that, and everybody waits for it. */
+#define SOFT_DIRTY_DIVISOR 4
+/* Requests that write pages at the same time, and pages in one of them. */
+#define MAX_PARALLEL 32
+#define MAX_RUN 64
+
+/* One writeback. */
+typedef struct Writeback {
+    BlockDriverState *bs;
+    GPtrArray *pages[QCOW2_PAGE_CLASSES];   /* frozen */
+    GArray *frees;                  /* of Qcow2Free */
+    int stage;                      /* classes below it are on disk */
+    bool unsynced;                  /* something was written that no sync has covered */
+    int ret;
+} Writeback;
+
+static const char *const write_events[QCOW2_PAGE_CLASSES] = {
+    [QCOW2_PAGE_REFBLOCK] = "refblock_update",
+    [QCOW2_PAGE_REFTABLE] = "reftable_update",
+    [QCOW2_PAGE_L2] = "l2_update",
+    [QCOW2_PAGE_L1] = "l1_update",
+};
+
+/* Before anything of class @cls is written. */
+static void order_assert(const Writeback *wb, int cls)
+{
+    assert(!wb->unsynced);          /* (F2), (F3): a sync lies between */
+    assert(wb->ret == 0);
+    assert(wb->stage <= cls);
+    for (int below = 0; below < cls; below++) {
+        for (guint i = 0; i < wb->pages[below]->len; i++) {
+            const Qcow2Page *page = wb->pages[below]->pdata[i];
+            assert(page->flush_buf);        /* (F5): still the state of the same instant */
+        }
+    }
+}
+
+bool co_fn qcow2_in_writeback(Qcow2State *s)
+{
+    return __atomic_load_n(&s->writeback_owner, __ATOMIC_RELAXED) == coroutine_self();
+}
+
+/* ---- the instant ---- */
+
+static int by_offset(const void *a, const void *b)
+{
+    const Qcow2Page *x = *(Qcow2Page *const *)a, *y = *(Qcow2Page *const *)b;
+
+    return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+static void freeze(Writeback *wb)
+{
+    Qcow2State *s = qcow2_state(wb->bs);
+    Qcow2Page *page;
+
+    qcow2_lock(s);
+    for (int cls = 0; cls < QCOW2_PAGE_CLASSES; cls++) {
+        wb->pages[cls] = g_ptr_array_new();
+    }
+    while ((page = TAILQ_FIRST(&s->cache.dirty))) {
+        qcow2_cache_freeze(&s->cache, page);
+        g_ptr_array_add(wb->pages[page->cls], page);
+    }
+    wb->frees = s->frees;
+    s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    qcow2_unlock(s);
+    for (int cls = 0; cls < QCOW2_PAGE_CLASSES; cls++) {
+        g_ptr_array_sort(wb->pages[cls], by_offset);
+    }
+}
+
+/* After a failure everything of the instant is dirty again: even what was written before a sync failed may be
+ * lost.  What waits to be freed goes on waiting. */
+static void thaw(Writeback *wb)
+{
+    Qcow2State *s = qcow2_state(wb->bs);
+
+    qcow2_lock(s);
+    for (int cls = 0; cls < QCOW2_PAGE_CLASSES; cls++) {
+        for (guint i = 0; i < wb->pages[cls]->len; i++) {
+            qcow2_cache_thaw(&s->cache, wb->pages[cls]->pdata[i], wb->ret == 0);
+        }
+        g_ptr_array_unref(wb->pages[cls]);
+    }
+    if (wb->ret < 0) {
+        g_array_prepend_vals(s->frees, wb->frees->data, wb->frees->len);
+        g_array_set_size(wb->frees, 0);
+    }
+    qcow2_unlock(s);
+}
+
+/* ---- writing pages ---- */
+
+/* Pages that lie behind each other, written with one request. */
+typedef struct PageRun {
+    Writeback *wb;
+    Qcow2Page **pages;
+    unsigned n;
+} PageRun;
+
+static void co_fn write_run(void *opaque)
+{
+    PageRun *run = opaque;
+    Writeback *wb = run->wb;
+    uint32_t page_size = qcow2_state(wb->bs)->g.page_size;
+    g_auto(IoVec) v;
+
+    iovec_init(&v);
+    for (unsigned i = 0; i < run->n; i++) {
+        iovec_add(&v, run->pages[i]->flush_buf, page_size);
+    }
+    int ret = bdrv_co_pwritev(wb->bs->file, run->pages[0]->offset, v.size, &v, 0);
+    if (ret < 0 && wb->ret == 0) {
+        wb->ret = ret;
+    }
+}
+
+/* How many of the @n pages, at most MAX_RUN, lie behind each other. */
+static unsigned run_length(Qcow2Page **pages, unsigned n, uint32_t page_size)
+{
+    unsigned i = 1;
+
+    while (i < MIN(n, MAX_RUN) && pages[i]->offset == pages[i - 1]->offset + page_size) {
+        i++;
+    }
+    return i;
+}
+
+static void co_fn write_pages(Writeback *wb, int cls)
+{
+    GPtrArray *pages = wb->pages[cls];
+    uint32_t page_size = qcow2_state(wb->bs)->g.page_size;
+    CoGroup group = CO_GROUP_INIT;
+    PageRun runs[MAX_PARALLEL];
+    unsigned n_runs = 0;
+
+    bdrv_debug_event(wb->bs->file, write_events[cls]);
+    for (guint done = 0; done < pages->len; done += runs[n_runs - 1].n) {
+        if (n_runs == MAX_PARALLEL) {
+            co_group_wait(&group);
+            n_runs = 0;
+        }
+        PageRun *run = &runs[n_runs++];
+        run->wb = wb;
+        run->pages = (Qcow2Page **)pages->pdata + done;
+        run->n = run_length(run->pages, pages->len - done, page_size);
+        co_group_start(&group, write_run, run);
+    }
+    co_group_wait(&group);
+    wb->unsynced = true;
+}
+
+static void co_fn sync_files(Writeback *wb)
+{
+    BlockDriverState *bs = wb->bs;
+
+    bdrv_debug_event(bs->file, "flush_to_disk");
+    if (bs->data_file) {
+        wb->ret = bdrv_co_flush(bs->data_file, 0);
+    }
+    if (wb->ret == 0) {
+        wb->ret = bdrv_co_flush(bs->file, 0);
+    }
+    wb->unsynced = wb->ret < 0;
+}
+
+/* ---- frees ---- */
+
+static void co_fn free_one(BlockDriverState *bs, const Qcow2Free *f)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    if (f->discard) {
+        /* Not free yet, so nobody else's. Advisory. */
+        bdrv_co_pdiscard(bs->file, f->offset.v, f->clusters << s->g.cluster_bits);
+    }
+    /* What cannot be given back is a leak. */
+    qcow2_free_now(bs, f->offset, f->clusters);
+}
+
+/* ---- the whole ---- */
+
+static bool has_pages_from(const Writeback *wb, int cls)
+{
+    for (; cls < QCOW2_PAGE_CLASSES; cls++) {
+        if (wb->pages[cls]->len) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* @data: also make durable what guests wrote, even if there is no metadata to write. */
+static int co_fn writeback_locked(BlockDriverState *bs, bool data)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Writeback wb = { .bs = bs };
+
+    if (__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
+        return -EIO;
+    }
+    freeze(&wb);
+    bool work = has_pages_from(&wb, 0);
+    /* Guest data that the L2 tables of this instant point to (F3). */
+    wb.unsynced = data || has_pages_from(&wb, QCOW2_PAGE_L2);
+
+    for (int cls = 0; cls < QCOW2_PAGE_CLASSES && wb.ret == 0; cls++) {
+        if (wb.pages[cls]->len == 0) {
+            continue;
+        }
+        if (wb.unsynced && cls > QCOW2_PAGE_REFBLOCK) {
+            sync_files(&wb);
+        }
+        if (wb.ret == 0) {
+            if (cls == QCOW2_PAGE_REFBLOCK) {
+                wb.unsynced = false;    /* nothing has to be on disk before refcounts go up */
+            }
+            order_assert(&wb, cls);
+            write_pages(&wb, cls);
+            wb.stage = cls + 1;
+        }
+    }
+    if (wb.ret == 0 && (wb.unsynced || data)) {
+        sync_files(&wb);
+    }
+    thaw(&wb);
+    if (wb.ret == 0 && work) {
+        bdrv_debug_event(bs->file, "flush_to_os");
+    }
+    for (guint i = 0; i < wb.frees->len; i++) {
+        assert(wb.ret == 0 && !wb.unsynced);            /* (F4) */
+        free_one(bs, &g_array_index(wb.frees, Qcow2Free, i));
+    }
+    g_array_unref(wb.frees);
+    return wb.ret;
+}
+
+static int co_fn run(BlockDriverState *bs, bool data)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t begun = __atomic_load_n(&s->writebacks, __ATOMIC_SEQ_CST);
+
+    co_mutex_lock(&s->writeback_lock);
+    if (!data && s->writebacks > begun) {
+        /* One that began after this call has done its work. */
+        int ret = s->writeback_ret;
+        co_mutex_unlock(&s->writeback_lock);
+        return ret;
+    }
+    __atomic_fetch_add(&s->writebacks, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->writeback_owner, coroutine_self(), __ATOMIC_RELAXED);
+    int ret = writeback_locked(bs, data);
+    __atomic_store_n(&s->writeback_owner, NULL, __ATOMIC_RELAXED);
+    s->writeback_ret = ret;
+    co_mutex_unlock(&s->writeback_lock);
+    return ret;
+}
+
+int co_fn qcow2_writeback(BlockDriverState *bs)
+{
+    return run(bs, false);
+}
+
+static size_t soft_limit(Qcow2State *s)
+{
+    size_t pages = MIN(s->cache.max_pages, qcow2_cache_global_budget() / s->g.page_size);
+
+    return MAX(pages / SOFT_DIRTY_DIVISOR, 8);
+}
+
+int co_fn qcow2_writeback_throttle(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    size_t dirty = s->cache.n_dirty, soft = soft_limit(s);
+    bool frees = s->frees->len > MAX_FREES;
+    qcow2_unlock(s);
+    if (dirty <= soft && !frees) {
+        return 0;
+    }
+    bool running = __atomic_load_n(&s->writeback_owner, __ATOMIC_RELAXED) != NULL;
+    if (running && dirty <= 2 * soft && !frees) {
+        return 0;
+    }
+    return qcow2_writeback(bs);
+}
+
+/* ---- flush ---- */
+
+static bool anything_dirty(Qcow2State *s)
+{
+    qcow2_lock(s);
+    bool dirty = s->cache.n_dirty || s->frees->len;
+    qcow2_unlock(s);
+    return dirty;
+}
+
+/* Clusters at the end that were not written whole read as zeroes; make the file's length say so, too. */
+static int co_fn extend_file(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    int64_t end = s->tail_known ? s->tail_cursor << s->g.cluster_bits : 0;
+    qcow2_unlock(s);
+    if (end <= bdrv_length(bs->file->bs)) {
+        return 0;
+    }
+    if (!bdrv_co_truncate(bs->file, end, BDRV_PREALLOC_OFF, NULL)) {
+        return -EIO;
+    }
+    return bdrv_co_flush(bs->file, 0);
+}
+
+int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = run(bs, true);
+
+    if (!(flags & BDRV_FLUSH_SETTLE) || ret < 0) {
+        return ret;
+    }
+    /* Frees make refcounts dirty, which need another round; more only if guests go on writing. */
+    for (int i = 0; i < 8 && ret == 0 && anything_dirty(s); i++) {
+        ret = run(bs, true);
+    }
+    return ret < 0 ? ret : extend_file(bs);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* L1 and L2 tables: finding an entry, making its table writable. */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+static unsigned page_entries(const Qcow2Geometry *g)
+{
+    return g->page_size / g->entry_size;
+}
+
+/* Where the L1 entry for @guest is: *@ret_offset is its page, the result the offset in that page. */
+static size_t l1_position(Qcow2State *s, uint64_t guest, uint64_t *ret_offset)
+{
+    uint64_t index = guest >> (s->g.cluster_bits + s->g.l2_bits);
+    uint64_t byte = index * 8;
+
+    assert(index < s->l1_size);
+    *ret_offset = s->l1_offset.v + ROUND_DOWN(byte, s->g.page_size);
+    return byte % s->g.page_size;
+}
+
+/* 0 or -EIO: an L1 entry that no healthy image has. */
+static int l1_entry_check(Qcow2State *s, uint64_t entry)
+{
+    return entry & QCOW2_OFFSET_MASK & (s->g.cluster_size - 1) ? -EIO : 0;
+}
+
+/* Everything of @ret but the page; returns the offset of the page in the table. */
+static uint64_t ref_init(Qcow2State *s, uint64_t guest, uint64_t l1_entry, Qcow2L2Ref *ret)
+{
+    const Qcow2Geometry *g = &s->g;
+    uint64_t index = guest >> g->cluster_bits & ((UINT64_C(1) << g->l2_bits) - 1);
+    unsigned per_page = page_entries(g);
+
+    *ret = (Qcow2L2Ref){
+        .index = index % per_page,
+        .guest = ROUND_DOWN(guest, g->cluster_size),
+        .writable = l1_entry & QCOW2_COPIED,
+    };
+    ret->count = l1_entry & QCOW2_OFFSET_MASK ? per_page - ret->index
+                                              : (UINT64_C(1) << g->l2_bits) - index;
+    return index / per_page * g->page_size;
+}
+
+int co_fn qcow2_l2_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2L2Ref *ret)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2Page *l1;
+    uint64_t l1_page;
+    size_t pos = l1_position(s, guest, &l1_page);
+    int r = qcow2_page_step(bs, w, QCOW2_PAGE_L1, l1_page, &l1);
+
+    if (r < 0) {
+        return r;
+    }
+    uint64_t entry = be64_load(l1->buf + pos), table = entry & QCOW2_OFFSET_MASK;
+    r = l1_entry_check(s, entry);
+    if (r < 0) {
+        return r;
+    }
+    uint64_t in_table = ref_init(s, guest, entry, ret);
+    return table ? qcow2_page_step(bs, w, QCOW2_PAGE_L2, table + in_table, &ret->page) : 0;
+}
+
+bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t l1_page;
+    size_t pos = l1_position(s, guest, &l1_page);
+    Qcow2Page *l1 = qcow2_cache_find(&s->cache, l1_page);
+
+    if (!l1 || l1->loading || l1->cls != QCOW2_PAGE_L1) {
+        return false;
+    }
+    uint64_t entry = be64_load(l1->buf + pos), table = entry & QCOW2_OFFSET_MASK;
+    if (l1_entry_check(s, entry) < 0) {
+        return false;
+    }
+    uint64_t in_table = ref_init(s, guest, entry, ret);
+    if (!table) {
+        return true;
+    }
+    ret->page = qcow2_cache_find(&s->cache, table + in_table);
+    return ret->page && !ret->page->loading && ret->page->cls == QCOW2_PAGE_L2;
+}
+
+/* ---- making a table writable ---- */
+
+/* Fill the new table at @to: with zeroes, or with what the table at @from has, which others use as well. */
+static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to)
+{
+    Qcow2State *s = qcow2_state(bs);
+    size_t bytes = s->g.cluster_size;
+
+    if (from.v == 0) {
+        bdrv_debug_event(bs->file, "l2_alloc_write");
+        return bdrv_co_pwrite_zeroes(bs->file, to.v, bytes, 0);
+    }
+    void *buf = bdrv_try_blockalign(bytes);
+    if (!buf) {
+        return -ENOMEM;
+    }
+    bdrv_debug_event(bs->file, "l2_alloc_cow_read");
+    int ret = qcow2_read_table(bs, from, buf, bytes);
+    if (ret == 0) {
+        bdrv_debug_event(bs->file, "l2_alloc_write");
+        ret = qcow2_write_table(bs, to, buf, bytes);
+    }
+    free(buf);
+    return ret;
+}
+
+/* The page of the L1 table with the entry for @guest, in memory; returns with cache.lock held. */
+static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page **ret_page,
+                               size_t *ret_pos)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2Walk w = { .n = 0 };
+    uint64_t l1_page;
+    int ret;
+
+    qcow2_lock(s);
+    do {
+        *ret_pos = l1_position(s, guest, &l1_page);
+        ret = qcow2_page_step(bs, &w, QCOW2_PAGE_L1, l1_page, ret_page);
+    } while (ret == -EAGAIN);
+    qcow2_walk_end(s, &w);
+    return ret;
+}
+
+/* Put a new table, filled, in the place of the old one (0: none). Under l2_lock. */
+static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset old)
+{
+    Qcow2State *s = qcow2_state(bs);
+    HostOffset table;
+    Qcow2Page *l1;
+    size_t pos;
+    int ret = qcow2_alloc_contiguous(bs, 1, &table);
+
+    if (ret < 0) {
+        return ret;
+    }
+    qcow2_lock(s);
+    qcow2_cache_forget(&s->cache, table.v, s->g.cluster_size);
+    qcow2_unlock(s);
+    ret = table_fill(bs, old, table);
+    if (ret == 0) {
+        bdrv_debug_event(bs->file, "l1_update");
+        ret = lock_l1_entry(bs, guest, &l1, &pos);
+        if (ret == 0) {
+            qcow2_cache_touch(&s->cache, l1);
+            be64_store(l1->buf + pos, table.v | QCOW2_COPIED);
+            if (old.v) {
+                qcow2_free_later(s, old, 1, s->discard_other);
+            }
+        }
+        qcow2_unlock(s);
+    }
+    if (ret < 0) {
+        qcow2_free_now(bs, table, 1);
+    }
+    return ret;
+}
+
+static int co_fn make_writable(BlockDriverState *bs, uint64_t guest)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2Page *l1;
+    size_t pos;
+    uint64_t entry = 0;
+
+    co_mutex_lock(&s->l2_lock);
+    int ret = lock_l1_entry(bs, guest, &l1, &pos);
+    if (ret == 0) {
+        entry = be64_load(l1->buf + pos);
+        ret = l1_entry_check(s, entry);
+    }
+    qcow2_unlock(s);
+    if (ret == 0 && !(entry & QCOW2_COPIED)) {      /* else somebody else has done it */
+        ret = table_replace(bs, guest, host_offset(entry & QCOW2_OFFSET_MASK));
+    }
+    co_mutex_unlock(&s->l2_lock);
+    return ret;
+}
+
+int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
+                                 Qcow2L2Ref *ret)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int r = qcow2_l2_step(bs, w, guest, ret);
+
+    if (r < 0 || (ret->page && ret->writable)) {
+        return r;
+    }
+    /* "Writable" without a table is an entry that no healthy image has. */
+    if (ret->writable) {
+        return -EIO;
+    }
+    qcow2_unlock(s);
+    r = make_writable(bs, guest);
+    qcow2_lock(s);
+    return r < 0 ? r : -EAGAIN;
+}

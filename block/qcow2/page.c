@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Pages of tables: finding them in the cache, reading them from the image. */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+static const char *const load_events[QCOW2_PAGE_CLASSES] = {
+    [QCOW2_PAGE_REFBLOCK] = "refblock_load",
+    [QCOW2_PAGE_REFTABLE] = "reftable_load",
+    [QCOW2_PAGE_L2] = "l2_load",
+    [QCOW2_PAGE_L1] = "l1_load",
+};
+
+int co_fn qcow2_read_table(BlockDriverState *bs, HostOffset offset, void *buf, size_t bytes)
+{
+    if (offset.v > BDRV_MAX_LENGTH - bytes) {
+        return -EIO;
+    }
+    return bdrv_co_pread(bs->file, offset.v, bytes, buf);
+}
+
+int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void *buf,
+                            size_t bytes)
+{
+    if (offset.v > BDRV_MAX_LENGTH - bytes) {
+        return -EIO;
+    }
+    return bdrv_co_pwrite(bs->file, offset.v, bytes, buf, 0);
+}
+
+void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w)
+{
+    for (unsigned i = 0; i < MIN(w->n, G_N_ELEMENTS(w->pins)); i++) {
+        qcow2_cache_unpin(&s->cache, w->pins[i]);
+    }
+    w->n = 0;
+}
+
+static void walk_pin(Qcow2State *s, Qcow2Walk *w, Qcow2Page *page)
+{
+    unsigned slot = w->n % G_N_ELEMENTS(w->pins);
+
+    if (w->n >= G_N_ELEMENTS(w->pins)) {
+        qcow2_cache_unpin(&s->cache, w->pins[slot]);
+    }
+    qcow2_cache_pin(page);
+    w->pins[slot] = page;
+    w->n++;
+}
+
+/* Under cache.lock; yields without it. */
+static void co_fn wait_until_loaded(Qcow2State *s, Qcow2Page *page)
+{
+    Qcow2PageWaiter me = { .co = coroutine_self(), .next = page->waiters };
+
+    page->waiters = &me;
+    qcow2_unlock(s);
+    coroutine_yield();
+    qcow2_lock(s);
+}
+
+static int co_fn load(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page *page)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2PageClass cls = page->cls;
+
+    qcow2_unlock(s);
+    bdrv_debug_event(bs->file, load_events[cls]);
+    int ret = qcow2_read_table(bs, host_offset(page->offset), page->buf, s->cache.page_size);
+    qcow2_lock(s);
+    if (ret < 0) {
+        qcow2_cache_load_failed(&s->cache, page);
+        return ret;
+    }
+    if (qcow2_cache_loaded(&s->cache, page)) {
+        walk_pin(s, w, page);
+    }
+    return -EAGAIN;
+}
+
+int co_fn qcow2_page_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
+                          Qcow2Page **ret)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2Page *page = qcow2_cache_find(&s->cache, offset);
+
+    if (page && !page->loading) {
+        /* Two tables in one place, or a page that is still read as what its cluster was before. */
+        if (page->cls != cls) {
+            return -EIO;
+        }
+        *ret = page;
+        return 0;
+    }
+    if (page) {
+        wait_until_loaded(s, page);
+        return -EAGAIN;
+    }
+    page = qcow2_cache_add(&s->cache, cls, offset, qcow2_in_writeback(s));
+    if (!page && s->cache.n_dirty + s->cache.n_frozen == 0) {
+        /* Everything is in use by walks, which end. */
+        page = qcow2_cache_add(&s->cache, cls, offset, true);
+    }
+    if (page) {
+        return load(bs, w, page);
+    }
+    qcow2_unlock(s);
+    int wret = qcow2_writeback(bs);
+    qcow2_lock(s);
+    return wret < 0 ? wret : -EAGAIN;
+}

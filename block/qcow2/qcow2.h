@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The state of an open image, and what the files of this folder offer each other.
+ * docs/design/qcow2.md has the picture.
+ *
+ * Locks, in the order in which they are taken:
+ *   l2_lock         making an L2 table writable (l2.c)
+ *   refcount_lock   making room for refcounts (refgrow.c)
+ *   header_lock     writing the header
+ *   writeback_lock  writing dirty metadata (flush.c)
+ *   cache.lock      everything else; a plain mutex that is never held across a yield
+ * The first four are CoMutexes that are held over I/O; requests that find what they need in the
+ * cache take cache.lock only.
+ *
+ * Functions named _step run under cache.lock.  Where they need something that is not in
+ * memory they release it, get that, take the lock again and return -EAGAIN: whatever was looked at
+ * before may have changed, and the caller starts over.
+ */
+#ifndef QCOW2_H
+#define QCOW2_H
+
+#include "block/block.h"
+#include "block/driver.h"
+#include "cache.h"
+#include "header.h"
+
+/* Clusters that are referenced no longer, once the tables in memory are on disk. */
+typedef struct Qcow2Free {
+    HostOffset offset;
+    uint64_t clusters;
+    bool discard;                   /* give the space back to the file system */
+} Qcow2Free;
+
+/* The last compressed cluster that was read; shared by reference. */
+typedef struct Qcow2Inflated {
+    int refs;                       /* atomic */
+    uint64_t desc;
+    uint8_t *data;                  /* cluster_size bytes */
+} Qcow2Inflated;
+
+typedef struct Qcow2State {
+    /* ---- constant while open ---- */
+    Qcow2Geometry g;
+    Qcow2Header header;             /* as opened; fields that change are below */
+    uint64_t snapshots_bytes;       /* length of the snapshot table */
+    bool raw_data;                  /* the external data file is a raw image of the disk */
+    bool discard_request;           /* pass on what a guest discarded ... */
+    bool discard_other;             /* ... and what we freed ourselves */
+
+    CoMutex l2_lock, refcount_lock, header_lock, writeback_lock;
+    Coroutine *writeback_owner;     /* atomic; who runs a writeback, or NULL */
+    uint64_t writebacks;            /* begun so far; atomic, changes under writeback_lock */
+    int writeback_ret;              /* of the last one; guarded by writeback_lock */
+
+    /* ---- guarded by header_lock ---- */
+    uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
+
+    /* A header write failed: nobody knows which header is on disk, so nothing may change; atomic. */
+    bool header_unknown;
+
+    /* Autoclear bits that must be off before anything changes; atomic, cleared under header_lock. */
+    uint64_t autoclear_pending;
+
+    /* ---- guarded by cache.lock ---- */
+    Qcow2Cache cache;
+    HostOffset l1_offset;           /* changes under a node-wide exclusive range only */
+    uint32_t l1_size;
+    HostOffset reftable_offset;     /* changes under refcount_lock */
+    uint32_t reftable_entries;
+    uint64_t hole_cursor;           /* cluster index: below it nothing is known to be free */
+    uint64_t tail_cursor;           /* cluster index: from here on nothing is known to be used */
+    bool tail_known;                /* @tail_cursor is valid: looked for at the first allocation */
+    uint64_t fresh_from;            /* bytes: host offsets from here on were never written */
+    GArray *frees;                  /* of Qcow2Free: wait for the next writeback */
+    Qcow2Inflated *inflated;        /* or NULL */
+} Qcow2State;
+
+static inline Qcow2State *qcow2_state(BlockDriverState *bs)
+{
+    return bs->opaque;
+}
+
+static inline void qcow2_lock(Qcow2State *s)
+{
+    g_mutex_lock(&s->cache.lock);
+}
+
+static inline void qcow2_unlock(Qcow2State *s)
+{
+    g_mutex_unlock(&s->cache.lock);
+}
+
+/* For messages; during and after co_open. */
+const char *any_fn qcow2_name(BlockDriverState *bs);
+
+/* What is unallocated does not simply read as zeroes. */
+static inline bool qcow2_has_backing(BlockDriverState *bs)
+{
+    return bs->backing || bs->backing_file;
+}
+
+/* ---- page.c: pages of tables ---- */
+
+/* Pages that a chain of steps loaded: they stay until it has got through. */
+typedef struct Qcow2Walk {
+    Qcow2Page *pins[8];
+    unsigned n;
+} Qcow2Walk;
+
+/* Under cache.lock.  Every walk is ended. */
+void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
+
+/*
+ * The page at @offset, which belongs to a table of class @cls: 0 if it was in memory all along, else
+ * -EAGAIN or -errno.
+ */
+int co_fn qcow2_page_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
+                          Qcow2Page **ret);
+
+/* Read metadata without the cache, and write it; what lies past the end of the file reads as zeroes. */
+int co_fn qcow2_read_table(BlockDriverState *bs, HostOffset offset, void *buf, size_t bytes);
+int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void *buf,
+                            size_t bytes);
+
+/* ---- l2.c: from a guest offset to its L2 entry ---- */
+
+typedef struct Qcow2L2Ref {
+    Qcow2Page *page;                /* NULL: there is no L2 table */
+    unsigned index;                 /* of the first entry, in the page */
+    unsigned count;                 /* entries from there to the end of the page */
+    uint64_t guest;                 /* offset of the first entry's cluster */
+    bool writable;                  /* the table belongs to the active image alone */
+} Qcow2L2Ref;
+
+static inline uint8_t *qcow2_l2_entry(const Qcow2Geometry *g, const Qcow2L2Ref *ref, unsigned i)
+{
+    return ref->page->buf + (size_t)(ref->index + i) * g->entry_size;
+}
+
+/* Without a table, @count is the entries that it would have from there. */
+int co_fn qcow2_l2_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2L2Ref *ret);
+/* As qcow2_l2_step(), but nothing is loaded: false if it is not in memory. */
+bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret);
+/* As qcow2_l2_step(); makes the table, or a private copy of it, first if that is necessary. */
+int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
+                                 Qcow2L2Ref *ret);
+
+/* ---- refcount.c: host clusters ---- */
+
+/*
+ * Reserve at least one and up to @want contiguous clusters, with a refcount of 1 in memory.
+ * *@ret_zero: they were never written, so they read as zeroes.
+ */
+int co_fn qcow2_alloc_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
+                           HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero);
+/* @want clusters in one piece. Not under cache.lock. */
+int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset);
+/* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under cache.lock. */
+int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters);
+/* Drop a reference after the next writeback.  Under cache.lock. */
+void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard);
+/* The same for the clusters of @e, whatever it is; nothing if it has none. */
+void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool discard);
+/* The page of the refcount of cluster @cluster_index, and its number in there. *@ret is NULL if there is no
+ * refcount block for it. */
+int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
+                              Qcow2Page **ret, size_t *ret_number);
+/* Does [@offset, @offset + @bytes) touch the header, the active L1 table, the refcount table or the
+ * snapshot table?  Under cache.lock. */
+bool any_fn qcow2_overlaps_tables(Qcow2State *s, HostOffset offset, uint64_t bytes);
+
+/* ---- refgrow.c ---- */
+
+/* Make room for the refcount of cluster @cluster_index. Not under cache.lock. */
+int co_fn qcow2_refblock_make(BlockDriverState *bs, uint64_t cluster_index);
+/* Find where the used part of the file ends: sets tail_cursor. Not under cache.lock. */
+int co_fn qcow2_find_tail(BlockDriverState *bs);
+
+/* ---- flush.c ---- */
+
+/* Bring the image on disk up to what is in memory now, in the order that flush.c documents. */
+int co_fn qcow2_writeback(BlockDriverState *bs);
+/* Before a request that changes metadata: slows it down while too much is dirty. */
+int co_fn qcow2_writeback_throttle(BlockDriverState *bs);
+int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
+/* Does this coroutine run a writeback (and so must not start one)? */
+bool co_fn qcow2_in_writeback(Qcow2State *s);
+
+/* ---- update.c: the header in place ---- */
+
+/* Before the first change of anything: clears the autoclear bits that a change makes untrue. */
+int co_fn qcow2_prepare_change(BlockDriverState *bs);
+/* Point the header to another refcount table; durable on return. */
+int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
+/* Another size and L1 table; durable on return. */
+int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset l1_offset,
+                                uint32_t l1_size);
+
+/* ---- operations of the driver ---- */
+
+/* map.c */
+int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret);
+/* alloc.c */
+int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret);
+int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc);
+void co_fn qcow2_co_map_abort(BlockDriverState *bs, BdrvAlloc *alloc);
+/* zero.c */
+int co_fn qcow2_co_zero(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
+int co_fn qcow2_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/* Make clusters [@offset, @end) unallocated, for shrinking; cluster-aligned. */
+int co_fn qcow2_unmap(BlockDriverState *bs, int64_t offset, int64_t end);
+/* compress.c */
+int co_fn qcow2_co_read_special(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
+                                int64_t bytes, IoVec *qiov);
+void any_fn qcow2_inflated_unref(Qcow2Inflated *z);
+/* resize.c */
+bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                             Error **errp);
+/* create.c */
+bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
+
+/* ---- snapshot.c ---- */
+
+typedef struct Qcow2Snapshot {
+    HostOffset l1_offset;           /* cluster-aligned */
+    uint32_t l1_size;               /* entries; <= QCOW2_MAX_L1_BYTES */
+} Qcow2Snapshot;
+
+/* All internal snapshots; an array of Qcow2Snapshot that the caller frees. *@ret_bytes: length of the table. */
+GArray *co_fn qcow2_snapshots_read(BlockDriverState *bs, uint64_t *ret_bytes, Error **errp);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A new size.  The header, which decides, is written last (growing) or after everything past the new end
+ * was unmapped (shrinking); a larger L1 table is complete on disk before the header points to it.
+ * The caller holds the whole node, so nothing else changes its map.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+/* ---- a larger L1 table ---- */
+
+static int co_fn write_new_l1(BlockDriverState *bs, HostOffset to, uint64_t bytes)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t *buf = bdrv_try_blockalign(bytes);
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    memset(buf, 0, bytes);
+    int ret = qcow2_read_table(bs, s->l1_offset, buf, s->l1_size * UINT64_C(8));
+    if (ret == 0) {
+        bdrv_debug_event(bs->file, "l1_grow_write_table");
+        ret = qcow2_write_table(bs, to, buf, bytes);
+    }
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file, 0);
+    }
+    free(buf);
+    return ret;
+}
+
+static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t clusters = DIV_ROUND_UP(entries * 8, s->g.cluster_size);
+    uint64_t old_clusters = DIV_ROUND_UP(s->l1_size * UINT64_C(8), s->g.cluster_size);
+    HostOffset to, old = s->l1_offset;
+
+    bdrv_debug_event(bs->file, "l1_grow_alloc_table");
+    int ret = qcow2_alloc_contiguous(bs, clusters, &to);
+    if (ret < 0) {
+        return ret;
+    }
+    /* The refcounts of the new table, and the old table as it is in memory. */
+    ret = qcow2_writeback(bs);
+    if (ret == 0) {
+        ret = write_new_l1(bs, to, clusters << s->g.cluster_bits);
+    }
+    if (ret == 0) {
+        bdrv_debug_event(bs->file, "l1_grow_activate_table");
+        ret = qcow2_header_set_size(bs, s->header.size, to, entries);
+        if (ret < 0) {
+            return ret;             /* whichever the header names: both stay allocated */
+        }
+    }
+    if (ret < 0) {
+        qcow2_free_now(bs, to, clusters);
+        return ret;
+    }
+    qcow2_lock(s);
+    qcow2_cache_forget(&s->cache, old.v, ROUND_UP(s->l1_size * UINT64_C(8), s->g.page_size));
+    qcow2_cache_forget(&s->cache, to.v, clusters << s->g.cluster_bits);
+    s->l1_offset = to;
+    s->l1_size = entries;
+    qcow2_unlock(s);
+    if (old_clusters) {
+        qcow2_free_now(bs, old, old_clusters);
+    }
+    return 0;
+}
+
+/* ---- the cluster that the end of the disk lies in ---- */
+
+/* Replace the compressed cluster at @guest by a plain one that is zero from @from on. */
+static int co_fn rewrite_compressed(BlockDriverState *bs, const BdrvExtent *e, int64_t guest,
+                                    int64_t from)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int64_t bytes = s->g.cluster_size;
+    uint8_t *buf = bdrv_try_blockalign(bytes);
+    BdrvAlloc a = { 0 };
+    IoVec v;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    iovec_init_buf(&v, buf, bytes);
+    int ret = qcow2_co_read_special(bs, e, guest, bytes, &v);
+    if (ret == 0) {
+        memset(buf + (from - guest), 0, bytes - (from - guest));
+        ret = qcow2_co_map_write(bs, guest, bytes, &a);
+    }
+    if (ret == 0) {
+        ret = bdrv_co_pwrite(a.link, a.host_offset, bytes, buf, 0);
+        if (ret < 0) {
+            qcow2_co_map_abort(bs, &a);
+        } else {
+            ret = qcow2_co_map_commit(bs, &a);
+        }
+    }
+    free(buf);
+    return ret;
+}
+
+/* What lies behind offset @from in its cluster must be zero, or growing would show it. */
+static int co_fn clear_tail(BlockDriverState *bs, int64_t from)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int64_t end = ROUND_UP((uint64_t)from, s->g.cluster_size);
+    int ret = 0;
+
+    while (from < end && ret == 0) {
+        BdrvExtent e = { 0 };
+
+        ret = qcow2_co_map(bs, from, end - from, &e);
+        if (ret == 0 && e.kind == BDRV_EXTENT_SPECIAL) {
+            return rewrite_compressed(bs, &e, end - s->g.cluster_size, from);
+        }
+        if (ret == 0 && e.kind == BDRV_EXTENT_DATA && e.writable) {
+            ret = bdrv_co_pwrite_zeroes(e.link, e.host_offset, e.bytes, 0);
+        }
+        from += e.bytes;
+    }
+    return ret;
+}
+
+/* ---- preallocation of what was added ---- */
+
+static int co_fn fill_room(const BdrvAlloc *a, BdrvPrealloc prealloc)
+{
+    g_autofree uint8_t *zeroes = NULL;
+    int ret = 0;
+
+    if (prealloc == BDRV_PREALLOC_METADATA && a->host_is_zero) {
+        return 0;
+    }
+    if (prealloc != BDRV_PREALLOC_FULL) {
+        return bdrv_co_pwrite_zeroes(a->link, a->host_offset, a->bytes, 0);
+    }
+    zeroes = g_malloc0(MIN(a->bytes, MiB));
+    for (int64_t done = 0; done < a->bytes && ret == 0; done += MiB) {
+        ret = bdrv_co_pwrite(a->link, a->host_offset + done, MIN(MiB, a->bytes - done), zeroes,
+                             0);
+    }
+    return ret;
+}
+
+static int co_fn preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
+                             BdrvPrealloc prealloc)
+{
+    int ret = 0;
+
+    while (offset < end && ret == 0) {
+        BdrvAlloc a = { 0 };
+
+        ret = qcow2_co_map_write(bs, offset, end - offset, &a);
+        if (ret < 0) {
+            break;
+        }
+        ret = fill_room(&a, prealloc);
+        if (ret < 0) {
+            qcow2_co_map_abort(bs, &a);
+            break;
+        }
+        ret = qcow2_co_map_commit(bs, &a);
+        offset = a.offset + a.bytes;
+    }
+    return ret;
+}
+
+/* ---- the operation ---- */
+
+static bool check_new_size(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                           Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    bool shrink = length < (int64_t)s->header.size;
+
+    if (length % 512) {
+        error_setg(errp, "Cannot resize '%s' to %" PRId64 " bytes: not a multiple of 512",
+                   qcow2_name(bs), length);
+    } else if (qcow2_l1_entries_for(&s->g, length) > QCOW2_MAX_L1_BYTES / 8) {
+        error_setg(errp, "Cannot resize '%s' to %" PRId64 " bytes: too large for its cluster "
+                   "size", qcow2_name(bs), length);
+    } else if (s->header.nb_snapshots && (shrink || s->header.version < 3)) {
+        error_setg(errp, "Cannot %s '%s': it has internal snapshots", shrink ? "shrink" : "grow",
+                   qcow2_name(bs));
+    } else if (shrink && prealloc != BDRV_PREALLOC_OFF) {
+        error_setg(errp, "Cannot preallocate while shrinking '%s'", qcow2_name(bs));
+    } else if (prealloc != BDRV_PREALLOC_OFF && qcow2_has_backing(bs)) {
+        error_setg(errp, "Cannot preallocate the new part of '%s': it has a backing file",
+                   qcow2_name(bs));
+    } else {
+        return true;
+    }
+    return false;
+}
+
+static int co_fn shrink_to(BlockDriverState *bs, int64_t length)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int64_t end = MIN(ROUND_UP(s->header.size, s->g.cluster_size),
+                      (uint64_t)s->l1_size << (s->g.cluster_bits + s->g.l2_bits));
+    int ret = qcow2_unmap(bs, ROUND_UP((uint64_t)length, s->g.cluster_size), end);
+
+    if (ret == 0) {
+        ret = clear_tail(bs, length);
+    }
+    return ret == 0 ? qcow2_co_flush(bs, 0) : ret;
+}
+
+static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                         Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t entries = qcow2_l1_entries_for(&s->g, length);
+    int64_t old = s->header.size;
+    int ret = old % s->g.cluster_size ? clear_tail(bs, old) : 0;
+
+    if (ret == 0 && entries > s->l1_size) {
+        ret = grow_l1(bs, entries);
+    }
+    if (ret == 0 && bs->data_file && bdrv_length(bs->data_file->bs) < length &&
+        !bdrv_co_truncate(bs->data_file, length, prealloc, errp)) {
+        return -EIO;
+    }
+    if (ret == 0 && s->raw_data && prealloc == BDRV_PREALLOC_OFF) {
+        prealloc = BDRV_PREALLOC_METADATA;      /* (raw data) every cluster is mapped */
+    }
+    if (ret == 0 && prealloc != BDRV_PREALLOC_OFF) {
+        ret = preallocate(bs, ROUND_UP((uint64_t)old, s->g.cluster_size), length, prealloc);
+    }
+    return ret == 0 ? qcow2_co_flush(bs, 0) : ret;
+}
+
+bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
+                             Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Error *err = NULL;
+
+    if (length == (int64_t)s->header.size) {
+        return true;
+    }
+    if (!check_new_size(bs, length, prealloc, errp)) {
+        return false;
+    }
+    int ret = qcow2_prepare_change(bs);
+    if (ret == 0) {
+        ret = length < (int64_t)s->header.size ? shrink_to(bs, length)
+                                               : grow_to(bs, length, prealloc, &err);
+    }
+    if (ret == 0) {
+        ret = qcow2_header_set_size(bs, length, s->l1_offset, s->l1_size);
+    }
+    if (ret == 0 && s->raw_data && length < bdrv_length(bs->data_file->bs) &&
+        !bdrv_co_truncate(bs->data_file, length, BDRV_PREALLOC_OFF, &err)) {
+        ret = -EIO;
+    }
+    if (err) {
+        error_propagate(errp, err);
+        return false;
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot resize '%s'", qcow2_name(bs));
+        return false;
+    }
+    s->header.size = length;
+    return true;
+}

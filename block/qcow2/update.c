@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changing the header in place.  Only fields in the first 512 bytes change, and these are written as one
+ * sector, which reaches the disk as a whole or not at all.  Everything else of the first cluster, header
+ * extensions of others included, stays as it is.
+ */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+/* Write @sector and make it durable; it becomes the known header then.  Under header_lock. */
+static int co_fn write_sector(BlockDriverState *bs, const uint8_t *sector)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = bdrv_co_pwrite(bs->file, 0, sizeof(s->header_sector), sector, 0);
+
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file, 0);
+    }
+    if (ret == 0) {
+        memcpy(s->header_sector, sector, sizeof(s->header_sector));
+    } else {
+        __atomic_store_n(&s->header_unknown, true, __ATOMIC_RELEASE);
+    }
+    return ret;
+}
+
+int co_fn qcow2_prepare_change(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = 0;
+
+    if (__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
+        return -EIO;
+    }
+    if (__atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0) {
+        return 0;
+    }
+    co_mutex_lock(&s->header_lock);
+    if (s->autoclear_pending) {
+        uint8_t sector[512];
+        uint64_t bits = be64_load(s->header_sector + QCOW2_HDR_AUTOCLEAR);
+
+        memcpy(sector, s->header_sector, sizeof(sector));
+        be64_store(sector + QCOW2_HDR_AUTOCLEAR, bits & ~s->autoclear_pending);
+        ret = write_sector(bs, sector);
+        if (ret == 0) {
+            __atomic_store_n(&s->autoclear_pending, 0, __ATOMIC_RELEASE);
+        }
+    }
+    co_mutex_unlock(&s->header_lock);
+    return ret;
+}
+
+int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t sector[512];
+
+    co_mutex_lock(&s->header_lock);
+    memcpy(sector, s->header_sector, sizeof(sector));
+    be64_store(sector + QCOW2_HDR_REFTABLE_OFFSET, offset.v);
+    be32_store(sector + QCOW2_HDR_REFTABLE_CLUSTERS, clusters);
+    int ret = write_sector(bs, sector);
+    co_mutex_unlock(&s->header_lock);
+    return ret;
+}
+
+int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset l1_offset,
+                                uint32_t l1_size)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t sector[512];
+
+    co_mutex_lock(&s->header_lock);
+    memcpy(sector, s->header_sector, sizeof(sector));
+    be64_store(sector + QCOW2_HDR_SIZE, size);
+    be64_store(sector + QCOW2_HDR_L1_OFFSET, l1_offset.v);
+    be32_store(sector + QCOW2_HDR_L1_SIZE, l1_size);
+    int ret = write_sector(bs, sector);
+    co_mutex_unlock(&s->header_lock);
+    return ret;
+}
