@@ -87,6 +87,8 @@ char *any_fn bdrv_path_combine(const char *base_filename, const char *name)
 
 /* ---- an image that is only named ---- */
 
+BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, Error **errp);
+
 #define PROBE_BYTES 2048
 
 /* The name of the format of the file that @file_opts describes, by its first bytes. */
@@ -114,7 +116,12 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
                                                        const char *base_filename, Error **errp)
 {
     if (g_str_has_prefix(filename, "json:")) {
-        BdrvOpenOptions *opts = bdrv_options_from_json(filename + strlen("json:"), errp);
+        if (!bdrv_json_options_parser) {
+            error_setg(errp, "Cannot open '%s': \"json:\" names are not understood here",
+                       filename);
+            return NULL;
+        }
+        BdrvOpenOptions *opts = bdrv_json_options_parser(filename + strlen("json:"), errp);
         if (opts) {
             opts->read_only = true;
         }

@@ -102,7 +102,7 @@ static BdrvOpenOptions *main_fn file_options(GroupMember *m, const char *driver,
 
     inherit(opts, storage);
     opts->detect_zeroes = BDRV_DETECT_ZEROES_OFF;
-    opts->discard = m->req.base->discard;
+    opts->discard = true;           /* what the format lets through */
     opts->u.file.filename = g_strdup(filename);
     opts->u.file.aio = storage->aio;
     opts->u.file.locking = storage->locking;

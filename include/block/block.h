@@ -77,8 +77,9 @@ BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp);
 
-/* From the JSON of a "json:" name: an object of the shape of BlockdevOptions (block/options-qapi.c). */
-BdrvOpenOptions *any_fn bdrv_options_from_json(const char *json, Error **errp);
+/* Understands the JSON of a "json:" name; set once at start by whoever knows the wire's types.  NULL (the default):
+ * such names are refused. */
+extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, Error **errp);
 
 /* NULL if there is none. */
 BlockDriverState *main_fn bdrv_find_node(const char *node_name);

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* blockdev-create: jobs that make images, and the commands that look at jobs. */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "block/target.h"
+#include "qapi/qapi-commands.h"
+#include "qapi/qapi-events.h"
+
+typedef struct CreateJob {
+    char *id;
+    JobStatus status;
+    BlockdevCreateOptions *options;
+    char *error;                    /* how it failed, or NULL */
+    struct CreateJob *next;
+} CreateJob;
+
+static CreateJob *jobs;             /* newest first */
+static int running;
+static Coroutine *shutdown_waiter;
+
+static CreateJob *main_fn find_job(const char *id)
+{
+    for (CreateJob *job = jobs; job; job = job->next) {
+        if (strcmp(job->id, id) == 0) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static void main_fn set_status(CreateJob *job, JobStatus status)
+{
+    EventJobStatusChangeArgs ev = { .id = job->id, .status = status };
+
+    job->status = status;
+    qapi_event_send_job_status_change(&ev);
+}
+
+/* ---- the work ---- */
+
+static BdrvPrealloc prealloc_of(bool given, PreallocMode mode)
+{
+    static const BdrvPrealloc map[] = {
+        [PREALLOC_MODE_OFF] = BDRV_PREALLOC_OFF, [PREALLOC_MODE_METADATA] = BDRV_PREALLOC_METADATA,
+        [PREALLOC_MODE_FALLOC] = BDRV_PREALLOC_FALLOC, [PREALLOC_MODE_FULL] = BDRV_PREALLOC_FULL,
+    };
+
+    return given ? map[mode] : BDRV_PREALLOC_OFF;
+}
+
+/* A file of the wanted size, synced; an existing file is resized only if it was empty. */
+static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **errp)
+{
+    BdrvLinkSpec spec = {
+        .role = "create", .needs = CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
+        .holder = "blockdev-create",
+    };
+    g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
+    FileTarget *target = file_target_prepare(q->filename, errp);
+
+    if (!target) {
+        return false;
+    }
+    opts->u.file.filename = g_strdup(file_target_name(target));
+    opts->u.file.fd = file_target_dup(target, false, errp);
+    BdrvLink *link = opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
+    bool ok = link && bdrv_co_truncate(link, q->size,
+                                       prealloc_of(q->has_preallocation, q->preallocation), errp);
+    if (ok) {
+        int ret = bdrv_co_flush(link, 0);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Cannot write '%s'", q->filename);
+        }
+        ok = ret == 0 && file_target_sync_dir(target, errp);
+    }
+    bdrv_link_free(link);
+    if (ok) {
+        file_target_commit(target);
+    } else {
+        file_target_abort(target);
+    }
+    return ok;
+}
+
+static bool qcow2_options(const BlockdevCreateOptionsQcow2 *q, BdrvCreateOptions *o, Error **errp)
+{
+    if (q->size > (uint64_t)BDRV_MAX_LENGTH) {
+        error_setg(errp, "Image size must be less than 8 EiB!");
+        return false;
+    }
+    if (q->data_file) {
+        error_setg(errp, "blockdev-create with 'data-file' is not supported");
+        return false;
+    }
+    o->size = q->size;
+    o->preallocation = prealloc_of(q->has_preallocation, q->preallocation);
+    o->u.qcow2 = (Qcow2CreateOptions){
+        .version = q->has_version && q->version == BLOCKDEV_QCOW2_VERSION_V2 ? 2 : 3,
+        .cluster_size = q->has_cluster_size ? q->cluster_size : 64 * KiB,
+        .extended_l2 = q->has_extended_l2 && q->extended_l2,
+        .refcount_bits = q->has_refcount_bits ? CLAMP(q->refcount_bits, 0, 1000) : 16,
+        .lazy_refcounts = q->has_lazy_refcounts && q->lazy_refcounts,
+        .compression_type = q->has_compression_type &&
+                            q->compression_type == QCOW2_COMPRESSION_TYPE_ZSTD,
+        .backing_file = q->backing_file,
+        .backing_fmt = q->has_backing_fmt ? (char *)BlockdevDriver_str(q->backing_fmt) : NULL,
+    };
+    return true;
+}
+
+/* The node that @ref names or describes, held by a link that keeps others from writing. */
+static BdrvLink *co_main_fn open_ref(const BlockdevRef *ref, Error **errp)
+{
+    BdrvLinkSpec spec = {
+        .role = "create", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
+        .holder = "blockdev-create",
+    };
+
+    if (ref->type == QTYPE_QSTRING) {
+        BlockDriverState *bs = blockdev_lookup(NULL, ref->u.reference, false, errp);
+        return bs ? bdrv_link_new(bs, &spec, errp) : NULL;
+    }
+    g_autoptr(BdrvOpenOptions) opts = blockdev_options_to_plain(&ref->u.definition, errp);
+    return opts ? bdrv_open(opts, &spec, errp) : NULL;
+}
+
+static bool co_main_fn create_qcow2(const BlockdevCreateOptionsQcow2 *q, Error **errp)
+{
+    BdrvCreateOptions opts = { 0 };
+    BdrvLink *file;
+
+    if (!qcow2_options(q, &opts, errp)) {
+        return false;
+    }
+    file = open_ref(q->file, errp);
+    if (!file) {
+        return false;
+    }
+    bool ok = bdrv_co_create(bdrv_find_driver("qcow2"), file, &opts, errp);
+    int ret = ok ? bdrv_co_flush(file, 0) : 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot write '%s'", file->bs->filename);
+        ok = false;
+    }
+    bdrv_link_free(file);
+    return ok;
+}
+
+static bool co_main_fn create_image(const BlockdevCreateOptions *q, Error **errp)
+{
+    switch (q->driver) {
+    case BLOCKDEV_DRIVER_FILE:
+        return create_file(&q->u.file, errp);
+    case BLOCKDEV_DRIVER_QCOW2:
+        return create_qcow2(&q->u.qcow2, errp);
+    default:
+        error_setg(errp, "Driver does not support blockdev-create");
+        return false;
+    }
+}
+
+static void co_main_fn job_entry(void *opaque)
+{
+    CreateJob *job = opaque;
+    Error *err = NULL;
+
+    coroutine_reschedule();         /* the command answers first */
+    bdrv_graph_lock();
+    bool ok = create_image(job->options, &err);
+    bdrv_graph_unlock();
+    if (!ok) {
+        job->error = g_strdup(error_get_pretty(err));
+        error_free(err);
+        set_status(job, JOB_STATUS_ABORTING);
+    } else {
+        set_status(job, JOB_STATUS_WAITING);
+        set_status(job, JOB_STATUS_PENDING);
+    }
+    set_status(job, JOB_STATUS_CONCLUDED);
+    if (--running == 0 && shutdown_waiter) {
+        coroutine_wake(g_steal_pointer(&shutdown_waiter));
+    }
+}
+
+/* ---- commands ---- */
+
+static bool check_job_id(const char *id, Error **errp)
+{
+    bool ok = g_ascii_isalpha(id[0]);
+
+    for (const char *p = id; ok && *p; p++) {
+        ok = g_ascii_isalnum(*p) || strchr("-._", *p);
+    }
+    if (!ok) {
+        error_setg(errp, "Invalid job ID '%s'", id);
+        return false;
+    }
+    if (find_job(id)) {
+        error_setg(errp, "Job ID '%s' already in use", id);
+        return false;
+    }
+    return true;
+}
+
+bool co_main_fn qmp_blockdev_create(const QmpBlockdevCreateArgs *args, Error **errp)
+{
+    if (!check_job_id(args->job_id, errp)) {
+        return false;
+    }
+    if (args->options->driver != BLOCKDEV_DRIVER_FILE &&
+        args->options->driver != BLOCKDEV_DRIVER_QCOW2) {
+        error_setg(errp, "Driver does not support blockdev-create");
+        return false;
+    }
+    CreateJob *job = g_new0(CreateJob, 1);
+    job->id = g_strdup(args->job_id);
+    job->options = BlockdevCreateOptions_clone(args->options);
+    job->next = jobs;
+    jobs = job;
+    running++;
+    set_status(job, JOB_STATUS_CREATED);
+    set_status(job, JOB_STATUS_RUNNING);
+    coroutine_start(job_entry, job);
+    return true;
+}
+
+bool co_main_fn qmp_query_jobs(JobInfoList **ret, Error **errp)
+{
+    JobInfoList *list = NULL, **tail = &list;
+
+    for (CreateJob *job = jobs; job; job = job->next) {
+        JobInfo *info = g_new0(JobInfo, 1);
+        info->id = g_strdup(job->id);
+        info->type = JOB_TYPE_CREATE;
+        info->status = job->status;
+        info->current_progress = job->status == JOB_STATUS_CONCLUDED && !job->error;
+        info->total_progress = 1;
+        info->error = g_strdup(job->error);
+        JobInfoList_append(&tail, info);
+    }
+    *ret = list;
+    return true;
+}
+
+static void job_free(CreateJob *job)
+{
+    g_free(job->id);
+    g_free(job->error);
+    BlockdevCreateOptions_free(job->options);
+    g_free(job);
+}
+
+bool co_main_fn qmp_job_dismiss(const QmpJobDismissArgs *args, Error **errp)
+{
+    CreateJob *job = find_job(args->id);
+
+    if (!job) {
+        error_setg(errp, "Job not found");
+        return false;
+    }
+    if (job->status != JOB_STATUS_CONCLUDED) {
+        error_setg(errp, "Job '%s' in state '%s' cannot accept command verb 'dismiss'", job->id,
+                   JobStatus_str(job->status));
+        return false;
+    }
+    for (CreateJob **p = &jobs; *p; p = &(*p)->next) {
+        if (*p == job) {
+            *p = job->next;
+            break;
+        }
+    }
+    set_status(job, JOB_STATUS_NULL);
+    job_free(job);
+    return true;
+}
+
+void co_main_fn blockdev_jobs_shutdown(void)
+{
+    while (running > 0) {
+        shutdown_waiter = coroutine_self();
+        coroutine_yield();
+    }
+    while (jobs) {
+        CreateJob *job = jobs;
+        jobs = job->next;
+        job_free(job);
+    }
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP commands for exports and NBD servers. */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "block/export.h"
+#include "nbd/server.h"
+#include "qapi/qapi-commands.h"
+#include "qapi/qapi-events.h"
+
+static const char *server_id(const char *id)
+{
+    return id ?: BLOCKDEV_DEFAULT_NBD_SERVER;
+}
+
+/* ---- servers ---- */
+
+bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *addr,
+                                          uint32_t max_connections, Error **errp)
+{
+    SocketSpec spec;
+
+    if (nbd_server_find(server_id(id))) {
+        error_setg(errp, "NBD server already running");
+        return false;
+    }
+    bool ok = blockdev_socket_spec(addr, &spec, errp) &&
+              nbd_server_start(server_id(id), &spec, max_connections, errp);
+    socket_spec_clear(&spec);
+    return ok;
+}
+
+/* The shape of addresses that older commands have. */
+static void flatten(const SocketAddressLegacy *legacy, SocketAddress *ret)
+{
+    ret->type = legacy->type;
+    switch (legacy->type) {
+    case SOCKET_ADDRESS_TYPE_UNIX:
+        ret->u.q_unix = *legacy->u.q_unix.data;
+        break;
+    case SOCKET_ADDRESS_TYPE_INET:
+        ret->u.inet = *legacy->u.inet.data;
+        break;
+    default:
+        ret->u.fd = *legacy->u.fd.data;
+        break;
+    }
+}
+
+bool co_main_fn qmp_nbd_server_start(const QmpNbdServerStartArgs *args, Error **errp)
+{
+    SocketAddress addr = { 0 };
+
+    flatten(args->addr, &addr);
+    return blockdev_nbd_server_start(args->id, &addr, args->has_max_connections
+                                     ? args->max_connections : NBD_DEFAULT_MAX_CONNECTIONS, errp);
+}
+
+bool co_main_fn qmp_nbd_server_stop(const QmpNbdServerStopArgs *args, Error **errp)
+{
+    const char *id = server_id(args->id);
+    NbdServer *server = nbd_server_find(id);
+
+    if (!server) {
+        error_setg(errp, "NBD server not running");
+        return false;
+    }
+    bdrv_graph_lock();
+    blk_export_del_of_nbd_server(id);
+    bdrv_graph_unlock();
+    server = nbd_server_find(id);
+    if (server) {
+        nbd_server_stop(server);
+    }
+    return true;
+}
+
+/* ---- exports ---- */
+
+static bool main_fn find_iothread(const BlockExportOptions *opts, IOThread **ret, Error **errp)
+{
+    *ret = opts->iothread ? blockdev_find_iothread(opts->iothread) : NULL;
+    if (opts->iothread && !*ret) {
+        error_setg(errp, "iothread \"%s\" not found", opts->iothread);
+        return false;
+    }
+    return true;
+}
+
+bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
+{
+    BlkExportOptions opts = {
+        .type = BlockExportType_str(q->type), .id = q->id,
+        .writable = q->has_writable && q->writable,
+        .writethrough = q->has_writethrough && q->writethrough,
+        .nbd_server = server_id(q->u.nbd.server), .nbd_name = q->u.nbd.name ?: q->node_name,
+        .nbd_description = q->u.nbd.description,
+    };
+
+    if (!q->id[0]) {
+        error_setg(errp, "Invalid block export id");
+        return false;
+    }
+    if (!find_iothread(q, &opts.iothread, errp)) {
+        return false;
+    }
+    bdrv_graph_lock();
+    opts.bs = blockdev_lookup(q->node_name, q->node_name, false, errp);
+    bool ok = opts.bs && blk_export_add(&opts, errp);
+    bdrv_graph_unlock();
+    blockdev_plain_error(errp);
+    return ok;
+}
+
+bool co_main_fn qmp_block_export_add(const BlockExportOptions *args, Error **errp)
+{
+    return blockdev_export_add(args, errp);
+}
+
+static bool co_main_fn del_export(BlkExport *exp, bool hard, Error **errp)
+{
+    if (!hard && blk_export_in_use(exp)) {
+        error_setg(errp, "export '%s' still in use", exp->id);
+        return false;
+    }
+    blk_export_del(exp);
+    return true;
+}
+
+bool co_main_fn qmp_block_export_del(const QmpBlockExportDelArgs *args, Error **errp)
+{
+    bdrv_graph_lock();
+    BlkExport *exp = blk_export_find(args->id);
+    bool ok = false;
+
+    if (!exp) {
+        error_setg(errp, "Export '%s' is not found", args->id);
+    } else if (exp->shutting_down) {
+        error_setg(errp, "Export '%s' is already shutting down", args->id);
+    } else {
+        ok = del_export(exp, args->has_mode && args->mode == BLOCK_EXPORT_REMOVE_MODE_HARD, errp);
+    }
+    bdrv_graph_unlock();
+    return ok;
+}
+
+bool co_main_fn qmp_nbd_server_add(const NbdServerAddOptions *args, Error **errp)
+{
+    const char *name = args->name ?: args->device;
+    BlockExportOptions opts = { .type = BLOCK_EXPORT_TYPE_NBD, .id = (char *)name,
+                                .node_name = args->device };
+    BlockDriverState *bs = blockdev_lookup(args->device, args->device, false, errp);
+
+    if (!bs) {
+        return false;
+    }
+    /* The id is the export's name unless that names something else already. */
+    g_autofree char *id = blk_find(name) || bdrv_find_node(name)
+                          ? g_strdup_printf("nbd-%s", name) : g_strdup(name);
+    opts.id = id;
+    opts.has_writable = true;
+    opts.writable = args->has_writable && args->writable && !bs->read_only;
+    opts.u.nbd.name = (char *)name;
+    opts.u.nbd.description = args->description;
+    opts.u.nbd.server = args->server;
+    return blockdev_export_add(&opts, errp);
+}
+
+bool co_main_fn qmp_nbd_server_remove(const QmpNbdServerRemoveArgs *args, Error **errp)
+{
+    bdrv_graph_lock();
+    BlkExport *exp = blk_export_find_nbd(server_id(args->server), args->name);
+    bool ok = false;
+
+    if (exp) {
+        ok = del_export(exp, args->has_mode && args->mode == BLOCK_EXPORT_REMOVE_MODE_HARD, errp);
+    } else {
+        error_setg(errp, "Export '%s' is not found", args->name);
+    }
+    bdrv_graph_unlock();
+    return ok;
+}
+
+bool co_main_fn qmp_query_block_exports(BlockExportInfoList **ret, Error **errp)
+{
+    BlockExportInfoList *list = NULL, **tail = &list;
+
+    for (BlkExport *exp = blk_export_next(NULL); exp; exp = blk_export_next(exp)) {
+        BlockExportInfo *info = g_new0(BlockExportInfo, 1);
+        BlockDriverState *bs = blk_bs(exp->blk);
+        info->id = g_strdup(exp->id);
+        info->type = BLOCK_EXPORT_TYPE_NBD;
+        info->node_name = g_strdup(bs ? bs->node_name : "");
+        info->shutting_down = exp->shutting_down;
+        BlockExportInfoList_append(&tail, info);
+    }
+    *ret = list;
+    return true;
+}
+
+static void main_fn export_deleted(const char *id)
+{
+    EventBlockExportDeletedArgs ev = { .id = (char *)id };
+
+    qapi_event_send_block_export_deleted(&ev);
+}
+
+/* ---- the end ---- */
+
+/* Places that --drive made; exports' places belong to their exports. */
+static void co_main_fn free_drives(void)
+{
+    BlockBackend *blk;
+
+    while ((blk = blk_next(NULL))) {
+        blk_free(blk);
+    }
+}
+
+void co_main_fn blockdev_shutdown(void)
+{
+    NbdServer *server;
+
+    blockdev_jobs_shutdown();
+    bdrv_graph_lock();
+    blk_export_del_all();
+    bdrv_graph_unlock();
+    while ((server = nbd_server_next(NULL))) {
+        nbd_server_stop(server);
+    }
+    bdrv_graph_lock();
+    free_drives();
+    bdrv_close_all();
+    bdrv_graph_unlock();
+    blockdev_delete_all_objects();
+}
+
+void main_fn blockdev_init(void)
+{
+    bdrv_json_options_parser = blockdev_options_from_json;
+    blk_export_set_deleted_cb(export_deleted);
+}
+
+bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,
+                                   bool read_only, Error **errp)
+{
+    /* It only holds the image; who uses it (an export, a device) has a place of its own. */
+    BlockBackend *blk = blk_new(id, CLAIM_NONE, CLAIM_ALL, errp);
+
+    if (!blk) {
+        return false;
+    }
+    blk_set_write_cache(blk, write_cache);
+    if (bs && !blk_insert(blk, bs, errp)) {
+        blk_free(blk);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* object-add, object-del: iothreads and secrets. */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "qapi/qapi-commands.h"
+
+typedef struct UserObject {
+    char *id;
+    IOThread *iothread;             /* either */
+    char *secret;                   /* or: the contents */
+    size_t secret_len;
+} UserObject;
+
+static GPtrArray *objects;          /* in order of creation */
+
+static UserObject *main_fn find(const char *id)
+{
+    for (guint i = 0; objects && i < objects->len; i++) {
+        UserObject *o = objects->pdata[i];
+        if (strcmp(o->id, id) == 0) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+IOThread *main_fn blockdev_find_iothread(const char *id)
+{
+    UserObject *o = find(id);
+
+    return o ? o->iothread : NULL;
+}
+
+const char *main_fn blockdev_find_secret(const char *id, size_t *ret_len)
+{
+    UserObject *o = find(id);
+
+    if (!o || !o->secret) {
+        return NULL;
+    }
+    *ret_len = o->secret_len;
+    return o->secret;
+}
+
+static void main_fn object_free(UserObject *o)
+{
+    if (o->iothread) {
+        iothread_free(o->iothread);
+    }
+    if (o->secret) {
+        explicit_bzero(o->secret, o->secret_len);
+        g_free(o->secret);
+    }
+    g_free(o->id);
+    g_free(o);
+}
+
+static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error **errp)
+{
+    g_autoptr(GError) gerr = NULL;
+
+    if (!p->data == !p->file) {
+        error_setg(errp, p->data ? "'file' and 'data' are mutually exclusive"
+                                 : "Must provide 'file' or 'data'");
+        return false;
+    }
+    if (p->data) {
+        o->secret = g_strdup(p->data);
+        o->secret_len = strlen(p->data);
+    } else if (!g_file_get_contents(p->file, &o->secret, &o->secret_len, &gerr)) {
+        error_setg(errp, "Unable to read %s: %s", p->file, gerr->message);
+        return false;
+    }
+    if (p->has_format && p->format == Q_CRYPTO_SECRET_FORMAT_BASE64) {
+        gsize len;
+        guchar *raw = g_base64_decode(o->secret, &len);
+        explicit_bzero(o->secret, o->secret_len);
+        g_free(o->secret);
+        o->secret = (char *)raw;
+        o->secret_len = len;
+    }
+    return true;
+}
+
+static bool check_id(const char *id, Error **errp)
+{
+    bool ok = g_ascii_isalpha(id[0]);
+
+    for (const char *p = id; ok && *p; p++) {
+        ok = g_ascii_isalnum(*p) || strchr("-._", *p);
+    }
+    if (!ok) {
+        error_setg(errp, "Parameter 'id' expects an identifier");
+        return false;
+    }
+    if (find(id)) {
+        error_setg(errp, "attempt to add duplicate property '%s' to object (type 'container')",
+                   id);
+        return false;
+    }
+    return true;
+}
+
+bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp)
+{
+    bool ok;
+
+    if (!check_id(opts->id, errp)) {
+        return false;
+    }
+    UserObject *o = g_new0(UserObject, 1);
+    o->id = g_strdup(opts->id);
+    if (opts->qom_type == OBJECT_TYPE_IOTHREAD) {
+        o->iothread = iothread_new(opts->id, errp);
+        ok = o->iothread != NULL;
+    } else {
+        ok = load_secret(o, &opts->u.secret, errp);
+    }
+    if (!ok) {
+        object_free(o);
+        return false;
+    }
+    if (!objects) {
+        objects = g_ptr_array_new();
+    }
+    g_ptr_array_add(objects, o);
+    return true;
+}
+
+bool co_main_fn qmp_object_add(const ObjectOptions *args, Error **errp)
+{
+    return blockdev_object_add(args, errp);
+}
+
+bool co_main_fn qmp_object_del(const QmpObjectDelArgs *args, Error **errp)
+{
+    UserObject *o = find(args->id);
+
+    if (!o) {
+        error_setg(errp, "object '%s' not found", args->id);
+        return false;
+    }
+    if (o->iothread && iothread_in_use(o->iothread)) {
+        error_setg(errp, "object '%s' is in use, can not be deleted", args->id);
+        return false;
+    }
+    g_ptr_array_remove(objects, o);
+    object_free(o);
+    return true;
+}
+
+bool co_main_fn qmp_query_iothreads(IOThreadInfoList **ret, Error **errp)
+{
+    IOThreadInfoList *list = NULL, **tail = &list;
+
+    for (guint i = 0; objects && i < objects->len; i++) {
+        UserObject *o = objects->pdata[i];
+        if (o->iothread) {
+            IOThreadInfo *info = g_new0(IOThreadInfo, 1);
+            info->id = g_strdup(o->id);
+            info->thread_id = iothread_tid(o->iothread);
+            IOThreadInfoList_append(&tail, info);
+        }
+    }
+    *ret = list;
+    return true;
+}
+
+void main_fn blockdev_delete_all_objects(void)
+{
+    for (guint i = 0; objects && i < objects->len; i++) {
+        object_free(objects->pdata[i]);
+    }
+    g_clear_pointer(&objects, g_ptr_array_unref);
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The option parser: QAPI's BlockdevOptions to plain structs. */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "qapi/qapi-parse.h"
+#include "qobject/json.h"
+
+/* ---- children ---- */
+
+static bool set_definition(BdrvChildOption *child, const BlockdevOptions *q, Error **errp)
+{
+    child->options = blockdev_options_to_plain(q, errp);
+    return child->options != NULL;
+}
+
+static bool set_child(BdrvChildOption *child, const BlockdevRef *ref, Error **errp)
+{
+    if (!ref) {
+        return true;
+    }
+    if (ref->type == QTYPE_QSTRING) {
+        child->reference = g_strdup(ref->u.reference);
+        return true;
+    }
+    return set_definition(child, &ref->u.definition, errp);
+}
+
+static bool set_backing(BdrvOpenOptions *o, const BlockdevRefOrNull *ref, Error **errp)
+{
+    if (!ref) {
+        return true;
+    }
+    o->has_backing = true;
+    switch (ref->type) {
+    case QTYPE_QNULL:
+        o->backing.is_null = true;
+        return true;
+    case QTYPE_QSTRING:
+        /* the historical spelling of null */
+        if (!ref->u.reference[0]) {
+            o->backing.is_null = true;
+        } else {
+            o->backing.reference = g_strdup(ref->u.reference);
+        }
+        return true;
+    default:
+        return set_definition(&o->backing, &ref->u.definition, errp);
+    }
+}
+
+/* ---- drivers ---- */
+
+static bool convert_file(const BlockdevOptionsFile *q, BdrvOpenOptions *o, Error **errp)
+{
+    FileOpenOptions *f = &o->u.file;
+
+    f->filename = g_strdup(q->filename);
+    if (q->has_locking) {
+        f->locking = q->locking == ON_OFF_AUTO_ON  ? FILE_LOCKING_ON :
+                     q->locking == ON_OFF_AUTO_OFF ? FILE_LOCKING_OFF : FILE_LOCKING_AUTO;
+    }
+    if (!q->has_aio) {
+        return true;
+    }
+    switch (q->aio) {
+    case BLOCKDEV_AIO_OPTIONS_THREADS:
+        f->aio = FILE_AIO_THREADS;
+        return true;
+    case BLOCKDEV_AIO_OPTIONS_IO_URING:
+        f->aio = FILE_AIO_IO_URING;
+        return true;
+    default:
+        error_setg(errp, "aio=native is not supported; use aio=io_uring or aio=threads");
+        return false;
+    }
+}
+
+static void convert_null(const BlockdevOptionsNull *q, BdrvOpenOptions *o)
+{
+    if (q->has_size) {
+        o->u.null.size = q->size;
+    }
+    if (q->has_latency_ns) {
+        o->u.null.latency_ns = MIN(q->latency_ns, (uint64_t)INT64_MAX);
+    }
+    o->u.null.read_zeroes = q->has_read_zeroes && q->read_zeroes;
+}
+
+static bool convert_raw(const BlockdevOptionsRaw *q, BdrvOpenOptions *o, Error **errp)
+{
+    if (q->has_offset) {
+        o->u.raw.offset = q->offset;
+    }
+    if (q->has_size) {
+        if (q->size < 0) {
+            error_setg(errp, "The size of a raw image must not be negative");
+            return false;
+        }
+        o->u.raw.size = q->size;
+    }
+    return set_child(&o->file, q->file, errp);
+}
+
+static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Error **errp)
+{
+    Qcow2OpenOptions *p = &o->u.qcow2;
+
+    if (q->has_cache_size) {
+        p->cache_size = q->cache_size;
+    }
+    if (q->has_l2_cache_size) {
+        p->l2_cache_size = q->l2_cache_size;
+    }
+    if (q->has_refcount_cache_size) {
+        p->refcount_cache_size = q->refcount_cache_size;
+    }
+    if ((q->has_cache_size && q->cache_size < 0) ||
+        (q->has_l2_cache_size && q->l2_cache_size < 0) ||
+        (q->has_refcount_cache_size && q->refcount_cache_size < 0)) {
+        error_setg(errp, "Cache sizes must not be negative");
+        return false;
+    }
+    p->has_lazy_refcounts = q->has_lazy_refcounts;
+    p->lazy_refcounts = q->lazy_refcounts;
+    p->has_discard_request = q->has_pass_discard_request;
+    p->discard_request = q->pass_discard_request;
+    p->has_discard_snapshot = q->has_pass_discard_snapshot;
+    p->discard_snapshot = q->pass_discard_snapshot;
+    p->has_discard_other = q->has_pass_discard_other;
+    p->discard_other = q->pass_discard_other;
+    return set_child(&o->file, q->file, errp) && set_child(&o->data_file, q->data_file, errp) &&
+           set_backing(o, q->backing, errp);
+}
+
+static void add_inject_error(GPtrArray *rules, const BlkdebugInjectErrorOptions *q)
+{
+    BlkdebugRule *rule = g_new0(BlkdebugRule, 1);
+
+    if (q->event != BLKDBG_NONE) {
+        rule->event = g_strdup(BlkdebugEvent_str(q->event));
+    }
+    if (q->has_iotype) {
+        rule->iotype = g_strdup(BlkdebugIOType_str(q->iotype));
+    }
+    rule->error = q->has_errno ? CLAMP(q->q_errno, 0, 4095) : EIO;
+    rule->sector = q->has_sector && q->sector >= 0 && q->sector < INT64_MAX / 1024
+                   ? q->sector : -1;
+    rule->nth = q->has_nth ? MIN(q->nth, (uint64_t)INT64_MAX) : 0;
+    rule->delay_ns = q->has_delay_ns ? MIN(q->delay_ns, (uint64_t)INT64_MAX) : 0;
+    rule->once = q->has_once && q->once;
+    rule->state = q->has_state ? CLAMP(q->state, 0, INT_MAX) : 0;
+    g_ptr_array_add(rules, rule);
+}
+
+static void add_set_state(GPtrArray *rules, const BlkdebugSetStateOptions *q)
+{
+    BlkdebugRule *rule = g_new0(BlkdebugRule, 1);
+
+    rule->event = g_strdup(BlkdebugEvent_str(q->event));
+    rule->sector = -1;
+    rule->state = q->has_state ? CLAMP(q->state, 0, INT_MAX) : 0;
+    rule->new_state = CLAMP(q->new_state, 0, INT_MAX);
+    g_ptr_array_add(rules, rule);
+}
+
+static bool convert_blkdebug(const BlockdevOptionsBlkdebug *q, BdrvOpenOptions *o, Error **errp)
+{
+    for (BlkdebugInjectErrorOptionsList *l = q->inject_error; l; l = l->next) {
+        add_inject_error(o->u.blkdebug.rules, l->value);
+    }
+    for (BlkdebugSetStateOptionsList *l = q->set_state; l; l = l->next) {
+        add_set_state(o->u.blkdebug.rules, l->value);
+    }
+    if (q->has_max_transfer || q->has_opt_write_zero || q->has_max_write_zero ||
+        q->has_opt_discard || q->has_max_discard) {
+        error_setg(errp, "blkdebug: limits other than 'align' are not supported");
+        return false;
+    }
+    o->u.blkdebug.align = q->has_align ? q->align : 0;
+    return set_child(&o->file, q->image, errp);
+}
+
+/* ---- all ---- */
+
+static void convert_common(const BlockdevOptions *q, BdrvOpenOptions *o)
+{
+    o->node_name = g_strdup(q->node_name);
+    o->read_only = q->has_read_only && q->read_only;
+    o->auto_read_only = q->has_auto_read_only && q->auto_read_only;
+    o->force_share = q->has_force_share && q->force_share;
+    o->discard = q->has_discard && q->discard == BLOCKDEV_DISCARD_OPTIONS_UNMAP;
+    if (q->cache) {
+        o->cache_direct = q->cache->has_direct && q->cache->direct;
+        o->cache_no_flush = q->cache->has_no_flush && q->cache->no_flush;
+    }
+    if (q->has_detect_zeroes) {
+        o->detect_zeroes =
+            q->detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_ON    ? BDRV_DETECT_ZEROES_ON :
+            q->detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_UNMAP ? BDRV_DETECT_ZEROES_UNMAP
+                                                                     : BDRV_DETECT_ZEROES_OFF;
+    }
+}
+
+/* Options that a node does not set itself but takes from the one above it, as QEMU's do. */
+static void inherit_down(const BdrvOpenOptions *o, const BlockdevOptions *child_q,
+                         BdrvChildOption *child)
+{
+    BdrvOpenOptions *c = child->options;
+
+    if (!c || !child_q) {
+        return;
+    }
+    if (!child_q->has_read_only) {
+        c->read_only = o->read_only;
+    }
+    if (!child_q->has_auto_read_only) {
+        c->auto_read_only = o->auto_read_only;
+    }
+    if (!child_q->has_force_share) {
+        c->force_share = o->force_share;
+    }
+    if (!child_q->has_discard) {
+        c->discard = true;          /* what the format lets through, the file shall do */
+    }
+    if (!child_q->cache || !child_q->cache->has_direct) {
+        c->cache_direct = o->cache_direct;
+    }
+    if (!child_q->cache || !child_q->cache->has_no_flush) {
+        c->cache_no_flush = o->cache_no_flush;
+    }
+}
+
+static const BlockdevOptions *definition_of(const BlockdevRef *ref)
+{
+    return ref && ref->type == QTYPE_QDICT ? &ref->u.definition : NULL;
+}
+
+static bool convert(const BlockdevOptions *q, BdrvOpenOptions *o, Error **errp)
+{
+    const BlockdevRef *file = NULL;
+    bool ok = true;
+
+    convert_common(q, o);
+    switch (q->driver) {
+    case BLOCKDEV_DRIVER_FILE:
+        ok = convert_file(&q->u.file, o, errp);
+        break;
+    case BLOCKDEV_DRIVER_HOST_DEVICE:
+        ok = convert_file(&q->u.host_device, o, errp);
+        break;
+    case BLOCKDEV_DRIVER_NULL_CO:
+        convert_null(&q->u.null_co, o);
+        break;
+    case BLOCKDEV_DRIVER_RAW:
+        file = q->u.raw.file;
+        ok = convert_raw(&q->u.raw, o, errp);
+        break;
+    case BLOCKDEV_DRIVER_QCOW2:
+        file = q->u.qcow2.file;
+        ok = convert_qcow2(&q->u.qcow2, o, errp);
+        inherit_down(o, definition_of(q->u.qcow2.data_file), &o->data_file);
+        break;
+    case BLOCKDEV_DRIVER_BLKDEBUG:
+        file = q->u.blkdebug.image;
+        ok = convert_blkdebug(&q->u.blkdebug, o, errp);
+        break;
+    default:
+        g_assert_not_reached();
+    }
+    inherit_down(o, definition_of(file), &o->file);
+    if (o->backing.options) {       /* somebody's base is not written to through this chain */
+        o->backing.options->read_only = true;
+        if (o->backing.options->file.options) {
+            o->backing.options->file.options->read_only = true;
+        }
+    }
+    return ok;
+}
+
+BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) o = bdrv_open_options_new(BlockdevDriver_str(qapi->driver));
+
+    return convert(qapi, o, errp) ? g_steal_pointer(&o) : NULL;
+}
+
+/* ---- json: names ---- */
+
+BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, Error **errp)
+{
+    g_autoptr(QObject) obj = json_parse(json, strlen(json), errp);
+    g_autoptr(BlockdevOptions) qapi = NULL;
+
+    if (!obj || !BlockdevOptions_parse(obj, &qapi, errp)) {
+        error_prepend(errp, "Cannot understand \"json:\" name: ");
+        return NULL;
+    }
+    return blockdev_options_to_plain(qapi, errp);
+}
+
+/* ---- addresses ---- */
+
+bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Error **errp)
+{
+    *ret = (SocketSpec){ .fd = -1 };
+    switch (addr->type) {
+    case SOCKET_ADDRESS_TYPE_UNIX:
+        ret->kind = SOCKET_UNIX;
+        ret->path = g_strdup(addr->u.q_unix.path);
+        return true;
+    case SOCKET_ADDRESS_TYPE_INET:
+        if (addr->u.inet.has_to) {
+            error_setg(errp, "A range of ports ('to') is not supported");
+            return false;
+        }
+        ret->kind = SOCKET_INET;
+        ret->host = g_strdup(addr->u.inet.host);
+        ret->port = g_strdup(addr->u.inet.port);
+        return true;
+    default:
+        break;
+    }
+    char *end;
+    long fd = strtol(addr->u.fd.str, &end, 10);
+    if (*end || end == addr->u.fd.str || fd < 0 || fd > INT_MAX) {
+        error_setg(errp, "'%s' is not the number of an open file descriptor", addr->u.fd.str);
+        return false;
+    }
+    ret->kind = SOCKET_FD;
+    ret->fd = fd;
+    return true;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What clients ask about places and nodes.  Looks, never waits and never holds anybody up. */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "block/qcow2.h"
+#include "qapi/qapi-commands.h"
+
+/* ---- images ---- */
+
+static bool is_qcow2(const BlockDriverState *bs)
+{
+    return strcmp(bs->drv->name, "qcow2") == 0;
+}
+
+static ImageInfoSpecific *main_fn qcow2_specific(const Qcow2ImageInfo *q)
+{
+    ImageInfoSpecific *spec = g_new0(ImageInfoSpecific, 1);
+    ImageInfoSpecificQCow2 *info = g_new0(ImageInfoSpecificQCow2, 1);
+
+    spec->type = IMAGE_INFO_SPECIFIC_KIND_QCOW2;
+    spec->u.qcow2.data = info;
+    info->compat = g_strdup(q->version == 2 ? "0.10" : "1.1");
+    info->refcount_bits = q->refcount_bits;
+    info->compression_type = strcmp(q->compression_type, "zstd") == 0
+                             ? QCOW2_COMPRESSION_TYPE_ZSTD : QCOW2_COMPRESSION_TYPE_ZLIB;
+    if (q->version >= 3) {
+        info->has_lazy_refcounts = info->has_corrupt = info->has_extended_l2 = true;
+        info->lazy_refcounts = q->lazy_refcounts;
+        info->corrupt = q->corrupt;
+        info->extended_l2 = q->extended_l2;
+    }
+    if (q->data_file) {
+        info->data_file = g_strdup(q->data_file);
+        info->has_data_file_raw = true;
+        info->data_file_raw = q->data_file_raw;
+    }
+    return spec;
+}
+
+/* Bytes that the file of @bs occupies, or -1. */
+static int64_t main_fn actual_size(const BlockDriverState *bs)
+{
+    struct stat st;
+
+    while (bs->file) {
+        bs = bs->file->bs;
+    }
+    return bs->drv->get_identity && stat(bs->filename, &st) == 0 ? st.st_blocks * 512 : -1;
+}
+
+/* Without its backing-image. */
+static ImageInfo *main_fn image_info_one(BlockDriverState *bs)
+{
+    ImageInfo *info = g_new0(ImageInfo, 1);
+    int64_t size = actual_size(bs);
+
+    info->filename = g_strdup(bs->filename);
+    info->format = g_strdup(bs->drv->name);
+    info->virtual_size = bdrv_length(bs);
+    info->has_actual_size = size >= 0;
+    info->actual_size = size;
+    if (is_qcow2(bs)) {
+        Qcow2ImageInfo q;
+        qcow2_get_info(bs, &q);
+        info->has_cluster_size = true;
+        info->cluster_size = q.cluster_size;
+        info->has_dirty_flag = true;
+        info->dirty_flag = q.dirty;
+        info->format_specific = qcow2_specific(&q);
+    }
+    if (bs->backing_file) {
+        info->backing_filename = g_strdup(bs->backing_file);
+        info->backing_filename_format = g_strdup(bs->backing_format);
+        info->full_backing_filename =
+            bdrv_path_has_protocol(bs->backing_file)
+            ? g_strdup(bs->backing_file) : bdrv_path_combine(bs->filename, bs->backing_file);
+    }
+    return info;
+}
+
+static ImageInfo *main_fn image_info(BlockDriverState *bs, bool flat)
+{
+    ImageInfo *top = image_info_one(bs), *last = top;
+
+    while (!flat && bs->backing) {
+        bs = bs->backing->bs;
+        last->backing_image = image_info_one(bs);
+        last = last->backing_image;
+    }
+    return top;
+}
+
+static int chain_depth(const BlockDriverState *bs)
+{
+    int depth = 0;
+
+    for (; bs->backing; bs = bs->backing->bs) {
+        depth++;
+    }
+    return depth;
+}
+
+BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat)
+{
+    BlockDeviceInfo *info = g_new0(BlockDeviceInfo, 1);
+
+    info->file = g_strdup(bs->filename);
+    info->node_name = g_strdup(bs->node_name);
+    info->ro = bs->read_only;
+    info->drv = g_strdup(bs->drv->name);
+    info->backing_file = bs->backing ? g_strdup(bs->backing->bs->filename) : NULL;
+    info->backing_file_depth = flat ? (bs->backing ? 1 : 0) : chain_depth(bs);
+    info->detect_zeroes = (BlockdevDetectZeroesOptions)bs->detect_zeroes;
+    info->cache = g_new0(BlockdevCacheInfo, 1);
+    info->cache->writeback = !blk || blk_write_cache(blk);
+    info->cache->direct = bs->cache_direct;
+    info->cache->no_flush = bs->cache_no_flush;
+    info->image = image_info(bs, flat);
+    return info;
+}
+
+/* ---- commands ---- */
+
+bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
+{
+    BlockInfoList *list = NULL, **tail = &list;
+
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        BlockInfo *info = g_new0(BlockInfo, 1);
+        BlockDriverState *bs = blk_bs(blk);
+        info->device = g_strdup(blk_name(blk));
+        info->type = g_strdup("unknown");
+        info->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
+        info->inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
+        BlockInfoList_append(&tail, info);
+    }
+    *ret = list;
+    return true;
+}
+
+bool co_main_fn qmp_query_named_block_nodes(const QmpQueryNamedBlockNodesArgs *args,
+                                            BlockDeviceInfoList **ret, Error **errp)
+{
+    bool flat = args->has_flat && args->flat;
+    BlockDeviceInfoList *list = NULL, **tail = &list;
+
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        BlockDeviceInfoList_append(&tail, blockdev_node_info(bs, NULL, flat));
+    }
+    *ret = list;
+    return true;
+}
+
+/* ---- statistics ---- */
+
+static uint64_t get(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static BlockLatencyHistogramInfo *histogram(const BlkOpStats *op)
+{
+    BlockLatencyHistogramInfo *info = g_new0(BlockLatencyHistogramInfo, 1);
+    uint64List **bounds = &info->boundaries, **bins = &info->bins;
+
+    for (int i = 0; i < BLK_LATENCY_BINS; i++) {
+        uint64List_append(&bins, get(&op->latency[i]));
+        if (i < BLK_LATENCY_BINS - 1) {
+            uint64List_append(&bounds, blk_latency_bound(i));
+        }
+    }
+    return info;
+}
+
+static BlockDeviceStats *place_stats(const BlkStats *s)
+{
+    BlockDeviceStats *d = g_new0(BlockDeviceStats, 1);
+    const BlkOpStats *rd = &s->op[BLK_OP_READ], *wr = &s->op[BLK_OP_WRITE];
+    const BlkOpStats *fl = &s->op[BLK_OP_FLUSH], *un = &s->op[BLK_OP_UNMAP];
+    int64_t last = __atomic_load_n(&s->last_access_ns, __ATOMIC_RELAXED);
+
+    d->rd_bytes = get(&rd->bytes);
+    d->wr_bytes = get(&wr->bytes);
+    d->unmap_bytes = get(&un->bytes);
+    d->rd_operations = get(&rd->operations);
+    d->wr_operations = get(&wr->operations);
+    d->flush_operations = get(&fl->operations);
+    d->unmap_operations = get(&un->operations);
+    d->rd_total_time_ns = get(&rd->total_ns);
+    d->wr_total_time_ns = get(&wr->total_ns);
+    d->flush_total_time_ns = get(&fl->total_ns);
+    d->unmap_total_time_ns = get(&un->total_ns);
+    d->failed_rd_operations = get(&rd->failed);
+    d->failed_wr_operations = get(&wr->failed);
+    d->failed_flush_operations = get(&fl->failed);
+    d->failed_unmap_operations = get(&un->failed);
+    d->invalid_rd_operations = get(&rd->invalid);
+    d->invalid_wr_operations = get(&wr->invalid);
+    d->invalid_flush_operations = get(&fl->invalid);
+    d->invalid_unmap_operations = get(&un->invalid);
+    d->wr_highest_offset = get(&s->wr_highest_offset);
+    d->account_invalid = d->account_failed = true;
+    d->has_idle_time_ns = last != 0;
+    d->idle_time_ns = last ? clock_ns() - last : 0;
+    d->rd_latency_histogram = histogram(rd);
+    d->wr_latency_histogram = histogram(wr);
+    d->flush_latency_histogram = histogram(fl);
+    d->has_held_ns = d->has_held_count = true;
+    d->held_ns = get(&s->held_ns);
+    d->held_count = get(&s->held_count);
+    return d;
+}
+
+static BlockDeviceStats *no_stats(void)
+{
+    BlockDeviceStats *d = g_new0(BlockDeviceStats, 1);
+
+    d->account_invalid = d->account_failed = true;
+    return d;
+}
+
+/* Counters are the place's; nodes have none of their own. */
+static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
+{
+    BlockStats *top = NULL, **where = &top;
+
+    for (; bs; bs = chain && bs->backing ? bs->backing->bs : NULL) {
+        BlockStats *s = g_new0(BlockStats, 1);
+        s->node_name = g_strdup(bs->node_name);
+        s->stats = no_stats();
+        if (bs->file) {
+            s->parent = g_new0(BlockStats, 1);
+            s->parent->node_name = g_strdup(bs->file->bs->node_name);
+            s->parent->stats = no_stats();
+        }
+        *where = s;
+        where = &s->backing;
+    }
+    return top;
+}
+
+static BlockStats *main_fn stats_of_place(BlockBackend *blk)
+{
+    BlockDriverState *bs = blk_bs(blk);
+    BlockStats *s = bs ? node_stats(bs, true) : g_new0(BlockStats, 1);
+
+    if (s->stats) {
+        BlockDeviceStats_free(s->stats);
+    }
+    s->stats = place_stats(blk_stats(blk));
+    s->device = g_strdup(blk_name(blk));
+    s->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
+    return s;
+}
+
+bool co_main_fn qmp_query_blockstats(const QmpQueryBlockstatsArgs *args, BlockStatsList **ret,
+                                     Error **errp)
+{
+    BlockStatsList *list = NULL, **tail = &list;
+
+    if (args->has_query_nodes && args->query_nodes) {
+        for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+            BlockStatsList_append(&tail, node_stats(bs, false));
+        }
+    } else {
+        for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+            BlockStatsList_append(&tail, stats_of_place(blk));
+        }
+    }
+    *ret = list;
+    return true;
+}

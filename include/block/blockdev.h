@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of the command layer: where QAPI types end. */
+#ifndef BLOCK_BLOCKDEV_H
+#define BLOCK_BLOCKDEV_H
+
+#include "block/backend.h"
+#include "qapi/qapi-types.h"
+#include "qemu/iothread.h"
+#include "qemu/sockets.h"
+
+/* The plain form of @qapi; caller frees. */
+BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, Error **errp);
+
+/* For bdrv_json_options_parser. */
+BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, Error **errp);
+
+/* Open @qapi as a node that the monitor owns. */
+BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);
+
+/*
+ * A node by the name of a place or of a node; either may be NULL.  @for_group: with the error classes and
+ * texts of the group command, else with those of today's commands.
+ */
+BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_name,
+                                          bool for_group, Error **errp);
+
+/* Turn an error's class into one that today's commands use and drop its member. */
+void any_fn blockdev_plain_error(Error **errp);
+
+/* Filename etc. of a node as clients know it. */
+BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
+
+/* A named place holding a node (--drive). */
+bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache, bool read_only,
+                                   Error **errp);
+
+/* -object */
+bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp);
+IOThread *main_fn blockdev_find_iothread(const char *id);
+/* Contents of a secret, NULL: none of that id. */
+const char *main_fn blockdev_find_secret(const char *id, size_t *ret_len);
+void main_fn blockdev_delete_all_objects(void);
+
+/* The id of the NBD server that is meant where none is named. */
+#define BLOCKDEV_DEFAULT_NBD_SERVER ""
+
+bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *addr,
+                                          uint32_t max_connections, Error **errp);
+bool co_main_fn blockdev_export_add(const BlockExportOptions *opts, Error **errp);
+/* After jobs have ended: exports, servers, places, nodes, objects. */
+void co_main_fn blockdev_shutdown(void);
+void main_fn blockdev_init(void);
+/* Waits for running create jobs. */
+void co_main_fn blockdev_jobs_shutdown(void);
+
+/* True, with the plain address in @ret (caller clears), or false. */
+bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Error **errp);
+
+#endif
