@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What is written to a qcow2 image is what is read, whatever its layout options. */
+#include "qemu/osdep.h"
+
+#include "tests/lib/qcow2-rig.h"
+
+typedef struct Variant {
+    const char *name;
+    int version;
+    int64_t cluster_size;
+    int refcount_bits;
+    bool extended_l2;
+    bool data_file, data_file_raw;
+    BdrvPrealloc preallocation;
+    int64_t cache_size;
+} Variant;
+
+static const Variant variants[] = {
+    { "default", 3, 65536, 16 },
+    { "v2", 2, 65536, 16 },
+    { "v2-small-clusters", 2, 512, 16 },
+    { "small-clusters", 3, 512, 16 },
+    { "small-clusters-refcount64", 3, 512, 64 },
+    { "refcount1", 3, 4096, 1 },
+    { "refcount2", 3, 4096, 2 },
+    { "refcount8", 3, 4096, 8 },
+    { "refcount32", 3, 1024, 32 },
+    { "large-clusters", 3, 2097152, 16 },
+    { "extended-l2-16k", 3, 16384, 16, .extended_l2 = true },
+    { "extended-l2-128k", 3, 131072, 16, .extended_l2 = true },
+    { "data-file", 3, 65536, 16, .data_file = true },
+    { "data-file-raw", 3, 65536, 16, .data_file = true, .data_file_raw = true },
+    { "data-file-extended-l2", 3, 65536, 16, .data_file = true, .extended_l2 = true },
+    { "preallocated", 3, 65536, 16, .preallocation = BDRV_PREALLOC_METADATA },
+    { "preallocated-extended-l2", 3, 65536, 16, .extended_l2 = true,
+      .preallocation = BDRV_PREALLOC_METADATA },
+    { "tiny-cache", 3, 512, 16, .cache_size = 1 },
+};
+
+#define DISK_BYTES (6 * MiB)
+
+/* A random mix of requests, compared with an array; closed and opened again now and then. */
+typedef struct Model {
+    uint8_t *data;
+    int64_t length;
+    uint64_t seed;
+} Model;
+
+static int64_t pick_range(Model *m, int64_t *ret_bytes)
+{
+    static const int64_t units[] = { 1, 512, 4096, 65536 };
+    int64_t unit = units[rig_random(&m->seed) % G_N_ELEMENTS(units)];
+    int64_t offset = rig_random(&m->seed) % (m->length / unit) * unit;
+    int64_t bytes = (1 + rig_random(&m->seed) % 40) * unit;
+
+    *ret_bytes = MIN(bytes, m->length - offset);
+    return offset;
+}
+
+static void random_request(Model *m, BdrvLink *link)
+{
+    int64_t bytes, offset = pick_range(m, &bytes);
+    uint8_t pattern = 1 + rig_random(&m->seed) % 255;
+    g_autofree uint8_t *buf = NULL;
+
+    switch (rig_random(&m->seed) % 12) {
+    case 0 ... 4:
+        rig_write(link, offset, bytes, pattern);
+        memset(m->data + offset, pattern, bytes);
+        break;
+    case 5:
+        rig_zero(link, offset, bytes, 0);
+        memset(m->data + offset, 0, bytes);
+        break;
+    case 6:
+        rig_zero(link, offset, bytes, BDRV_REQ_MAY_UNMAP);
+        memset(m->data + offset, 0, bytes);
+        break;
+    case 7:
+        /* Afterwards it reads as anything, but always the same. */
+        rig_discard(link, offset, bytes);
+        g_assert_cmpint(bdrv_co_pread(link, offset, bytes, m->data + offset), ==, 0);
+        break;
+    case 8:
+        rig_flush(link);
+        break;
+    default:
+        buf = g_malloc(bytes);
+        g_assert_cmpint(bdrv_co_pread(link, offset, bytes, buf), ==, 0);
+        g_assert_cmpint(memcmp(buf, m->data + offset, bytes), ==, 0);
+        break;
+    }
+}
+
+static void compare_all(Model *m, BdrvLink *link)
+{
+    g_autofree uint8_t *buf = g_malloc(m->length);
+
+    g_assert_cmpint(bdrv_length(link->bs), ==, m->length);
+    g_assert_cmpint(bdrv_co_pread(link, 0, m->length, buf), ==, 0);
+    for (int64_t i = 0; i < m->length; i++) {
+        if (buf[i] != m->data[i]) {
+            g_error("offset %" PRId64 " reads 0x%02x, not 0x%02x", i, buf[i], m->data[i]);
+        }
+    }
+}
+
+static void create_variant(MemDisk *d, const Variant *v, int64_t size)
+{
+    BdrvCreateOptions opts = rig_create_options(size);
+
+    opts.preallocation = v->preallocation;
+    opts.u.qcow2.version = v->version;
+    opts.u.qcow2.cluster_size = v->cluster_size;
+    opts.u.qcow2.refcount_bits = v->refcount_bits;
+    opts.u.qcow2.extended_l2 = v->extended_l2;
+    opts.u.qcow2.data_file = v->data_file ? (char *)"data" : NULL;
+    opts.u.qcow2.data_file_raw = v->data_file_raw;
+    rig_create(d, &opts);
+}
+
+static void run_variant(const Variant *v, uint64_t seed)
+{
+    MemDisk *d = memdisk_new("disk"), *data = v->data_file ? memdisk_new("data") : NULL;
+    RigOpen how = { .cache_size = v->cache_size, .data_file = data };
+    Model m = { .data = g_malloc0(DISK_BYTES), .length = DISK_BYTES - 1536, .seed = seed };
+
+    create_variant(d, v, m.length);
+    for (int round = 0; round < 4; round++) {
+        BdrvLink *link = rig_open(d, &how);
+        for (int i = 0; i < 120; i++) {
+            random_request(&m, link);
+        }
+        compare_all(&m, link);
+        rig_check(link);
+        rig_close(link);
+        link = rig_open(d, &how);
+        compare_all(&m, link);
+        g_assert_cmpuint(rig_check(link), ==, 0);       /* a clean close leaves no leak */
+        rig_close(link);
+    }
+    if (v->data_file_raw) {
+        g_autofree uint8_t *buf = g_malloc(m.length);
+        memdisk_read(data, 0, m.length, buf);
+        g_assert_cmpint(memcmp(buf, m.data, m.length), ==, 0);
+    }
+    g_free(m.data);
+    memdisk_free(d);
+    if (data) {
+        memdisk_free(data);
+    }
+}
+
+static void test_random_requests_read_back(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
+        g_test_message("%s", variants[i].name);
+        for (uint64_t seed = 1; seed <= 2; seed++) {
+            run_variant(&variants[i], seed * 1000 + i);
+        }
+    }
+}
+
+/* An empty image reads as zeroes to its last byte and takes no more than its tables. */
+static void test_new_image_is_empty(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
+        const Variant *v = &variants[i];
+        MemDisk *d = memdisk_new("disk"), *data = v->data_file ? memdisk_new("data") : NULL;
+        RigOpen how = { .data_file = data };
+
+        create_variant(d, v, 3 * MiB + 512);
+        BdrvLink *link = rig_open(d, &how);
+        rig_expect(link, 0, 3 * MiB + 512, 0);
+        g_assert_cmpuint(rig_check(link), ==, 0);
+        if (v->preallocation == BDRV_PREALLOC_OFF) {
+            g_assert_cmpint(memdisk_length(d), <=, 4 * v->cluster_size + 64 * KiB);
+        }
+        rig_close(link);
+        memdisk_free(d);
+        if (data) {
+            memdisk_free(data);
+        }
+    }
+}
+
+/* What a layer does not have comes from below; writing part of a cluster keeps the rest. */
+static void test_overlay_shows_its_base(void)
+{
+    static const bool extended[] = { false, true };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(extended); i++) {
+        MemDisk *bd = memdisk_new("base-disk"), *od = memdisk_new("overlay-disk");
+        BdrvCreateOptions opts = rig_create_options(8 * MiB);
+
+        rig_create(bd, &opts);
+        BdrvLink *base = rig_open(bd, NULL);
+        rig_write(base, 0, 4 * MiB, 0xaa);
+        opts.u.qcow2.backing_file = (char *)"base";
+        opts.u.qcow2.backing_fmt = (char *)"qcow2";
+        opts.u.qcow2.extended_l2 = extended[i];
+        opts.u.qcow2.cluster_size = extended[i] ? 128 * KiB : 64 * KiB;
+        opts.size = 9 * MiB;
+        rig_create(od, &opts);
+        BdrvLink *top = rig_open(od, &(RigOpen){ .backing = base });
+        g_assert_cmpstr(top->bs->backing_file, ==, "base");
+        g_assert_cmpstr(top->bs->backing_format, ==, "qcow2");
+        rig_expect(top, 0, 4 * MiB, 0xaa);
+        rig_expect(top, 4 * MiB, 5 * MiB, 0);
+        rig_write(top, MiB + 1000, 3000, 0xbb);
+        rig_expect(top, MiB - 4096, 4096 + 1000, 0xaa);
+        rig_expect(top, MiB + 1000, 3000, 0xbb);
+        rig_expect(top, MiB + 4000, 2 * MiB, 0xaa);
+        rig_zero(top, 2 * MiB, MiB, BDRV_REQ_MAY_UNMAP);
+        rig_expect(top, 2 * MiB, MiB, 0);
+        rig_expect(top, 3 * MiB, MiB, 0xaa);
+        rig_write(top, 2 * MiB + 4096, 512, 0xcc);
+        rig_expect(top, 2 * MiB, 4096, 0);
+        rig_expect(top, 2 * MiB + 4608, MiB - 4608, 0);
+        rig_expect(base, 0, 4 * MiB, 0xaa);
+        g_assert_cmpuint(rig_check(top), ==, 0);
+        rig_close(top);
+        rig_close(base);
+        memdisk_free(bd);
+        memdisk_free(od);
+    }
+}
+
+/* The first 4 KiB write into an empty overlay with subclusters reads nothing and copies nothing. */
+static void test_subcluster_write_copies_nothing(void)
+{
+    MemDisk *bd = memdisk_new("base-disk"), *od = memdisk_new("overlay-disk");
+    BdrvCreateOptions opts = rig_create_options(GiB);
+
+    rig_create(bd, &opts);
+    BdrvLink *base = rig_open(bd, NULL);
+    rig_write(base, 0, MiB, 0xaa);
+    rig_flush(base);
+    opts.u.qcow2.backing_file = (char *)"base";
+    opts.u.qcow2.extended_l2 = true;
+    opts.u.qcow2.cluster_size = 128 * KiB;
+    rig_create(od, &opts);
+    BdrvLink *top = rig_open(od, &(RigOpen){ .backing = base });
+    rig_write(top, 64 * KiB, 4096, 0xbb);           /* makes the first L2 table */
+
+    unsigned reads = memdisk_counts(od).reads + memdisk_counts(bd).reads;
+    unsigned writes = memdisk_counts(od).writes;
+    for (int i = 0; i < 8; i++) {
+        rig_write(top, i * 128 * KiB + 32 * KiB, 4096, 0xcc);
+    }
+    g_assert_cmpuint(memdisk_counts(od).reads + memdisk_counts(bd).reads, ==, reads);
+    g_assert_cmpuint(memdisk_counts(od).writes, ==, writes + 8);
+    rig_expect(top, 0, 32 * KiB, 0xaa);
+    rig_expect(top, 36 * KiB, 28 * KiB, 0xaa);
+    rig_close(top);
+    rig_close(base);
+    memdisk_free(bd);
+    memdisk_free(od);
+}
+
+static unsigned syncs_of_flush(BdrvLink *link, MemDisk *d)
+{
+    unsigned before = memdisk_counts(d).flushes;
+
+    rig_flush(link);
+    return memdisk_counts(d).flushes - before;
+}
+
+/* A flush costs one sync for data in place, two for allocations, none if nothing was written. */
+static void test_flush_costs_few_syncs(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(64 * MiB);
+
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 4096, 1);
+    rig_flush(link);
+    rig_write(link, MiB, 4096, 1);
+    g_assert_cmpuint(syncs_of_flush(link, d), ==, 2);
+    rig_write(link, MiB, 4096, 2);
+    g_assert_cmpuint(syncs_of_flush(link, d), ==, 1);
+    g_assert_cmpuint(syncs_of_flush(link, d), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* Space that was discarded is used again, after the discard is durable. */
+static void test_discarded_space_is_reused(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(64 * MiB);
+
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 8 * MiB, 1);
+    rig_flush(link);
+    int64_t length = memdisk_length(d);
+    for (int i = 0; i < 10; i++) {
+        rig_discard(link, 0, 8 * MiB);
+        rig_flush(link);
+        rig_write(link, 16 * MiB, 8 * MiB, 2);
+        rig_discard(link, 16 * MiB, 8 * MiB);
+        rig_flush(link);
+        rig_write(link, 0, 8 * MiB, 3);
+    }
+    g_assert_cmpint(memdisk_length(d), <=, length + 64 * KiB);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/io/new-image-is-empty", test_new_image_is_empty);
+    rig_add("/qcow2/io/random-requests-read-back", test_random_requests_read_back);
+    rig_add("/qcow2/io/overlay-shows-its-base", test_overlay_shows_its_base);
+    rig_add("/qcow2/io/subcluster-write-copies-nothing", test_subcluster_write_copies_nothing);
+    rig_add("/qcow2/io/flush-costs-few-syncs", test_flush_costs_few_syncs);
+    rig_add("/qcow2/io/discarded-space-is-reused", test_discarded_space_is_reused);
+    return g_test_run();
+}
