@@ -27,6 +27,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/qcow2.h"
 #include "qcow2.h"
 
 /* Unlinked ranges that may wait before a writeback is due. */

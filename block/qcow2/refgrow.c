@@ -206,12 +206,12 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
     bdrv_debug_event(bs->file, "refblock_alloc_hookup");
     ret = lock_table_page(bs, block, &table);
     if (ret == 0) {
+        qcow2_cache_touch(&s->cache, table);        /* or making room could evict it */
         Qcow2Page *page = qcow2_cache_add(&s->cache, QCOW2_PAGE_REFBLOCK, offset.v, true);
         memset(page->buf, 0, g->page_size);
         qcow2_cache_loaded(&s->cache, page);
         qcow2_cache_touch(&s->cache, page);
         qcow2_refcount_store(page->buf, g->refcount_order, 0, 1);
-        qcow2_cache_touch(&s->cache, table);
         be64_store(table->buf + block * 8 % g->page_size, offset.v);
         s->fresh_from = MAX(s->fresh_from, offset.v + g->cluster_size);
         s->tail_cursor = MAX(s->tail_cursor, index + 1);

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "tests/lib/memdisk.h"
+
+#define SECTOR 512
+
+typedef struct Image {
+    uint8_t *data;
+    int64_t length, room;
+} Image;
+
+typedef enum OpKind { OP_WRITE, OP_ZERO, OP_TRUNCATE } OpKind;
+
+typedef struct Op {
+    OpKind kind;
+    int64_t offset, bytes;          /* truncate: @offset is the new length */
+    uint8_t *data;                  /* OP_WRITE */
+} Op;
+
+struct MemDisk {
+    char *name;
+    Image now;                      /* as read */
+    Image synced;                   /* as a power cut leaves it at least */
+    GPtrArray *ops;                 /* from @synced to @now */
+    unsigned syncs;
+    MemCounts counts;
+    int64_t operations;
+    int64_t fail_after;             /* < 0: never */
+    int fail_error;
+    bool fail_sticky;
+    unsigned shuffle;
+    uint64_t shuffle_state;
+    void (*on_sync)(MemDisk *d, void *opaque);
+    void *on_sync_opaque;
+};
+
+static GHashTable *disks;           /* name -> MemDisk */
+
+/* ---- deterministic choices ---- */
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+/* ---- content ---- */
+
+static void image_set_length(Image *im, int64_t length)
+{
+    if (length > im->room) {
+        int64_t room = MAX(length, im->room * 2);
+        im->data = g_realloc(im->data, room);
+        memset(im->data + im->room, 0, room - im->room);
+        im->room = room;
+    }
+    if (length < im->length) {
+        memset(im->data + length, 0, im->length - length);
+    }
+    im->length = length;
+}
+
+static void image_apply(Image *im, const Op *op, int64_t from, int64_t bytes)
+{
+    if (op->kind == OP_TRUNCATE) {
+        image_set_length(im, op->offset);
+        return;
+    }
+    if (op->offset + from + bytes > im->length) {
+        image_set_length(im, op->offset + from + bytes);
+    }
+    if (op->kind == OP_WRITE) {
+        memcpy(im->data + op->offset + from, op->data + from, bytes);
+    } else {
+        memset(im->data + op->offset + from, 0, bytes);
+    }
+}
+
+static void image_copy(Image *to, const Image *from)
+{
+    image_set_length(to, 0);
+    image_set_length(to, from->length);
+    if (from->length) {
+        memcpy(to->data, from->data, from->length);
+    }
+}
+
+static void op_free(void *opaque)
+{
+    Op *op = opaque;
+
+    g_free(op->data);
+    g_free(op);
+}
+
+static void add_op(MemDisk *d, OpKind kind, int64_t offset, int64_t bytes, const IoVec *qiov)
+{
+    Op *op = g_new0(Op, 1);
+
+    op->kind = kind;
+    op->offset = offset;
+    op->bytes = bytes;
+    if (qiov) {
+        op->data = g_malloc(bytes);
+        iovec_to_buf(qiov, 0, op->data, bytes);
+    }
+    image_apply(&d->now, op, 0, bytes);
+    g_ptr_array_add(d->ops, op);
+}
+
+/* ---- for tests ---- */
+
+MemDisk *memdisk_new(const char *name)
+{
+    MemDisk *d = g_new0(MemDisk, 1);
+
+    d->name = g_strdup(name);
+    d->ops = g_ptr_array_new_with_free_func(op_free);
+    d->fail_after = -1;
+    if (!disks) {
+        disks = g_hash_table_new(g_str_hash, g_str_equal);
+    }
+    g_assert_false(g_hash_table_contains(disks, name));
+    g_hash_table_insert(disks, d->name, d);
+    return d;
+}
+
+void memdisk_free(MemDisk *d)
+{
+    g_hash_table_remove(disks, d->name);
+    g_ptr_array_unref(d->ops);
+    g_free(d->now.data);
+    g_free(d->synced.data);
+    g_free(d->name);
+    g_free(d);
+}
+
+BdrvOpenOptions *memdisk_options(MemDisk *d, bool read_only)
+{
+    BdrvOpenOptions *opts = bdrv_open_options_new("memdisk");
+
+    /* The name of the disk is that of its node. */
+    opts->node_name = g_strdup(d->name);
+    opts->read_only = read_only;
+    opts->discard = true;
+    return opts;
+}
+
+int64_t memdisk_length(MemDisk *d)
+{
+    return d->now.length;
+}
+
+void memdisk_read(MemDisk *d, int64_t offset, int64_t bytes, void *buf)
+{
+    int64_t n = CLAMP(d->now.length - offset, 0, bytes);
+
+    memset(buf, 0, bytes);
+    if (n) {
+        memcpy(buf, d->now.data + offset, n);
+    }
+}
+
+void memdisk_poke(MemDisk *d, int64_t offset, int64_t bytes, const void *buf)
+{
+    Op op = { .kind = OP_WRITE, .offset = offset, .bytes = bytes, .data = (uint8_t *)buf };
+
+    image_apply(&d->now, &op, 0, bytes);
+    image_apply(&d->synced, &op, 0, bytes);
+}
+
+bool memdisk_load(MemDisk *d, const char *path)
+{
+    g_autofree char *data = NULL;
+    gsize len;
+
+    if (!g_file_get_contents(path, &data, &len, NULL)) {
+        return false;
+    }
+    g_ptr_array_set_size(d->ops, 0);
+    image_set_length(&d->now, 0);
+    image_set_length(&d->synced, 0);
+    if (len) {
+        memdisk_poke(d, 0, len, data);
+    }
+    return true;
+}
+
+bool memdisk_save(MemDisk *d, const char *path)
+{
+    return g_file_set_contents(path, (const char *)d->now.data, d->now.length, NULL);
+}
+
+unsigned memdisk_syncs(MemDisk *d)
+{
+    return d->syncs;
+}
+
+unsigned memdisk_unsynced(MemDisk *d)
+{
+    return d->ops->len;
+}
+
+static void crash_op(Image *im, const Op *op, MemCrash how, uint64_t *state)
+{
+    switch (how) {
+    case MEM_CRASH_DROP_ALL:
+        break;
+    case MEM_CRASH_RANDOM:
+        if (next_random(state) & 1) {
+            image_apply(im, op, 0, op->bytes);
+        }
+        break;
+    case MEM_CRASH_TORN:
+        if (op->kind == OP_TRUNCATE) {
+            if (next_random(state) & 1) {
+                image_apply(im, op, 0, 0);
+            }
+            break;
+        }
+        for (int64_t pos = 0, n; pos < op->bytes; pos += n) {
+            n = MIN(SECTOR - (op->offset + pos) % SECTOR, op->bytes - pos);
+            if (next_random(state) & 1) {
+                image_apply(im, op, pos, n);
+            }
+        }
+        break;
+    default:
+        image_apply(im, op, 0, op->bytes);
+        break;
+    }
+}
+
+void memdisk_crash(MemDisk *d, MemDisk *to, MemCrash how, uint64_t seed)
+{
+    uint64_t state = seed;
+    guint n = d->ops->len;
+
+    if (how == MEM_CRASH_PREFIX) {
+        n = next_random(&state) % (n + 1);
+    }
+    g_ptr_array_set_size(to->ops, 0);
+    image_copy(&to->now, &d->synced);
+    for (guint i = 0; i < n; i++) {
+        crash_op(&to->now, d->ops->pdata[i], how, &state);
+    }
+    image_copy(&to->synced, &to->now);
+}
+
+void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opaque)
+{
+    d->on_sync = cb;
+    d->on_sync_opaque = opaque;
+}
+
+void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky)
+{
+    d->fail_after = after;
+    d->fail_error = error;
+    d->fail_sticky = sticky;
+}
+
+int64_t memdisk_operations(MemDisk *d)
+{
+    return d->operations;
+}
+
+void memdisk_shuffle(MemDisk *d, unsigned one_in)
+{
+    d->shuffle = one_in;
+}
+
+MemCounts memdisk_counts(MemDisk *d)
+{
+    return d->counts;
+}
+
+/* ---- the driver ---- */
+
+static MemDisk *disk_of(BlockDriverState *bs)
+{
+    return *(MemDisk **)bs->opaque;
+}
+
+/* In front of every operation. */
+static int co_fn begin(BlockDriverState *bs)
+{
+    MemDisk *d = disk_of(bs);
+
+    d->operations++;
+    for (int i = 0; i < 3 && d->shuffle && next_random(&d->shuffle_state) % d->shuffle == 0; i++) {
+        coroutine_reschedule();
+    }
+    if (d->fail_after < 0) {
+        return 0;
+    }
+    if (d->fail_after > 0) {
+        d->fail_after--;
+        return 0;
+    }
+    if (!d->fail_sticky) {
+        d->fail_after = -1;
+    }
+    return -d->fail_error;
+}
+
+static void note_length(BlockDriverState *bs)
+{
+    __atomic_store_n(&bs->length, disk_of(bs)->now.length, __ATOMIC_RELAXED);
+}
+
+static bool memdisk_co_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
+{
+    MemDisk *d = disks ? g_hash_table_lookup(disks, bs->node_name) : NULL;
+
+    if (!d) {
+        error_setg(errp, "No disk in memory is called '%s'", bs->node_name);
+        return false;
+    }
+    *(MemDisk **)bs->opaque = d;
+    bs->filename = g_strdup(d->name);
+    note_length(bs);
+    return true;
+}
+
+static int co_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                   IoVec *qiov)
+{
+    MemDisk *d = disk_of(bs);
+    int ret = begin(bs);
+
+    if (ret == 0) {
+        d->counts.reads++;
+        int64_t n = CLAMP(d->now.length - offset, 0, bytes);
+        if (n) {
+            iovec_from_buf(qiov, 0, d->now.data + offset, n);
+        }
+        iovec_memset(qiov, n, 0, bytes - n);
+    }
+    return ret;
+}
+
+static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
+{
+    MemDisk *d = disk_of(bs);
+    int ret = begin(bs);
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (d->on_sync) {
+        d->on_sync(d, d->on_sync_opaque);
+    }
+    d->counts.flushes++;
+    d->syncs++;
+    for (guint i = 0; i < d->ops->len; i++) {
+        const Op *op = d->ops->pdata[i];
+        image_apply(&d->synced, op, 0, op->bytes);
+    }
+    g_ptr_array_set_size(d->ops, 0);
+    return 0;
+}
+
+static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                    IoVec *qiov, unsigned flags)
+{
+    int ret = begin(bs);
+
+    if (ret == 0) {
+        disk_of(bs)->counts.writes++;
+        add_op(disk_of(bs), OP_WRITE, offset, bytes, qiov);
+        note_length(bs);
+    }
+    return ret == 0 && flags & BDRV_REQ_FUA ? memdisk_co_flush(bs, 0) : ret;
+}
+
+static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                          unsigned flags)
+{
+    int ret = begin(bs);
+
+    if (ret == 0) {
+        disk_of(bs)->counts.zeroes++;
+        add_op(disk_of(bs), OP_ZERO, offset, bytes, NULL);
+        note_length(bs);
+    }
+    return ret;
+}
+
+static int co_fn memdisk_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    int ret = begin(bs);
+
+    if (ret == 0) {
+        disk_of(bs)->counts.discards++;
+        add_op(disk_of(bs), OP_ZERO, offset, MIN(bytes, bdrv_length(bs) - offset), NULL);
+    }
+    return ret;
+}
+
+static int64_t co_fn memdisk_co_getlength(BlockDriverState *bs)
+{
+    return memdisk_length(disk_of(bs));
+}
+
+static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
+                                      BdrvPrealloc prealloc, Error **errp)
+{
+    int ret = begin(bs);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot truncate '%s'", bs->filename);
+        return false;
+    }
+    add_op(disk_of(bs), OP_TRUNCATE, length, 0, NULL);
+    return true;
+}
+
+static const BlockDriver bdrv_memdisk = {
+    .name             = "memdisk",
+    .instance_size    = sizeof(MemDisk *),
+    .is_protocol      = true,
+    .co_open          = memdisk_co_open,
+    .co_preadv        = memdisk_co_preadv,
+    .co_pwritev       = memdisk_co_pwritev,
+    .co_pwrite_zeroes = memdisk_co_pwrite_zeroes,
+    .co_pdiscard      = memdisk_co_pdiscard,
+    .co_flush         = memdisk_co_flush,
+    .co_getlength     = memdisk_co_getlength,
+    .co_truncate      = memdisk_co_truncate,
+};
+
+static void memdisk_init(void)
+{
+    bdrv_register(&bdrv_memdisk);
+}
+
+block_init(memdisk_init);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A disk in memory, for tests: the protocol driver "memdisk", opened by the name of a MemDisk.
+ *
+ * It remembers what was written since the last flush as a list, as a real disk with a volatile
+ * cache would have it, so that a test can ask for every state in which a power cut could have left
+ * it: what was synced, plus any choice of the later writes, each whole, not at all, or torn
+ * between 512-byte sectors.
+ */
+#ifndef TESTS_MEMDISK_H
+#define TESTS_MEMDISK_H
+
+#include "block/driver.h"
+
+typedef struct MemDisk MemDisk;
+
+/* @name is copied; one of each name at a time. */
+MemDisk *memdisk_new(const char *name);
+void memdisk_free(MemDisk *d);
+
+/* Options to open it. */
+BdrvOpenOptions *memdisk_options(MemDisk *d, bool read_only);
+
+/* ---- content, now, as a reader sees it ---- */
+
+int64_t memdisk_length(MemDisk *d);
+void memdisk_read(MemDisk *d, int64_t offset, int64_t bytes, void *buf);
+/* Changes the content and nothing else (synced at once); grows it. */
+void memdisk_poke(MemDisk *d, int64_t offset, int64_t bytes, const void *buf);
+/* Becomes a synced copy of the file @path; false if that cannot be read. */
+bool memdisk_load(MemDisk *d, const char *path);
+bool memdisk_save(MemDisk *d, const char *path);
+
+/* ---- crashes ---- */
+
+/* Flushes so far, and operations (writes, zeroes, discards, truncates) that no flush has covered. */
+unsigned memdisk_syncs(MemDisk *d);
+unsigned memdisk_unsynced(MemDisk *d);
+
+typedef enum MemCrash {
+    MEM_CRASH_DROP_ALL,             /* only what was synced */
+    MEM_CRASH_KEEP_ALL,             /* everything: the process died, not the machine */
+    MEM_CRASH_RANDOM,               /* each operation kept or dropped */
+    MEM_CRASH_TORN,                 /* the same for each 512-byte sector of each operation */
+    MEM_CRASH_PREFIX,               /* the first few, in order */
+} MemCrash;
+
+/* Makes @to what @d is after a crash right now; @seed chooses. */
+void memdisk_crash(MemDisk *d, MemDisk *to, MemCrash how, uint64_t seed);
+
+/* Called in front of each flush, while the unsynced operations are still that; NULL: none. */
+void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opaque);
+
+/* ---- faults ---- */
+
+/* The operation after @after more of them fails with @error, and the one after that works again
+ * (@sticky: does not).  Counts reads, writes, zeroes, discards, flushes and truncates. @after < 0: never. */
+void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky);
+/* Operations so far. */
+int64_t memdisk_operations(MemDisk *d);
+/* Requests give way to other coroutines this often (0: never), so that they get mixed up. */
+void memdisk_shuffle(MemDisk *d, unsigned one_in);
+
+typedef struct MemCounts {
+    unsigned reads, writes, zeroes, discards, flushes;
+} MemCounts;
+
+MemCounts memdisk_counts(MemDisk *d);
+
+#endif

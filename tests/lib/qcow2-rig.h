@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A qcow2 image on a MemDisk, for unit tests. */
+#ifndef TESTS_QCOW2_RIG_H
+#define TESTS_QCOW2_RIG_H
+
+#include "block/block.h"
+#include "block/qcow2.h"
+#include "tests/lib/memdisk.h"
+
+/* g_test_add_func() for a test that runs as a coroutine of the main thread. */
+void rig_add(const char *path, void (*fn)(void));
+
+/* Create options at their defaults: version 3, 64 KiB clusters, 16 bit refcounts. */
+BdrvCreateOptions rig_create_options(int64_t size);
+/* Aborts the test if it fails. */
+void rig_create(MemDisk *d, const BdrvCreateOptions *opts);
+bool rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp);
+
+typedef struct RigOpen {
+    bool read_only;
+    int64_t cache_size;             /* 0: default */
+    MemDisk *data_file;
+    BdrvLink *backing;              /* its node is linked below */
+} RigOpen;
+
+BdrvLink *rig_try_open(MemDisk *d, const RigOpen *how, Error **errp);
+BdrvLink *rig_open(MemDisk *d, const RigOpen *how);     /* NULL: defaults */
+void rig_close(BdrvLink *link);
+
+/* Aborts unless the image is free of corruptions; returns the leaks. */
+uint64_t rig_check(BdrvLink *link);
+
+void rig_write(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern);
+void rig_zero(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags);
+void rig_discard(BdrvLink *link, int64_t offset, int64_t bytes);
+void rig_flush(BdrvLink *link);
+/* Aborts unless every byte of the range is @pattern. */
+void rig_expect(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern);
+
+/* Deterministic random numbers. */
+uint64_t rig_random(uint64_t *state);
+
+#endif
