@@ -242,7 +242,7 @@ void main_fn blockdev_init(void)
 }
 
 bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,
-                                   bool read_only, Error **errp)
+                                   Error **errp)
 {
     /* It only holds the image; who uses it (an export, a device) has a place of its own. */
     BlockBackend *blk = blk_new(id, CLAIM_NONE, CLAIM_ALL, errp);

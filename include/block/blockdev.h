@@ -31,7 +31,7 @@ void any_fn blockdev_plain_error(Error **errp);
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
 /* A named place holding a node (--drive). */
-bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache, bool read_only,
+bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,
                                    Error **errp);
 
 /* -object */

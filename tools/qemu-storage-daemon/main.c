@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qemu-storage-daemon: opens disks, exports them to guests, takes QMP commands.
+ *
+ * The command line is read twice: first what concerns the process itself, then, once the event
+ * loop runs, all other options in their order.
+ */
+#include "qemu/osdep.h"
+
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+
+#include "config-host.h"
+#include "monitor/monitor.h"
+#include "qapi/qapi-events.h"
+#include "qemu/aio.h"
+#include "qsd.h"
+
+const QsdOption qsd_options[] = {
+    { "help", NULL, "display this help and exit", 'h', NULL },
+    { "version", NULL, "output version information and exit", 'V', NULL },
+    { "blockdev", "[driver=]DRIVER,node-name=N[,...]",
+      "open an image as node N; the options are those of QMP's blockdev-add", 0,
+      qsd_apply_blockdev },
+    { "drive", "id=ID,file=FILE[,format=F][,readonly=on|off][,cache=MODE][,...]",
+      "open FILE in a place called ID", 0, qsd_apply_drive },
+    { "object", "iothread|secret,id=ID[,...]",
+      "create an object; the options are those of QMP's object-add", 0, qsd_apply_object },
+    { "nbd-server", "addr.type=unix|inet,addr.path=P|addr.host=H,addr.port=P[,id=ID]"
+      "[,max-connections=N]", "start an NBD server", 0, qsd_apply_nbd_server },
+    { "export", "[type=]nbd,id=ID,node-name=N[,name=NAME][,writable=on|off][,iothread=I][,...]",
+      "export node N; the options are those of QMP's block-export-add", 0, qsd_apply_export },
+    { "chardev", "socket|stdio,id=ID[,path=P][,host=H,port=P][,fd=FD][,server=on][,wait=off]",
+      "a channel for a monitor", 0, monitor_chardev_add },
+    { "monitor", "[chardev=]ID[,pretty=on|off]", "a QMP monitor on channel ID", 0,
+      monitor_option_add },
+    { "qmp", "unix:PATH[,server=on,wait=off]|tcp:HOST:PORT[,...]|stdio",
+      "a QMP monitor and its channel in one", 0, monitor_qmp_add },
+    { "snapshot-layout", "[cluster-size=SIZE][,extended-l2=on|off]",
+      "layout of the images that snapshots make [128k, on]", 0, qsd_apply_overlay_layout },
+    { "metadata-cache", "SIZE", "memory for the metadata of all qcow2 images together [32M]", 0,
+      qsd_apply_metadata_cache },
+    { "name", "NAME", "name that query-name returns", 0, NULL },
+    { "pidfile", "FILE", "write the process id to FILE once started; removed at the end", 0, NULL },
+    { "daemonize", NULL, "go to the background once started", 0, NULL },
+    { NULL },
+};
+
+typedef struct CommandLine {
+    GArray *steps;                  /* of Step, in order */
+    const char *pidfile;
+    bool daemonize;
+} CommandLine;
+
+typedef struct Step {
+    const QsdOption *option;
+    const char *value;
+} Step;
+
+static AioContext *main_ctx;
+static CommandLine command_line;
+static int exit_status;
+static bool shutdown_wanted;
+static Coroutine *shutdown_waiter;
+
+/* ---- the command line ---- */
+
+static void print_help(void)
+{
+    printf("Usage: qemu-storage-daemon [options]\n"
+           "Serves disk images to guests and takes snapshots of groups of them.\n\n");
+    for (const QsdOption *o = qsd_options; o->name; o++) {
+        char letter[8] = "    ";
+        if (o->letter) {
+            snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+        }
+        printf("  %s--%s%s%s\n          %s\n", letter, o->name, o->arg ? " " : "", o->arg ?: "",
+               o->help);
+    }
+    printf("\nOptions take effect in their order.  See qemu-storage-daemon(1).\n");
+}
+
+static void handle_early(const QsdOption *o, const char *value)
+{
+    if (strcmp(o->name, "help") == 0) {
+        print_help();
+        exit(0);
+    } else if (strcmp(o->name, "version") == 0) {
+        printf("qemu-storage-daemon version %s\n", QEMU_VERSION);
+        exit(0);
+    } else if (strcmp(o->name, "pidfile") == 0) {
+        command_line.pidfile = value;
+    } else if (strcmp(o->name, "daemonize") == 0) {
+        command_line.daemonize = true;
+    } else if (strcmp(o->name, "name") == 0) {
+        monitor_set_name(value);
+    }
+}
+
+static void parse_command_line(int argc, char **argv)
+{
+    struct option longopts[G_N_ELEMENTS(qsd_options)] = { 0 };
+    int c, index;
+
+    for (size_t i = 0; qsd_options[i].name; i++) {
+        longopts[i] = (struct option){
+            .name = qsd_options[i].name, .val = 1000 + i,
+            .has_arg = qsd_options[i].arg ? required_argument : no_argument,
+        };
+    }
+    command_line.steps = g_array_new(false, false, sizeof(Step));
+    while ((c = getopt_long(argc, argv, "-hV", longopts, &index)) != -1) {
+        if (c == 'h' || c == 'V') {
+            index = c == 'h' ? 0 : 1;
+        } else if (c >= 1000) {
+            index = c - 1000;
+        } else {
+            if (c == 1) {
+                g_printerr("%s: Unexpected argument: %s\n", g_get_prgname(), optarg);
+            }
+            g_printerr("Try '%s --help' for more information.\n", g_get_prgname());
+            exit(1);
+        }
+        Step step = { &qsd_options[index], optarg };
+        if (step.option->co_apply) {
+            g_array_append_val(command_line.steps, step);
+        } else {
+            handle_early(step.option, optarg);
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+static void main_fn want_shutdown(ShutdownCause cause)
+{
+    EventShutdownArgs ev = { .guest = false, .reason = cause };
+
+    if (shutdown_wanted) {
+        return;
+    }
+    shutdown_wanted = true;
+    qapi_event_send_shutdown(&ev);
+    if (shutdown_waiter) {
+        coroutine_wake(g_steal_pointer(&shutdown_waiter));
+    }
+}
+
+static void main_fn quit_from_monitor(void)
+{
+    want_shutdown(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
+}
+
+static void co_main_fn signal_entry(void *opaque)
+{
+    int fd = GPOINTER_TO_INT(opaque);
+    struct signalfd_siginfo info;
+
+    /* Forever: a second signal during the shutdown changes nothing about it. */
+    while (aio_co_poll(fd, POLLIN, -1) >= 0) {
+        if (read(fd, &info, sizeof(info)) == sizeof(info)) {
+            want_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
+        }
+    }
+    close(fd);
+}
+
+/* Signals that end the daemon, as a descriptor; before there are threads. */
+static int block_signals(void)
+{
+    sigset_t set;
+
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* ---- from start to end ---- */
+
+static bool co_main_fn start(Error **errp)
+{
+    for (guint i = 0; i < command_line.steps->len && !shutdown_wanted; i++) {
+        Step *s = &g_array_index(command_line.steps, Step, i);
+        if (!s->option->co_apply(s->value, errp)) {
+            error_prepend(errp, "--%s %s: ", s->option->name, s->value);
+            return false;
+        }
+    }
+    return !command_line.pidfile || qsd_pidfile_write(command_line.pidfile, errp);
+}
+
+static void co_main_fn daemon_entry(void *opaque)
+{
+    Error *err = NULL;
+
+    if (start(&err)) {
+        qsd_daemonize_done(0);
+        while (!shutdown_wanted) {
+            shutdown_waiter = coroutine_self();
+            coroutine_yield();
+        }
+    } else {
+        error_report_err(err);
+        exit_status = 1;
+    }
+    blockdev_shutdown();
+    monitor_shutdown_all();
+    qsd_pidfile_remove();
+    qsd_daemonize_done(exit_status);
+    aio_context_quit(main_ctx);
+}
+
+int main(int argc, char **argv)
+{
+    Error *err = NULL;
+
+    g_set_prgname("qemu-storage-daemon");
+    parse_command_line(argc, argv);
+    if (command_line.daemonize) {
+        qsd_daemonize();
+    }
+    int signal_fd = block_signals();
+    context_set_main();
+    main_ctx = aio_context_new(AIO_BACKEND_AUTO, &err);
+    if (!main_ctx) {
+        error_report_err(err);
+        return 1;
+    }
+    blockdev_init();
+    monitor_init(quit_from_monitor);
+    coroutine_start(signal_entry, GINT_TO_POINTER(signal_fd));
+    coroutine_start(daemon_entry, NULL);
+    aio_context_run(main_ctx);
+    g_array_unref(command_line.steps);
+    return exit_status;
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What each option does. */
+#include "qemu/osdep.h"
+
+#include "block/group-snapshot.h"
+#include "block/qcow2.h"
+#include "nbd/server.h"
+#include "qapi/qapi-parse.h"
+#include "qobject/keyval.h"
+#include "qsd.h"
+
+/* Parses @value, JSON or key=value, as the QAPI type TYPE. */
+#define PARSE_OPTION(TYPE, value, implied_key, ret, errp)                       \
+    ({                                                                          \
+        bool is_json_;                                                          \
+        g_autoptr(QDict) dict_ = keyval_parse_or_json(value, implied_key, &is_json_, errp); \
+        dict_ && (is_json_ ? TYPE##_parse(QOBJECT(dict_), ret, errp)            \
+                           : TYPE##_parse_keyval(QOBJECT(dict_), ret, errp));   \
+    })
+
+bool co_main_fn qsd_apply_blockdev(const char *value, Error **errp)
+{
+    g_autoptr(BlockdevOptions) opts = NULL;
+
+    return PARSE_OPTION(BlockdevOptions, value, "driver", &opts, errp) &&
+           blockdev_add_node(opts, errp);
+}
+
+bool co_main_fn qsd_apply_object(const char *value, Error **errp)
+{
+    g_autoptr(ObjectOptions) opts = NULL;
+
+    return PARSE_OPTION(ObjectOptions, value, "qom-type", &opts, errp) &&
+           blockdev_object_add(opts, errp);
+}
+
+bool co_main_fn qsd_apply_export(const char *value, Error **errp)
+{
+    g_autoptr(BlockExportOptions) opts = NULL;
+
+    return PARSE_OPTION(BlockExportOptions, value, "type", &opts, errp) &&
+           blockdev_export_add(opts, errp);
+}
+
+bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp)
+{
+    g_autoptr(NbdServerOptions) opts = NULL;
+
+    if (!PARSE_OPTION(NbdServerOptions, value, NULL, &opts, errp)) {
+        return false;
+    }
+    return blockdev_nbd_server_start(opts->id, opts->addr,
+                                     opts->has_max_connections ? opts->max_connections
+                                                               : NBD_DEFAULT_MAX_CONNECTIONS,
+                                     errp);
+}
+
+bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp)
+{
+    g_autoptr(QDict) dict = keyval_parse_flat(value, NULL, errp);
+    uint64_t cluster_size = 128 * KiB;
+    bool extended_l2 = true;
+
+    if (!dict) {
+        return false;
+    }
+    const char *size = qdict_get_str(dict, "cluster-size");
+    const char *l2 = qdict_get_str(dict, "extended-l2");
+    if (size && !keyval_parse_size(size, &cluster_size, errp)) {
+        return false;
+    }
+    if (l2 && !keyval_parse_bool(l2, &extended_l2)) {
+        error_setg(errp, "extended-l2 must be 'on' or 'off'");
+        return false;
+    }
+    if (!IS_POWER_OF_2((int64_t)cluster_size) || cluster_size < 512 ||
+        cluster_size > (uint64_t)(2 * MiB) || (extended_l2 && cluster_size < (uint64_t)(16 * KiB))) {
+        error_setg(errp, "cluster-size must be a power of two from 512 (16k with extended-l2) "
+                   "to 2M");
+        return false;
+    }
+    group_snapshot_set_layout(cluster_size, extended_l2);
+    return true;
+}
+
+bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp)
+{
+    uint64_t bytes;
+
+    if (!keyval_parse_size(value, &bytes, errp)) {
+        return false;
+    }
+    qcow2_cache_set_global_budget(bytes);
+    return true;
+}
+
+/* ---- --drive ---- */
+
+typedef struct DriveOptions {
+    const char *id, *file, *format, *node_name;
+    bool read_only, direct, no_flush, writeback, discard;
+    FileAio aio;
+    BdrvDetectZeroes detect_zeroes;
+} DriveOptions;
+
+static bool parse_cache(const char *mode, DriveOptions *d, Error **errp)
+{
+    static const struct {
+        const char *name;
+        bool writeback, direct, no_flush;
+    } modes[] = {
+        { "writeback", true, false, false }, { "none", true, true, false },
+        { "writethrough", false, false, false }, { "directsync", false, true, false },
+        { "unsafe", true, false, true },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        if (strcmp(mode, modes[i].name) == 0) {
+            d->writeback = modes[i].writeback;
+            d->direct = modes[i].direct;
+            d->no_flush = modes[i].no_flush;
+            return true;
+        }
+    }
+    error_setg(errp, "invalid cache option: '%s'", mode);
+    return false;
+}
+
+static bool parse_bool_value(const char *key, const char *value, bool *ret, Error **errp)
+{
+    if (!keyval_parse_bool(value, ret)) {
+        error_setg(errp, "Parameter '%s' expects 'on' or 'off'", key);
+        return false;
+    }
+    return true;
+}
+
+static bool set_drive_key(DriveOptions *d, const char *key, const char *value, Error **errp)
+{
+    if (strcmp(key, "id") == 0) {
+        d->id = value;
+    } else if (strcmp(key, "file") == 0) {
+        d->file = value;
+    } else if (strcmp(key, "format") == 0 || strcmp(key, "driver") == 0) {
+        d->format = value;
+    } else if (strcmp(key, "node-name") == 0) {
+        d->node_name = value;
+    } else if (strcmp(key, "readonly") == 0 || strcmp(key, "read-only") == 0) {
+        return parse_bool_value(key, value, &d->read_only, errp);
+    } else if (strcmp(key, "cache") == 0) {
+        return parse_cache(value, d, errp);
+    } else if (strcmp(key, "discard") == 0) {
+        d->discard = strcmp(value, "unmap") == 0 || strcmp(value, "on") == 0;
+    } else if (strcmp(key, "detect-zeroes") == 0) {
+        d->detect_zeroes = strcmp(value, "unmap") == 0 ? BDRV_DETECT_ZEROES_UNMAP :
+                           strcmp(value, "on") == 0    ? BDRV_DETECT_ZEROES_ON
+                                                       : BDRV_DETECT_ZEROES_OFF;
+    } else if (strcmp(key, "aio") == 0 && strcmp(value, "native") != 0) {
+        d->aio = strcmp(value, "io_uring") == 0 ? FILE_AIO_IO_URING : FILE_AIO_THREADS;
+    } else if (strcmp(key, "if") == 0 && strcmp(value, "none") == 0) {
+        return true;
+    } else {
+        error_setg(errp, "--drive does not support %s=%s", key, value);
+        return false;
+    }
+    return true;
+}
+
+static bool parse_drive(const QDict *dict, DriveOptions *d, Error **errp)
+{
+    const char *key;
+    QObject *value;
+
+    d->writeback = true;
+    for (size_t i = 0; qdict_member(dict, i, &key, &value); i++) {
+        if (!set_drive_key(d, key, qobject_get_str(value), errp)) {
+            return false;
+        }
+    }
+    if (!d->id) {
+        error_setg(errp, "--drive requires id=");
+        return false;
+    }
+    return true;
+}
+
+static BdrvOpenOptions *co_main_fn drive_open_options(const DriveOptions *d, Error **errp)
+{
+    BdrvOpenOptions *opts = bdrv_options_from_filename(d->file, d->format, NULL, errp);
+
+    if (!opts) {
+        return NULL;
+    }
+    if (!d->format && !d->read_only && strcmp(opts->driver, "raw") == 0) {
+        /* A guest could write another format's header into it and have us follow it next time. */
+        error_setg(errp, "The format of '%s' was not specified, and guessing it for a writable "
+                   "disk is not safe: specify format=raw or another one", d->file);
+        bdrv_open_options_free(opts);
+        return NULL;
+    }
+    opts->node_name = g_strdup(d->node_name);
+    opts->discard = d->discard;
+    opts->detect_zeroes = d->detect_zeroes;
+    for (BdrvOpenOptions *o = opts; o; o = o->file.options) {
+        o->read_only = d->read_only;
+        o->cache_direct = d->direct;
+        o->cache_no_flush = d->no_flush;
+        if (o != opts) {
+            o->discard = true;
+            o->u.file.aio = d->aio;
+        }
+    }
+    return opts;
+}
+
+static bool co_main_fn add_drive(const DriveOptions *d, Error **errp)
+{
+    BdrvLinkSpec spec = { .role = "drive", .allows = CLAIM_ALL, .holder = "--drive" };
+    BdrvLink *link = NULL;
+    bool ok;
+
+    if (d->file) {
+        g_autoptr(BdrvOpenOptions) opts = drive_open_options(d, errp);
+        link = opts ? bdrv_open(opts, &spec, errp) : NULL;
+        if (!link) {
+            return false;
+        }
+    }
+    ok = blockdev_drive_add(d->id, link ? link->bs : NULL, d->writeback, errp);
+    bdrv_link_free(link);           /* the place holds the node now */
+    return ok;
+}
+
+bool co_main_fn qsd_apply_drive(const char *value, Error **errp)
+{
+    DriveOptions d = { 0 };
+    g_autoptr(QDict) dict = keyval_parse_flat(value, "file", errp);
+
+    if (!dict || !parse_drive(dict, &d, errp)) {
+        return false;
+    }
+    bdrv_graph_lock();
+    bool ok = add_drive(&d, errp);
+    bdrv_graph_unlock();
+    return ok;
+}

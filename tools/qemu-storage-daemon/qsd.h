@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of qemu-storage-daemon. */
+#ifndef QSD_H
+#define QSD_H
+
+#include "block/blockdev.h"
+
+/* Options in the order in which they take effect: the order on the command line. */
+typedef struct QsdOption {
+    const char *name;               /* long option */
+    const char *arg;                /* as shown by --help, NULL: takes none */
+    const char *help;
+    int letter;                     /* short option, or 0 */
+    /* Carries the option out at start-up, in a coroutine; NULL: main.c looks at it before. */
+    bool (*co_apply)(const char *value, Error **errp);
+} QsdOption;
+
+extern const QsdOption qsd_options[];       /* ends with a NULL name */
+
+bool co_main_fn qsd_apply_blockdev(const char *value, Error **errp);
+bool co_main_fn qsd_apply_drive(const char *value, Error **errp);
+bool co_main_fn qsd_apply_object(const char *value, Error **errp);
+bool co_main_fn qsd_apply_export(const char *value, Error **errp);
+bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp);
+bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp);
+bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp);
+
+/* ---- process.c: the process around the daemon ---- */
+
+/*
+ * Goes to the background: returns in the child, whose parent waits until qsd_daemonize_done().
+ * Before anything is opened or started.
+ */
+void qsd_daemonize(void);
+/* Start-up is over: the parent exits with @status.  No-op without --daemonize. */
+void qsd_daemonize_done(int status);
+/* Write and lock @path; removed at qsd_pidfile_remove(). */
+bool qsd_pidfile_write(const char *path, Error **errp);
+void qsd_pidfile_remove(void);
+
+#endif
