@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Internal snapshots for tests, made by editing the image: the driver only preserves them. */
+#ifndef TESTS_QCOW2_SHARE_H
+#define TESTS_QCOW2_SHARE_H
+
+#include "tests/lib/memdisk.h"
+
+/*
+ * Make an internal snapshot of the (closed, small) version 3 image on @d: its L1 table is copied, all
+ * refcounts of what it reaches go up, and the active tables lose their "copied" flags.
+ * 16 bit refcounts; one refcount block.
+ */
+void qcow2_share_with_snapshot(MemDisk *d);
+
+#endif

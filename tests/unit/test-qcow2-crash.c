@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whenever the power goes, a qcow2 image is consistent afterwards, has everything that was flushed,
+ * and shows nothing that was never written.
+ *
+ * Random requests run side by side, over and over; in front of every sync of the disk below,
+ * the test makes states that a power cut could leave then, opens each and judges it.
+ */
+#include "qemu/osdep.h"
+
+#include "tests/lib/qcow2-rig.h"
+#include "tests/lib/qcow2-share.h"
+
+#define SECTOR 512
+#define STATES_PER_SYNC 3
+
+typedef struct Variant {
+    const char *name;
+    int version;
+    int64_t cluster_size;
+    int refcount_bits;
+    bool extended_l2, backing, snapshot;
+    int64_t disk_bytes;
+    int64_t cache_size;
+} Variant;
+
+static const Variant variants[] = {
+    { "default", 3, 65536, 16, .disk_bytes = 4 * MiB },
+    { "v2", 2, 4096, 16, .disk_bytes = MiB },
+    { "small-clusters", 3, 512, 16, .disk_bytes = 512 * KiB },
+    { "refcount64", 3, 512, 64, .disk_bytes = 256 * KiB },
+    { "refcount1", 3, 1024, 1, .disk_bytes = 512 * KiB },
+    { "extended-l2", 3, 16384, 16, .extended_l2 = true, .disk_bytes = 2 * MiB },
+    { "backing", 3, 4096, 16, .backing = true, .disk_bytes = MiB },
+    { "backing-extended-l2", 3, 16384, 16, .extended_l2 = true, .backing = true,
+      .disk_bytes = 2 * MiB },
+    { "tiny-cache", 3, 512, 16, .disk_bytes = 512 * KiB, .cache_size = 1 },
+    { "snapshot", 3, 4096, 16, .snapshot = true, .disk_bytes = MiB },
+    { "snapshot-extended-l2", 3, 16384, 16, .extended_l2 = true, .snapshot = true,
+      .disk_bytes = 2 * MiB },
+};
+
+typedef struct Bed {
+    const Variant *v;
+    MemDisk *disk, *crashed, *base_disk;
+    BdrvLink *base, *link;
+    uint64_t seed;
+    uint32_t next_value;
+    int64_t n_sectors;
+    GArray **allowed;               /* of uint32_t, per sector: what a crash may show */
+    GArray *since;                  /* of Since: requests begun since the running flush began */
+    bool flushing;
+    unsigned states, in_flight;
+} Bed;
+
+typedef struct Since {
+    int64_t first, n;               /* sectors */
+    uint32_t value;
+} Since;
+
+/* ---- the model ---- */
+
+static void allow(Bed *b, int64_t first, int64_t n, uint32_t value)
+{
+    Since s = { first, n, value };
+
+    for (int64_t i = first; i < first + n; i++) {
+        g_array_append_val(b->allowed[i], value);
+    }
+    if (b->flushing) {
+        g_array_append_val(b->since, s);
+    }
+}
+
+static uint32_t *read_sectors(Bed *b, BdrvLink *link)
+{
+    uint32_t *values = g_new(uint32_t, b->n_sectors);
+    g_autofree uint8_t *buf = g_malloc(b->n_sectors * SECTOR);
+
+    g_assert_cmpint(bdrv_co_pread(link, 0, b->n_sectors * SECTOR, buf), ==, 0);
+    for (int64_t i = 0; i < b->n_sectors; i++) {
+        const uint8_t *p = buf + i * SECTOR;
+        memcpy(&values[i], p, sizeof(uint32_t));
+        g_assert_cmpint(memcmp(p, p + 4, SECTOR - 4), ==, 0);  /* never half a sector */
+    }
+    return values;
+}
+
+static void set_allowed(Bed *b, const uint32_t *values)
+{
+    for (int64_t i = 0; i < b->n_sectors; i++) {
+        g_array_set_size(b->allowed[i], 0);
+        g_array_append_val(b->allowed[i], values[i]);
+    }
+}
+
+/* ---- judging a state ---- */
+
+static void judge(Bed *b, const char *what)
+{
+    BdrvLink *link = rig_open(b->crashed, &(RigOpen){ .backing = b->base });
+    g_autofree uint32_t *values = NULL;
+
+    rig_check(link);
+    values = read_sectors(b, link);
+    for (int64_t i = 0; i < b->n_sectors; i++) {
+        bool ok = false;
+        for (guint k = 0; k < b->allowed[i]->len && !ok; k++) {
+            ok = g_array_index(b->allowed[i], uint32_t, k) == values[i];
+        }
+        if (!ok) {
+            g_error("%s, state %u (%s): sector %" PRId64 " has %u, flushed was %u", b->v->name,
+                    b->states, what, i, values[i], g_array_index(b->allowed[i], uint32_t, 0));
+        }
+    }
+    /* And life goes on. */
+    if (b->states % 8 == 0) {
+        rig_write(link, 0, MIN(64 * KiB, b->n_sectors * SECTOR), 0x11);
+        rig_zero(link, 8192, 65536, BDRV_REQ_MAY_UNMAP);
+        rig_check(link);
+    }
+    rig_close(link);
+    b->states++;
+}
+
+static void at_sync(MemDisk *d, void *opaque)
+{
+    static const char *const names[] = { "drop all", "keep all", "random", "torn", "prefix" };
+    Bed *b = opaque;
+
+    if (memdisk_unsynced(d) == 0) {
+        return;
+    }
+    for (int i = 0; i < STATES_PER_SYNC; i++) {
+        MemCrash how = rig_random(&b->seed) % G_N_ELEMENTS(names);
+        memdisk_crash(d, b->crashed, how, rig_random(&b->seed));
+        judge(b, names[how]);
+    }
+}
+
+/* ---- requests ---- */
+
+typedef struct Request {
+    Bed *b;
+    int kind;
+    int64_t first, n;
+    uint32_t value;
+} Request;
+
+static void co_fn request_entry(void *opaque)
+{
+    Request *r = opaque;
+    int64_t offset = r->first * SECTOR, bytes = r->n * SECTOR;
+
+    if (r->kind < 6) {
+        g_autofree uint32_t *buf = g_malloc(bytes);
+        for (int64_t i = 0; i < bytes / 4; i++) {
+            buf[i] = r->value;
+        }
+        allow(r->b, r->first, r->n, r->value);
+        g_assert_cmpint(bdrv_co_pwrite(r->b->link, offset, bytes, buf, 0), ==, 0);
+    } else if (r->kind < 8) {
+        allow(r->b, r->first, r->n, 0);
+        rig_zero(r->b->link, offset, bytes, r->kind == 6 ? BDRV_REQ_MAY_UNMAP : 0);
+    } else {
+        allow(r->b, r->first, r->n, 0);
+        rig_discard(r->b->link, offset, bytes);
+    }
+    r->b->in_flight--;
+    g_free(r);
+}
+
+static void start_requests(Bed *b, CoGroup *group, int n)
+{
+    for (int i = 0; i < n; i++) {
+        Request *r = g_new(Request, 1);
+        int64_t unit = rig_random(&b->seed) % 2 ? 1 : 8;
+
+        r->b = b;
+        r->kind = rig_random(&b->seed) % 10;
+        r->first = rig_random(&b->seed) % (b->n_sectors / unit) * unit;
+        r->n = (1 + rig_random(&b->seed) % 24) * unit;
+        r->n = MIN(r->n, b->n_sectors - r->first);
+        r->value = ++b->next_value;
+        b->in_flight++;
+        co_group_start(group, request_entry, r);
+    }
+}
+
+static void co_fn flush_entry(void *opaque)
+{
+    Bed *b = opaque;
+
+    rig_flush(b->link);
+}
+
+/* A flush, with more requests running during it. */
+static void flush_under_load(Bed *b)
+{
+    g_autofree uint32_t *before = read_sectors(b, b->link);
+    CoGroup flush = CO_GROUP_INIT, load = CO_GROUP_INIT;
+
+    b->flushing = true;
+    g_array_set_size(b->since, 0);
+    co_group_start(&flush, flush_entry, b);
+    start_requests(b, &load, rig_random(&b->seed) % 6);
+    co_group_wait(&flush);
+    b->flushing = false;
+    set_allowed(b, before);
+    for (guint i = 0; i < b->since->len; i++) {
+        Since s = g_array_index(b->since, Since, i);
+        allow(b, s.first, s.n, s.value);
+    }
+    co_group_wait(&load);
+}
+
+/* ---- the bed ---- */
+
+static void make_base(Bed *b)
+{
+    BdrvCreateOptions opts = rig_create_options(b->v->disk_bytes / 2);
+
+    b->base_disk = memdisk_new("base");
+    rig_create(b->base_disk, &opts);
+    b->base = rig_open(b->base_disk, NULL);
+    g_autofree uint32_t *buf = g_malloc(opts.size);
+    for (int64_t i = 0; i < opts.size / 4; i++) {
+        buf[i] = 0xbbbbbbbb;
+    }
+    g_assert_cmpint(bdrv_co_pwrite(b->base, 0, opts.size, buf, 0), ==, 0);
+    rig_flush(b->base);
+}
+
+/* Some data, of which an internal snapshot then has the other reference. */
+static void make_shared(Bed *b)
+{
+    b->link = rig_open(b->disk, NULL);
+    g_autofree uint32_t *buf = g_malloc(b->v->disk_bytes / 2);
+    for (int64_t i = 0; i < b->v->disk_bytes / 8; i++) {
+        buf[i] = 0xcccccccc;
+    }
+    g_assert_cmpint(bdrv_co_pwrite(b->link, 0, b->v->disk_bytes / 2, buf, 0), ==, 0);
+    rig_close(b->link);
+    qcow2_share_with_snapshot(b->disk);
+}
+
+static void bed_setup(Bed *b, const Variant *v, uint64_t seed)
+{
+    BdrvCreateOptions opts = rig_create_options(v->disk_bytes);
+
+    *b = (Bed){ .v = v, .seed = seed, .n_sectors = v->disk_bytes / SECTOR };
+    b->disk = memdisk_new("disk");
+    b->crashed = memdisk_new("crashed");
+    if (v->backing) {
+        make_base(b);
+        opts.u.qcow2.backing_file = (char *)"base";
+    }
+    opts.u.qcow2.version = v->version;
+    opts.u.qcow2.cluster_size = v->cluster_size;
+    opts.u.qcow2.refcount_bits = v->refcount_bits;
+    opts.u.qcow2.extended_l2 = v->extended_l2;
+    rig_create(b->disk, &opts);
+    if (v->snapshot) {
+        make_shared(b);
+    }
+    b->allowed = g_new(GArray *, b->n_sectors);
+    for (int64_t i = 0; i < b->n_sectors; i++) {
+        b->allowed[i] = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    }
+    b->since = g_array_new(FALSE, FALSE, sizeof(Since));
+    b->link = rig_open(b->disk, &(RigOpen){ .cache_size = v->cache_size, .backing = b->base });
+    g_autofree uint32_t *values = read_sectors(b, b->link);
+    set_allowed(b, values);
+    memdisk_shuffle(b->disk, 2);
+    memdisk_on_sync(b->disk, at_sync, b);
+}
+
+static void bed_teardown(Bed *b)
+{
+    memdisk_on_sync(b->disk, NULL, NULL);
+    rig_close(b->link);
+    if (b->base) {
+        rig_close(b->base);
+        memdisk_free(b->base_disk);
+    }
+    for (int64_t i = 0; i < b->n_sectors; i++) {
+        g_array_unref(b->allowed[i]);
+    }
+    g_free(b->allowed);
+    g_array_unref(b->since);
+    memdisk_free(b->disk);
+    memdisk_free(b->crashed);
+}
+
+static void run_variant(const Variant *v, uint64_t seed)
+{
+    Bed b;
+
+    bed_setup(&b, v, seed);
+    for (int round = 0; round < 12; round++) {
+        CoGroup group = CO_GROUP_INIT;
+
+        start_requests(&b, &group, 1 + rig_random(&b.seed) % 12);
+        co_group_wait(&group);
+        if (rig_random(&b.seed) % 2) {
+            flush_under_load(&b);
+        }
+        at_sync(b.disk, &b);
+    }
+    g_assert_cmpuint(b.in_flight, ==, 0);
+    rig_flush(b.link);
+    rig_check(b.link);
+    g_test_message("%s: %u states", v->name, b.states);
+    g_assert_cmpuint(b.states, >, 10);
+    bed_teardown(&b);
+}
+
+static void test_power_cut_leaves_a_consistent_image(void)
+{
+    int seeds = g_test_thorough() ? 40 : 3;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
+        for (int seed = 1; seed <= seeds; seed++) {
+            run_variant(&variants[i], seed * 100 + i);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/crash/power-cut-leaves-a-consistent-image",
+            test_power_cut_leaves_a_consistent_image);
+    return g_test_run();
+}
