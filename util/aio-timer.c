@@ -80,7 +80,13 @@ void any_fn aio_timer_disarm(AioTimer *t)
 
 int64_t any_fn aio_timers_timeout(const AioContext *ctx)
 {
-    return ctx->ntimers ? MAX(0, ctx->timers[0]->deadline_ns - clock_ns()) : -1;
+    int64_t left;
+
+    if (!ctx->ntimers) {
+        return -1;
+    }
+    left = ctx->timers[0]->deadline_ns - clock_ns();
+    return MAX(0, left);
 }
 
 void any_fn aio_timers_run(AioContext *ctx)
