@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP monitors: channels that clients connect to, sessions, commands, events.
+ *
+ * Each session answers its commands in order, several sessions work at the same time.  A client
+ * that does not read is never waited for by anybody but itself.
+ */
+#ifndef MONITOR_MONITOR_H
+#define MONITOR_MONITOR_H
+
+#include "qapi/error.h"
+#include "qobject/qobject.h"
+
+/* Once, before all others.  @shutdown is called by `quit`; it tells the main loop to end. */
+void main_fn monitor_init(void (*shutdown)(void));
+
+/* What query-name returns; copied. */
+void any_fn monitor_set_name(const char *name);
+
+/*
+ * --chardev OPTIONS: `socket|stdio,id=ID[,path=P][,host=H,port=P][,fd=FD][,server=on][,wait=off]`.
+ * A server listens when this returns; with wait=on, its default, it waits for the first client.
+ * An fd is a listening or a connected socket, whichever it is.
+ */
+bool co_main_fn monitor_chardev_add(const char *options, Error **errp);
+
+/* --monitor OPTIONS: `[chardev=]ID[,mode=control][,pretty=on|off]`; the channel must be there. */
+bool co_main_fn monitor_option_add(const char *options, Error **errp);
+
+/* --qmp OPTIONS: `unix:PATH[,server=on][,wait=off]`, `tcp:HOST:PORT[,...]` or `stdio`. */
+bool co_main_fn monitor_qmp_add(const char *options, Error **errp);
+/* --qmp-pretty: the same, and output is laid out for people. */
+bool co_main_fn monitor_qmp_pretty_add(const char *options, Error **errp);
+
+/* No command is begun any more; those under way go on. */
+void main_fn monitor_stop_commands(void);
+
+/*
+ * End all sessions: waits for commands under way, and a short time for clients to take what is
+ * written to them; then closes everything and removes socket files.
+ */
+void co_main_fn monitor_shutdown_all(void);
+
+/* Send @event to every session that has finished its negotiation.  Takes @event. */
+void main_fn monitor_emit_event(QObject *event);
+
+/* The output of a command of the human monitor, lines ending in CR LF; caller frees.  A command
+ * that fails says so in its output. */
+char *co_main_fn monitor_hmp_run(const char *command_line);
+
+#endif

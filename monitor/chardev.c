@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Channels: what --chardev and --qmp say, checked; sockets that listen or are connected. */
+#include "qemu/osdep.h"
+
+#include "monitor-internal.h"
+#include "qobject/keyval.h"
+
+static GList *chardevs;         /* of MonitorChardev */
+
+MonitorChardev *monitor_chardev_find(const char *id)
+{
+    for (GList *l = chardevs; l; l = l->next) {
+        MonitorChardev *chr = l->data;
+
+        if (strcmp(chr->id, id) == 0) {
+            return chr;
+        }
+    }
+    return NULL;
+}
+
+static void chardev_free(MonitorChardev *chr)
+{
+    if (chr->listen_fd >= 0) {
+        close(chr->listen_fd);
+        socket_unlink(&chr->address);
+    }
+    if (chr->fd >= 0 && !chr->is_stdio) {
+        close(chr->fd);
+    }
+    socket_spec_clear(&chr->address);
+    g_free(chr->id);
+    g_free(chr);
+}
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MonitorChardev, chardev_free)
+
+void monitor_chardev_free_all(void)
+{
+    g_list_free_full(g_steal_pointer(&chardevs), (GDestroyNotify)chardev_free);
+}
+
+/* ---- options ---- */
+
+static bool check_keys(const QDict *options, const char *const *known, Error **errp)
+{
+    const char *key;
+    QObject *value;
+
+    for (size_t i = 0; qdict_member(options, i, &key, &value); i++) {
+        if (!g_strv_contains(known, key)) {
+            error_setg(errp, "Invalid parameter '%s'", key);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool get_switch(const QDict *options, const char *key, bool *ret, Error **errp)
+{
+    const char *value = qdict_get_str(options, key);
+
+    if (value && !keyval_parse_bool(value, ret)) {
+        error_setg(errp, "Parameter '%s' expects 'on' or 'off'", key);
+        return false;
+    }
+    return true;
+}
+
+/* A descriptor that was given to us: a number, and open. */
+static bool get_fd(const char *value, int *ret, Error **errp)
+{
+    uint64_t number;
+    struct stat st;
+
+    if (!g_ascii_string_to_unsigned(value, 10, 0, INT_MAX, &number, NULL)) {
+        error_setg(errp, "Invalid file descriptor '%s'", value);
+        return false;
+    }
+    if (fstat((int)number, &st) < 0) {
+        error_setg_errno(errp, errno, "Cannot use file descriptor %s", value);
+        return false;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        error_setg(errp, "File descriptor %s is not a socket", value);
+        return false;
+    }
+    *ret = (int)number;
+    return true;
+}
+
+static bool get_address(MonitorChardev *chr, const QDict *options, Error **errp)
+{
+    const char *path = qdict_get_str(options, "path"), *fd = qdict_get_str(options, "fd");
+    const char *host = qdict_get_str(options, "host"), *port = qdict_get_str(options, "port");
+
+    if (!!path + !!fd + !!port != 1) {
+        error_setg(errp, "chardev: socket: one of 'path', 'port' and 'fd' is needed");
+        return false;
+    }
+    if (path) {
+        chr->address.kind = SOCKET_UNIX;
+        chr->address.path = g_strdup(path);
+        return true;
+    }
+    if (fd) {
+        chr->address.kind = SOCKET_FD;
+        return get_fd(fd, &chr->address.fd, errp);
+    }
+    chr->address.kind = SOCKET_INET;
+    chr->address.host = g_strdup(host ?: "");
+    chr->address.port = g_strdup(port);
+    return true;
+}
+
+/* Is the descriptor of @chr one that clients connect to? */
+static bool is_listening(int fd)
+{
+    int value = 0;
+    socklen_t len = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value;
+}
+
+static bool parse_socket(MonitorChardev *chr, const QDict *options, Error **errp)
+{
+    static const char *const known[] = { "backend", "id", "path", "host", "port", "fd", "server",
+                                         "wait", "mux", "nodelay", "delay", NULL };
+
+    if (!check_keys(options, known, errp) || !get_address(chr, options, errp) ||
+        !get_switch(options, "server", &chr->server, errp)) {
+        return false;
+    }
+    if (chr->address.kind == SOCKET_FD) {
+        /* Whoever passes a listening socket has said enough, and a connected one needs no server. */
+        chr->server = is_listening(chr->address.fd);
+        chr->wait = false;
+    } else {
+        chr->wait = chr->server;
+    }
+    if (qdict_has(options, "wait") && !chr->server && chr->address.kind != SOCKET_FD) {
+        error_setg(errp, "chardev: socket: 'wait' option is incompatible with socket in client "
+                   "connect mode");
+        return false;
+    }
+    return get_switch(options, "wait", &chr->wait, errp);
+}
+
+/* ---- opening ---- */
+
+static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
+{
+    g_autofree char *text = NULL;
+
+    chr->listen_fd = socket_listen(&chr->address, errp);
+    if (chr->listen_fd < 0) {
+        return false;
+    }
+    if (!chr->wait) {
+        return true;
+    }
+    text = socket_spec_to_text(&chr->address);
+    fprintf(stderr, "%s: info: QEMU waiting for connection on: disconnected:%s,server=on\n",
+            g_get_prgname() ?: "qemu", text);
+    chr->fd = aio_co_accept(chr->listen_fd);
+    if (chr->fd < 0) {
+        error_setg_errno(errp, -chr->fd, "Cannot accept a connection on '%s'", text);
+        chr->fd = -1;
+        return false;
+    }
+    return true;
+}
+
+static bool co_main_fn open_chardev(MonitorChardev *chr, Error **errp)
+{
+    if (chr->is_stdio) {
+        return true;
+    }
+    if (chr->server) {
+        return listen_for_clients(chr, errp);
+    }
+    chr->fd = socket_connect(&chr->address, errp);
+    if (chr->fd >= 0 && chr->address.kind == SOCKET_FD) {
+        fcntl(chr->fd, F_SETFD, FD_CLOEXEC);
+    }
+    return chr->fd >= 0;
+}
+
+static bool parse_stdio(MonitorChardev *chr, const QDict *options, Error **errp)
+{
+    static const char *const known[] = { "backend", "id", "mux", "signal", NULL };
+
+    chr->is_stdio = true;
+    for (GList *l = chardevs; l; l = l->next) {
+        if (((MonitorChardev *)l->data)->is_stdio) {
+            error_setg(errp, "cannot use stdio by multiple character devices");
+            return false;
+        }
+    }
+    return check_keys(options, known, errp);
+}
+
+MonitorChardev *monitor_chardev_new(QDict *options, Error **errp)
+{
+    g_autoptr(MonitorChardev) chr = g_new0(MonitorChardev, 1);
+    const char *backend = qdict_get_str(options, "backend");
+    const char *id = qdict_get_str(options, "id");
+
+    chr->listen_fd = chr->fd = chr->address.fd = -1;
+    if (!backend) {
+        error_setg(errp, "chardev: \"backend\" is missing");
+        return NULL;
+    }
+    if (!id || !*id) {
+        error_setg(errp, "chardev: no id specified");
+        return NULL;
+    }
+    if (monitor_chardev_find(id)) {
+        error_setg(errp, "Chardev with id '%s' already exists", id);
+        return NULL;
+    }
+    chr->id = g_strdup(id);
+    if (strcmp(backend, "socket") == 0) {
+        if (!parse_socket(chr, options, errp)) {
+            return NULL;
+        }
+    } else if (strcmp(backend, "stdio") == 0) {
+        if (!parse_stdio(chr, options, errp)) {
+            return NULL;
+        }
+    } else {
+        error_setg(errp, "'%s' is not a valid char driver name", backend);
+        return NULL;
+    }
+    if (!open_chardev(chr, errp)) {
+        return NULL;
+    }
+    chardevs = g_list_append(chardevs, chr);
+    return g_steal_pointer(&chr);
+}
+
+bool monitor_chardev_add(const char *text, Error **errp)
+{
+    g_autoptr(QDict) options = keyval_parse_flat(text, "backend", errp);
+
+    return options && monitor_chardev_new(options, errp);
+}

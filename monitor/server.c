@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Monitors: serving the clients of a channel, one after the other; options; the end. */
+#include "qemu/osdep.h"
+
+#include "monitor-internal.h"
+#include "qobject/keyval.h"
+
+/* How long clients have at the end to take what was written to them. */
+#define FAREWELL_NS (2 * NS_PER_SEC)
+
+typedef struct MonitorServer {
+    MonitorChardev *chr;
+    bool pretty;
+    Coroutine *acceptor;        /* while it waits for a client */
+} MonitorServer;
+
+static GList *servers;          /* of MonitorServer, while their coroutines run */
+static Coroutine *shutdown_waiter;
+static bool shutting_down;
+
+static void co_main_fn serve_fd(MonitorServer *srv, int fd)
+{
+    socket_set_nodelay(fd);
+    monitor_session_run(fd, fd, srv->pretty);
+    close(fd);
+}
+
+static void co_main_fn accept_clients(MonitorServer *srv)
+{
+    while (!shutting_down) {
+        int fd;
+
+        srv->acceptor = coroutine_self();
+        fd = aio_co_accept(srv->chr->listen_fd);
+        srv->acceptor = NULL;
+        if (fd >= 0) {
+            serve_fd(srv, fd);
+        } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS) {
+            /* Others will have to give something up first: do not spin. */
+            aio_co_sleep_ns(100 * NS_PER_MS);
+        } else if (fd != -ECONNABORTED && fd != -EINTR && fd != -EAGAIN) {
+            break;
+        }
+    }
+}
+
+static void co_main_fn server_entry(void *opaque)
+{
+    MonitorServer *srv = opaque;
+
+    context_assert_main();
+    context_assert_coroutine();
+    if (srv->chr->is_stdio) {
+        monitor_session_run(STDIN_FILENO, STDOUT_FILENO, srv->pretty);
+    }
+    if (srv->chr->fd >= 0) {
+        int fd = srv->chr->fd;
+
+        srv->chr->fd = -1;
+        serve_fd(srv, fd);
+    }
+    if (srv->chr->listen_fd >= 0) {
+        accept_clients(srv);
+    }
+    servers = g_list_remove(servers, srv);
+    g_free(srv);
+    if (!servers && shutdown_waiter) {
+        coroutine_wake(g_steal_pointer(&shutdown_waiter));
+    }
+}
+
+bool monitor_serve(MonitorChardev *chr, bool pretty, Error **errp)
+{
+    MonitorServer *srv;
+
+    if (chr->in_use) {
+        error_setg(errp, "Device '%s' is in use", chr->id);
+        return false;
+    }
+    chr->in_use = true;
+    srv = g_new0(MonitorServer, 1);
+    srv->chr = chr;
+    srv->pretty = pretty;
+    servers = g_list_append(servers, srv);
+    coroutine_start(server_entry, srv);
+    return true;
+}
+
+/* ---- the end ---- */
+
+static void cut_off_all(void *opaque)
+{
+    context_assert_main();
+    for (GList *l = monitor_sessions; l; l = l->next) {
+        monitor_output_break(&((MonitorSession *)l->data)->out);
+    }
+}
+
+void monitor_shutdown_all(void)
+{
+    AioTimer timer;
+
+    monitor_stop_commands();
+    shutting_down = true;
+    for (GList *l = servers; l; l = l->next) {
+        MonitorServer *srv = l->data;
+
+        if (srv->acceptor) {
+            aio_co_cancel(srv->acceptor);
+        }
+    }
+    for (GList *l = monitor_sessions; l; l = l->next) {
+        monitor_session_end(l->data);
+    }
+    aio_timer_init(&timer, aio_context_current(), cut_off_all, NULL);
+    aio_timer_arm(&timer, clock_ns() + FAREWELL_NS);
+    while (servers) {
+        shutdown_waiter = coroutine_self();
+        coroutine_yield();
+    }
+    aio_timer_disarm(&timer);
+    monitor_chardev_free_all();
+    shutting_down = false;
+}
+
+/* ---- options ---- */
+
+bool monitor_option_add(const char *options, Error **errp)
+{
+    bool is_json, pretty = false;
+    g_autoptr(QDict) dict = keyval_parse_or_json(options, "chardev", &is_json, errp);
+    const char *id, *mode, *key, *text;
+    QObject *value;
+    MonitorChardev *chr;
+
+    if (!dict) {
+        return false;
+    }
+    for (size_t i = 0; qdict_member(dict, i, &key, &value); i++) {
+        if (strcmp(key, "chardev") && strcmp(key, "mode") && strcmp(key, "pretty") &&
+            strcmp(key, "id")) {
+            error_setg(errp, "Parameter '%s' is unexpected", key);
+            return false;
+        }
+    }
+    id = qdict_get_str(dict, "chardev");
+    if (!id) {
+        error_setg(errp, "Parameter 'chardev' is missing");
+        return false;
+    }
+    mode = qdict_get_str(dict, "mode");
+    if (mode && strcmp(mode, "control") != 0) {
+        error_setg(errp, "Only mode 'control' is supported");
+        return false;
+    }
+    text = qdict_get_str(dict, "pretty");
+    value = qdict_get(dict, "pretty");
+    if (value && !(text ? keyval_parse_bool(text, &pretty) : qobject_get_bool(value, &pretty))) {
+        error_setg(errp, "Parameter 'pretty' expects 'on' or 'off'");
+        return false;
+    }
+    chr = monitor_chardev_find(id);
+    if (!chr) {
+        error_setg(errp, "chardev \"%s\" not found", id);
+        return false;
+    }
+    return monitor_serve(chr, pretty, errp);
+}
+
+/* `unix:PATH,...`, `tcp:HOST:PORT,...` or `stdio` as the options of a channel. */
+static QDict *short_form(const char *text, Error **errp)
+{
+    g_autoptr(QDict) dict = keyval_parse_flat(text, "backend", errp);
+    g_autofree char *spec = NULL;
+    char *colon;
+
+    if (!dict) {
+        return NULL;
+    }
+    spec = g_strdup(qdict_get_str(dict, "backend") ?: "");
+    if (strcmp(spec, "stdio") == 0) {
+        return g_steal_pointer(&dict);
+    }
+    qdict_put_str(dict, "backend", "socket");
+    if (g_str_has_prefix(spec, "unix:")) {
+        qdict_put_str(dict, "path", spec + 5);
+        return g_steal_pointer(&dict);
+    }
+    colon = strrchr(spec, ':');
+    if (!g_str_has_prefix(spec, "tcp:") || colon < spec + 4) {
+        error_setg(errp, "'%s' is not unix:PATH, tcp:HOST:PORT or stdio", spec);
+        return NULL;
+    }
+    *colon = '\0';
+    if (spec[4] == '[' && colon[-1] == ']') {
+        colon[-1] = '\0';
+        qdict_put_str(dict, "host", spec + 5);
+    } else {
+        qdict_put_str(dict, "host", spec + 4);
+    }
+    qdict_put_str(dict, "port", colon + 1);
+    return g_steal_pointer(&dict);
+}
+
+static bool co_main_fn short_form_add(const char *options, bool pretty, Error **errp)
+{
+    static int count;
+    g_autofree char *id = NULL;
+    g_autoptr(QDict) dict = short_form(options, errp);
+    MonitorChardev *chr;
+
+    if (!dict) {
+        return false;
+    }
+    if (!qdict_has(dict, "id")) {
+        id = g_strdup_printf("compat_monitor%d", count++);
+        qdict_put_str(dict, "id", id);
+    }
+    chr = monitor_chardev_new(dict, errp);
+    return chr && monitor_serve(chr, pretty, errp);
+}
+
+bool monitor_qmp_add(const char *options, Error **errp)
+{
+    return short_form_add(options, false, errp);
+}
+
+bool monitor_qmp_pretty_add(const char *options, Error **errp)
+{
+    return short_form_add(options, true, errp);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The session of one client, in three coroutines: one reads and parses, one runs commands, one
+ * writes.
+ *
+ * Commands run in the order in which they came.  The reader waits while MAX_REQUESTS of them are
+ * queued (one, unless exec-oob is enabled), so a client can have no more than that outstanding.
+ * A command with exec-oob is run by the reader at once.  What was read before the client closed
+ * its end is still run: a script may send its commands and close.
+ */
+#include "qemu/osdep.h"
+
+#include "monitor-internal.h"
+
+#define MAX_REQUESTS 8
+#define READ_BYTES 65536
+
+GList *monitor_sessions;
+
+/* Something to be answered, in turn. */
+typedef struct MonitorRequest {
+    QObject *value;             /* NULL: not to be understood */
+    Error *err;                 /* why not */
+} MonitorRequest;
+
+static void request_free(void *opaque)
+{
+    MonitorRequest *req = opaque;
+
+    qobject_unref(req->value);
+    error_free(req->err);
+    g_free(req);
+}
+
+static void main_fn wake(Coroutine **waiter)
+{
+    if (*waiter) {
+        coroutine_wake(g_steal_pointer(waiter));
+    }
+}
+
+void monitor_session_send(MonitorSession *s, const QObject *obj)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    json_append(text, obj, s->pretty);
+    if (s->pretty) {
+        g_string_replace(text, "\n", "\r\n", 0);
+    }
+    g_string_append(text, "\r\n");
+    monitor_output_put(&s->out, text->str, text->len);
+}
+
+void monitor_session_end(MonitorSession *s)
+{
+    if (s->ended) {
+        return;
+    }
+    s->ended = true;
+    if (s->reader) {
+        aio_co_cancel(s->reader);
+    }
+    wake(&s->room_waiter);
+    wake(&s->dispatcher_waiter);
+}
+
+/* ---- running commands ---- */
+
+static void co_main_fn answer(MonitorSession *s, MonitorRequest *req)
+{
+    g_autoptr(QObject) reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
+                                        : qmp_dispatch(s, req->value);
+
+    if (reply) {
+        monitor_session_send(s, reply);
+    }
+}
+
+static void co_main_fn dispatcher(void *opaque)
+{
+    MonitorSession *s = opaque;
+
+    context_assert_main();
+    context_assert_coroutine();
+    for (;;) {
+        MonitorRequest *req;
+
+        monitor_output_wait_short(&s->out);
+        if (s->out.broken || monitor_stopping) {
+            break;
+        }
+        req = g_queue_pop_head(&s->requests);
+        if (!req) {
+            if (s->ended) {
+                break;
+            }
+            s->dispatcher_waiter = coroutine_self();
+            coroutine_yield();
+            continue;
+        }
+        answer(s, req);
+        request_free(req);
+        wake(&s->room_waiter);
+    }
+    /* Nothing is run any more, so the reader must not wait for it. */
+    s->ended = true;
+    wake(&s->room_waiter);
+    monitor_output_end(&s->out);
+}
+
+/* ---- reading ---- */
+
+/* In the reader's coroutine, as it feeds the parser. */
+static void got_value(void *opaque, QObject *value, Error *err)
+{
+    MonitorSession *s = opaque;
+    MonitorRequest *req = g_new0(MonitorRequest, 1);
+
+    context_assert_main();
+    context_assert_coroutine();
+    req->value = value;
+    req->err = err;
+    if (s->oob && value && qmp_is_oob(value)) {
+        answer(s, req);
+        request_free(req);
+        return;
+    }
+    g_queue_push_tail(&s->requests, req);
+    wake(&s->dispatcher_waiter);
+    while (!s->ended && g_queue_get_length(&s->requests) >= (s->oob ? MAX_REQUESTS : 1)) {
+        s->room_waiter = coroutine_self();
+        coroutine_yield();
+    }
+}
+
+static void co_main_fn read_requests(MonitorSession *s)
+{
+    g_autofree char *buf = g_malloc(READ_BYTES);
+
+    while (!s->ended) {
+        ssize_t n;
+
+        s->reader = coroutine_self();
+        n = monitor_read(s->in_fd, s->in_is_socket, buf, READ_BYTES);
+        s->reader = NULL;
+        if (n <= 0) {
+            break;
+        }
+        json_stream_feed(s->json, buf, n);
+    }
+    if (!s->ended) {
+        json_stream_end(s->json);
+    }
+    monitor_session_end(s);
+}
+
+/* ---- life ---- */
+
+static void client_is_gone(void *opaque)
+{
+    context_assert_main();
+    monitor_session_end(opaque);
+}
+
+void monitor_session_run(int in_fd, int out_fd, bool pretty)
+{
+    MonitorSession s = { .in_fd = in_fd, .pretty = pretty };
+    CoGroup workers = CO_GROUP_INIT;
+    g_autoptr(QObject) greeting = qmp_greeting();
+    struct stat st;
+
+    s.in_is_socket = fstat(in_fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    s.json = json_stream_new(got_value, &s);
+    g_queue_init(&s.requests);
+    monitor_output_init(&s.out, out_fd, client_is_gone, &s);
+    monitor_sessions = g_list_append(monitor_sessions, &s);
+    monitor_session_send(&s, greeting);
+    co_group_start(&workers, monitor_output_writer, &s.out);
+    co_group_start(&workers, dispatcher, &s);
+    read_requests(&s);
+    co_group_wait(&workers);
+    monitor_sessions = g_list_remove(monitor_sessions, &s);
+    g_queue_clear_full(&s.requests, request_free);
+    monitor_output_destroy(&s.out);
+    json_stream_free(s.json);
+}
