@@ -7,9 +7,13 @@
  * at the stacks.  All of these are sequentially consistent, so at least one of the two sees the
  * other: a thread that adds while the loop is busy needs no system call, and no work is left
  * behind while the loop sleeps.
+ *
+ * What a thread adds may be run at once, and may lead to the context being freed, before the
+ * thread has looked at ->sleeping.  So it counts itself in ->visitors first, and freeing waits.
  */
 #include "qemu/osdep.h"
 
+#include <sched.h>
 #include <sys/eventfd.h>
 
 #include "util/aio-internal.h"
@@ -93,6 +97,9 @@ void any_fn aio_context_free(AioContext *ctx)
     assert(!ctx->ready_head && !ctx->bh_head && !ctx->ntimers && !ctx->inflight);
     assert(!__atomic_load_n(&ctx->remote, __ATOMIC_SEQ_CST));
     assert(!__atomic_load_n(&ctx->bh_stack, __ATOMIC_SEQ_CST));
+    while (__atomic_load_n(&ctx->visitors, __ATOMIC_SEQ_CST)) {
+        sched_yield();          /* a few instructions from the end */
+    }
     ctx->ops->destroy(ctx);
     coroutine_pool_clear(ctx);
     close(ctx->event_fd);
@@ -116,6 +123,17 @@ static void write_event(const AioContext *ctx)
     errno = saved_errno;
 }
 
+static void visit_begin(AioContext *ctx)
+{
+    __atomic_add_fetch(&ctx->visitors, 1, __ATOMIC_SEQ_CST);
+}
+
+/* @ctx may be gone after this. */
+static void visit_end(AioContext *ctx)
+{
+    __atomic_sub_fetch(&ctx->visitors, 1, __ATOMIC_SEQ_CST);
+}
+
 /* After adding to a stack.  Of many that find the loop asleep, one writes. */
 static void wake_if_sleeping(AioContext *ctx)
 {
@@ -127,8 +145,10 @@ static void wake_if_sleeping(AioContext *ctx)
 
 void any_fn aio_context_quit(AioContext *ctx)
 {
+    visit_begin(ctx);
     __atomic_store_n(&ctx->quit, 1, __ATOMIC_SEQ_CST);
     write_event(ctx);
+    visit_end(ctx);
 }
 
 /* ---- ready coroutines ---- */
@@ -152,12 +172,14 @@ void any_fn aio_context_make_ready(AioContext *ctx, Coroutine *co)
         ready_append(ctx, co);
         return;
     }
+    visit_begin(ctx);
     old = __atomic_load_n(&ctx->remote, __ATOMIC_RELAXED);
     do {
         co->next = old;
     } while (!__atomic_compare_exchange_n(&ctx->remote, &old, co, true, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED));
     wake_if_sleeping(ctx);
+    visit_end(ctx);
 }
 
 /* Those that other threads woke, in the order in which they were woken. */
@@ -207,19 +229,24 @@ void any_fn aio_bh_init(AioBh *bh, AioContext *ctx, void (*cb)(void *opaque), vo
 void any_fn aio_bh_schedule(AioBh *bh)
 {
     AioContext *ctx = bh->ctx;
+    bool other_thread = ctx != current_ctx;
     AioBh *old;
 
     if (__atomic_fetch_or(&bh->scheduled, BH_QUEUED | BH_SCHEDULED, __ATOMIC_SEQ_CST) &
         BH_QUEUED) {
         return;
     }
+    if (other_thread) {
+        visit_begin(ctx);
+    }
     old = __atomic_load_n(&ctx->bh_stack, __ATOMIC_RELAXED);
     do {
         bh->next = old;
     } while (!__atomic_compare_exchange_n(&ctx->bh_stack, &old, bh, true, __ATOMIC_SEQ_CST,
                                           __ATOMIC_RELAXED));
-    if (ctx != current_ctx) {
+    if (other_thread) {
         wake_if_sleeping(ctx);
+        visit_end(ctx);
     }
 }
 

@@ -109,6 +109,7 @@ struct AioContext {
     AioBh *bh_stack;            /* scheduled, last first */
     int sleeping;               /* may be waiting in the kernel: write to event_fd */
     int quit;
+    int visitors;               /* threads that are adding or waking right now */
     int event_fd;               /* readable: look at the above */
 
     /* Used by the context's own thread. */
