@@ -7,10 +7,10 @@
 #include "qobject/qobject.h"
 
 /*
- * Parse @arguments, run the handler, format what it returns.  NULL and @errp on
+ * A co_main_fn: parse @arguments, run the handler, format what it returns.  NULL and @errp on
  * failure, else a value (an empty dict if the command returns nothing).
  */
-typedef QObject *co_main_fn QmpMarshal(QDict *arguments, Error **errp);
+typedef QObject *QmpMarshal(QDict *arguments, Error **errp);
 
 typedef struct QmpCommand {
     const char *name;
