@@ -200,7 +200,8 @@ static int abort_in_thread(void *opaque)
     if (unlinkat(t->dir_fd, t->base, 0) < 0) {
         return -errno;
     }
-    return fsync(t->dir_fd) < 0 ? -errno : 0;
+    fsync(t->dir_fd);               /* if this fails: the name may come back after a power cut */
+    return 0;
 }
 
 void co_main_fn file_target_abort(FileTarget *t)
@@ -210,7 +211,7 @@ void co_main_fn file_target_abort(FileTarget *t)
     }
     int ret = thread_pool_co_run(abort_in_thread, t);
     if (ret < 0) {
-        g_printerr("%s: cannot remove '%s': %s\n", g_get_prgname(), t->filename,
+        g_printerr("%s: cannot undo the creation of '%s': %s\n", g_get_prgname(), t->filename,
                    g_strerror(-ret));
     }
     target_free(t);
