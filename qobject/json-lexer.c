@@ -140,7 +140,7 @@ static void number(JsonLexer *lexer, char c)
 /* Bytes of a string up to its end or that of the buffer; returns how many it took. */
 static size_t string_run(JsonLexer *lexer, const char *buf, size_t len)
 {
-    size_t room = JSON_MAX_TOKEN_BYTES + 1 - lexer->token->len;
+    size_t room = JSON_MAX_TOKEN_BYTES - lexer->token->len;
     size_t n = 0;
 
     while (n < len && n < room && buf[n] != lexer->quote && buf[n] != '\\' &&
@@ -148,7 +148,11 @@ static size_t string_run(JsonLexer *lexer, const char *buf, size_t len)
         n++;
     }
     g_string_append_len(lexer->token, buf, n);
-    if (n == len || n == room) {
+    if (n == len) {
+        return n;
+    }
+    if (n == room) {
+        finish(lexer, JSON_TOKEN_TOO_LONG);
         return n;
     }
     g_string_append_c(lexer->token, buf[n]);
