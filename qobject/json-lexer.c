@@ -27,18 +27,6 @@ void json_lexer_destroy(JsonLexer *lexer)
     g_string_free(lexer->token, TRUE);
 }
 
-static void finish(JsonLexer *lexer, JsonTokenType type)
-{
-    lexer->state = type >= JSON_TOKEN_ERROR ? LEX_RECOVERY : LEX_START;
-    lexer->emit(lexer->opaque, type, lexer->token->str, lexer->token->len);
-    if (lexer->token->allocated_len > KEEP_BYTES) {
-        g_string_free(lexer->token, TRUE);
-        lexer->token = g_string_new(NULL);
-    } else {
-        g_string_truncate(lexer->token, 0);
-    }
-}
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -48,6 +36,27 @@ static bool is_digit(char c)
 static bool is_resync(char c)
 {
     return (unsigned char)c >= 0xfe;
+}
+
+/* A byte at which a broken value certainly ends. */
+static bool ends_error(char c)
+{
+    return is_resync(c) || ((unsigned char)c < 0x20 && c != '\t');
+}
+
+static void finish(JsonLexer *lexer, JsonTokenType type)
+{
+    bool is_error = type >= JSON_TOKEN_ERROR;
+
+    lexer->state = is_error && !ends_error(lexer->token->str[lexer->token->len - 1])
+                   ? LEX_RECOVERY : LEX_START;
+    lexer->emit(lexer->opaque, type, lexer->token->str, lexer->token->len);
+    if (lexer->token->allocated_len > KEEP_BYTES) {
+        g_string_free(lexer->token, TRUE);
+        lexer->token = g_string_new(NULL);
+    } else {
+        g_string_truncate(lexer->token, 0);
+    }
 }
 
 static bool is_structural(char c)
@@ -173,7 +182,7 @@ static void byte(JsonLexer *lexer, char c)
         start(lexer, c);
         break;
     case LEX_RECOVERY:
-        if (is_structural(c) || is_resync(c) || ((unsigned char)c < 0x20 && c != '\t')) {
+        if (is_structural(c) || ends_error(c)) {
             lexer->state = LEX_START;
             /* The error was reported; a byte that only ends it is not another one. */
             if (is_structural(c)) {
