@@ -253,10 +253,25 @@ static bool must_enter(UringState *u)
             (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
 }
 
+/* Whatever ends the wait, the next turn of the loop sees what there is. */
+static void wait_for_event(UringState *u, struct __kernel_timespec *ts)
+{
+    struct io_uring_cqe *cqe;
+
+#if SANITIZE_THREAD
+    /* The sanitizer keeps a signal back until the C library is called: do so after each. */
+    io_uring_submit(&u->ring);
+    if (io_uring_wait_cqes(&u->ring, &cqe, 1, ts, NULL) == -EINTR) {
+        g_usleep(1);
+    }
+#else
+    io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, ts, NULL);
+#endif
+}
+
 static void uring_poll(AioContext *ctx, int64_t timeout_ns)
 {
     UringState *u = ctx->opaque;
-    struct io_uring_cqe *cqe;
 
     if (!fill(ctx) || timeout_ns == 0) {
         if (must_enter(u)) {
@@ -264,16 +279,8 @@ static void uring_poll(AioContext *ctx, int64_t timeout_ns)
         }
     } else {
         struct __kernel_timespec ts = { timeout_ns / NS_PER_SEC, timeout_ns % NS_PER_SEC };
-        int ret = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1,
-                                                   timeout_ns < 0 ? NULL : &ts, NULL);
 
-#if SANITIZE_THREAD
-        if (ret == -EINTR) {
-            /* The sanitizer calls signal handlers when the C library is called next. */
-            clock_ns();
-        }
-#endif
-        (void)ret;              /* whatever it was, the next turn tries again */
+        wait_for_event(u, timeout_ns < 0 ? NULL : &ts);
     }
     reap(u);
 }
