@@ -3,22 +3,25 @@
  * Is an image consistent?  Counts the references to each cluster by walking everything that the format
  * defines, and compares with the refcounts.  Reads the disk, not the cache: it is the judge of the
  * other files of this folder, and shares nothing with them but the codecs.
+ *
+ * Time and memory are bounded by the size of the file, whatever its tables say: a refcount block, and
+ * an L2 table under one L1 table, is read once.
  */
 #include "qemu/osdep.h"
 
 #include "block/qcow2.h"
+#include "check-refs.h"
 #include "qcow2.h"
-
-/* More clusters than any file system holds, to bound the arrays below. */
-#define MAX_CLUSTERS (UINT64_C(1) << 32)
 
 typedef struct Check {
     BlockDriverState *bs;
     const Qcow2Geometry *g;
     Qcow2CheckResult *res;
-    uint64_t n;                     /* clusters; what lies behind has a refcount of 0 */
-    uint32_t *refs;                 /* references found, per cluster */
-    uint32_t *counts;               /* refcounts, per cluster; saturated */
+    uint64_t file_length;
+    uint8_t *reftable;              /* of @n_blocks entries */
+    uint64_t n_blocks;
+    Qcow2Refs refs;                 /* references found; a chunk is what a refcount block covers */
+    bool out_of_memory;
     uint8_t *table;                 /* a cluster, for L2 tables and the like */
     uint64_t next_host;             /* for fragmentation */
     Error **errp;
@@ -35,19 +38,25 @@ static void G_GNUC_PRINTF(2, 3) corrupt(Check *c, const char *fmt, ...)
     c->res->corruptions++;
 }
 
-/* One reference to each cluster of [@offset, @offset + @bytes). */
-static void mark(Check *c, uint64_t offset, uint64_t bytes, const char *what)
+/* Does a refcount block cover @cluster? */
+static bool is_counted(const Check *c, uint64_t cluster)
 {
-    uint64_t first = offset >> c->g->cluster_bits;
+    uint64_t block = cluster >> c->g->refblock_bits;
+
+    return block < c->n_blocks && be64_load(c->reftable + block * 8) != 0;
+}
+
+/* One reference to each cluster of [@offset, @offset + @bytes), which is bounded by the caller. */
+static void mark(Check *c, uint64_t offset, uint64_t bytes, uint32_t flags)
+{
     uint64_t end = DIV_ROUND_UP(offset + bytes, c->g->cluster_size);
 
-    for (uint64_t i = first; bytes && i < end; i++) {
-        if (i >= c->n) {
-            corrupt(c, "%s at offset %" PRIu64 " refers to cluster %" PRIu64
-                    ", which has no refcount", what, offset, i);
-            return;
+    for (uint64_t i = offset >> c->g->cluster_bits; bytes && i < end; i++) {
+        if (!is_counted(c, i)) {
+            corrupt(c, "cluster %" PRIu64 " is referenced but has no refcount", i);
+            continue;
         }
-        c->refs[i] += c->refs[i] < UINT32_MAX;
+        c->out_of_memory |= !qcow2_refs_add(&c->refs, i, flags);
     }
 }
 
@@ -72,113 +81,112 @@ static bool co_fn read_or_fail(Check *c, uint64_t offset, void *buf, size_t byte
     return ret == 0;
 }
 
+static void *try_alloc(Check *c, uint64_t bytes)
+{
+    void *buf = g_try_malloc(MAX(bytes, 1));
+
+    if (!buf) {
+        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
+    }
+    return buf;
+}
+
 /* ---- refcounts ---- */
 
-/* The refcount table, in memory; caller frees. */
-static uint8_t *co_fn read_reftable(Check *c, uint64_t *ret_entries)
+static bool co_fn read_reftable(Check *c)
 {
     Qcow2State *s = qcow2_state(c->bs);
     uint64_t bytes = s->reftable_entries * UINT64_C(8);
-    uint8_t *table = g_try_malloc(bytes);
 
-    if (!table) {
-        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
-        return NULL;
-    }
-    if (!read_or_fail(c, s->reftable_offset.v, table, bytes, "the refcount table")) {
-        g_free(table);
-        return NULL;
-    }
-    *ret_entries = s->reftable_entries;
-    return table;
+    c->reftable = try_alloc(c, bytes);
+    c->n_blocks = s->reftable_entries;
+    return c->reftable &&
+           read_or_fail(c, s->reftable_offset.v, c->reftable, bytes, "the refcount table");
 }
 
-static bool block_offset(Check *c, const uint8_t *reftable, uint64_t i, uint64_t *ret)
+/* Entries that count nothing become 0: invalid ones, the second of two alike, and those past the end of
+ * the file, where there are only zeroes. */
+static void sanitize_reftable(Check *c)
 {
-    *ret = be64_load(reftable + i * 8) & ~UINT64_C(511);
-    return *ret != 0 && (*ret & (c->g->cluster_size - 1)) == 0 && *ret < QCOW2_MAX_HOST_OFFSET;
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+
+    for (uint64_t i = 0; i < c->n_blocks; i++) {
+        uint64_t offset = be64_load(c->reftable + i * 8) & ~UINT64_C(511);
+        bool bad = (offset & (c->g->cluster_size - 1)) || offset >= QCOW2_MAX_HOST_OFFSET;
+
+        if (bad || (offset && !g_hash_table_add(seen, g_memdup2(&offset, sizeof(offset))))) {
+            corrupt(c, "refcount block %" PRIu64 " has the offset %" PRIu64 ", which is %s", i,
+                    offset, bad ? "invalid" : "used twice");
+            offset = 0;
+        }
+        be64_store(c->reftable + i * 8, offset < c->file_length ? offset : 0);
+    }
 }
 
-/* How many clusters have to be looked at: those of the file, and all that have a refcount. */
-static bool co_fn count_clusters(Check *c, const uint8_t *reftable, uint64_t entries)
+static void mark_blocks(Check *c)
+{
+    for (uint64_t i = 0; i < c->n_blocks; i++) {
+        uint64_t offset = be64_load(c->reftable + i * 8);
+        if (offset) {
+            mark(c, offset, c->g->cluster_size, 0);
+        }
+    }
+}
+
+static void compare_cluster(Check *c, uint64_t cluster, uint32_t ref, uint64_t count)
+{
+    uint32_t n = ref & QCOW2_REF_COUNT;
+
+    if (n > count) {
+        corrupt(c, "cluster %" PRIu64 " has refcount %" PRIu64 " but %u references", cluster,
+                count, n);
+    } else if (n < count) {
+        c->res->leaks++;
+    }
+    /* "Copied" promises that there is no other reference, and its absence that there may be one. */
+    if ((ref & QCOW2_REF_COPIED && count != 1) || (ref & QCOW2_REF_SHARED && count == 1)) {
+        corrupt(c, "cluster %" PRIu64 " is %smarked as exclusive but has refcount %" PRIu64,
+                cluster, ref & QCOW2_REF_COPIED ? "" : "not ", count);
+    }
+    if (count) {
+        c->res->image_end_offset = MAX(c->res->image_end_offset,
+                                       (cluster + 1) << c->g->cluster_bits);
+    }
+}
+
+/* All clusters that block @i, in c->table, covers. */
+static void compare_block(Check *c, uint64_t i)
 {
     const Qcow2Geometry *g = c->g;
-    uint64_t per_block = UINT64_C(1) << g->refblock_bits;
+    const uint32_t *refs = qcow2_refs_chunk(&c->refs, i);
 
-    c->n = DIV_ROUND_UP((uint64_t)bdrv_length(c->bs->file->bs), g->cluster_size);
-    for (uint64_t i = entries; i-- > 0; ) {
-        uint64_t offset, n = per_block;
-
-        if (!block_offset(c, reftable, i, &offset)) {
-            continue;
-        }
-        if (!read_or_fail(c, offset, c->table, g->cluster_size, "a refcount block")) {
-            return false;
-        }
-        while (n > 0 && qcow2_refcount_load(c->table, g->refcount_order, n - 1) == 0) {
-            n--;
-        }
-        if (n > 0) {
-            c->n = MAX(c->n, i * per_block + n);
-            break;
-        }
+    for (uint64_t k = 0; k < UINT64_C(1) << g->refblock_bits; k++) {
+        compare_cluster(c, (i << g->refblock_bits) + k, refs ? refs[k] : 0,
+                        qcow2_refcount_load(c->table, g->refcount_order, k));
     }
-    if (c->n > MAX_CLUSTERS) {
-        error_setg(c->errp, "Cannot check '%s': it has refcounts for %" PRIu64 " clusters",
-                   qcow2_name(c->bs), c->n);
-        return false;
-    }
-    c->refs = g_try_new0(uint32_t, c->n);
-    c->counts = g_try_new0(uint32_t, c->n);
-    if (!c->refs || !c->counts) {
-        error_setg(c->errp, "Cannot check '%s': out of memory for %" PRIu64 " clusters",
-                   qcow2_name(c->bs), c->n);
-        return false;
-    }
-    return true;
 }
 
-static bool co_fn load_refcounts(Check *c, const uint8_t *reftable, uint64_t entries)
+static bool co_fn compare(Check *c)
 {
-    const Qcow2Geometry *g = c->g;
-    uint64_t per_block = UINT64_C(1) << g->refblock_bits;
+    for (uint64_t i = 0; i < c->n_blocks; i++) {
+        uint64_t offset = be64_load(c->reftable + i * 8);
 
-    for (uint64_t i = 0; i < entries; i++) {
-        uint64_t offset;
-
-        if (!block_offset(c, reftable, i, &offset)) {
-            if (offset) {
-                corrupt(c, "refcount block %" PRIu64 " has the invalid offset %" PRIu64, i,
-                        offset);
-            }
+        if (!offset) {
             continue;
         }
-        mark(c, offset, g->cluster_size, "refcount block");
-        if (i * per_block >= c->n) {
-            continue;
-        }
-        if (!read_or_fail(c, offset, c->table, g->cluster_size, "a refcount block")) {
+        if (!read_or_fail(c, offset, c->table, c->g->cluster_size, "a refcount block")) {
             return false;
         }
-        for (uint64_t k = 0; k < per_block && i * per_block + k < c->n; k++) {
-            uint64_t count = qcow2_refcount_load(c->table, g->refcount_order, k);
-            c->counts[i * per_block + k] = MIN(count, UINT32_MAX);
-        }
+        compare_block(c, i);
     }
     return true;
 }
 
 /* ---- guest clusters ---- */
 
-/* "Copied" promises that there is no other reference, and its absence that there may be one. */
-static void check_copied(Check *c, uint64_t host, bool copied, const char *what)
+static uint32_t active_flag(bool active, bool copied)
 {
-    uint64_t i = host >> c->g->cluster_bits;
-
-    if (i < c->n && copied != (c->counts[i] == 1)) {
-        corrupt(c, "%s at offset %" PRIu64 " is %smarked as exclusive but has refcount %u", what,
-                host, copied ? "" : "not ", c->counts[i]);
-    }
+    return !active ? 0 : copied ? QCOW2_REF_COPIED : QCOW2_REF_SHARED;
 }
 
 static void check_entry(Check *c, const uint8_t *p, uint64_t guest, bool active)
@@ -195,7 +203,7 @@ static void check_entry(Check *c, const uint8_t *p, uint64_t guest, bool active)
         uint64_t clusters;
 
         qcow2_compressed_clusters(g, e.desc, &first, &clusters);
-        mark(c, first.v, clusters << g->cluster_bits, "compressed cluster");
+        mark(c, first.v, clusters << g->cluster_bits, 0);
         c->res->compressed_clusters += active;
         c->res->allocated_clusters += active;
         c->res->fragmented_clusters += active;
@@ -205,12 +213,9 @@ static void check_entry(Check *c, const uint8_t *p, uint64_t guest, bool active)
         return;
     }
     if (!g->has_data_file) {
-        mark(c, e.host, g->cluster_size, "data cluster");
+        mark(c, e.host, g->cluster_size, active_flag(active, e.copied));
     }
     if (active) {
-        if (!g->has_data_file) {
-            check_copied(c, e.host, e.copied, "data cluster");
-        }
         c->res->allocated_clusters++;
         c->res->fragmented_clusters += c->next_host && e.host != c->next_host;
         c->next_host = e.host + g->cluster_size;
@@ -233,13 +238,13 @@ static bool co_fn check_l2(Check *c, uint64_t table, uint64_t guest, bool active
 static bool co_fn check_l1(Check *c, uint64_t offset, uint32_t entries, bool active)
 {
     const Qcow2Geometry *g = c->g;
-    g_autofree uint8_t *l1 = g_try_malloc(MAX(entries * UINT64_C(8), 1));
+    g_autofree uint8_t *l1 = try_alloc(c, entries * UINT64_C(8));
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
 
     if (!l1) {
-        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
         return false;
     }
-    mark(c, offset, entries * UINT64_C(8), "L1 table");
+    mark(c, offset, entries * UINT64_C(8), 0);
     if (!read_or_fail(c, offset, l1, entries * UINT64_C(8), "an L1 table")) {
         return false;
     }
@@ -249,9 +254,13 @@ static bool co_fn check_l1(Check *c, uint64_t offset, uint32_t entries, bool act
         if (!table || !aligned_ok(c, table, "L2 table")) {
             continue;
         }
-        mark(c, table, g->cluster_size, "L2 table");
-        if (active) {
-            check_copied(c, table, entry & QCOW2_COPIED, "L2 table");
+        mark(c, table, g->cluster_size, active_flag(active, entry & QCOW2_COPIED));
+        if (!g_hash_table_add(seen, g_memdup2(&table, sizeof(table)))) {
+            corrupt(c, "the L2 table at offset %" PRIu64 " is used twice", table);
+            continue;
+        }
+        if (table >= c->file_length) {
+            continue;               /* reads as zeroes */
         }
         if (!check_l2(c, table, i << (g->l2_bits + g->cluster_bits), active)) {
             return false;
@@ -269,7 +278,7 @@ static bool co_fn check_guest_data(Check *c)
     if (!list || !check_l1(c, s->l1_offset.v, s->l1_size, true)) {
         return false;
     }
-    mark(c, s->header.snapshots_offset.v, table_bytes, "snapshot table");
+    mark(c, s->header.snapshots_offset.v, table_bytes, 0);
     for (guint i = 0; i < list->len; i++) {
         const Qcow2Snapshot *sn = &g_array_index(list, Qcow2Snapshot, i);
         if (!check_l1(c, sn->l1_offset.v, sn->l1_size, false)) {
@@ -288,19 +297,18 @@ static bool co_fn check_bitmap(Check *c, uint64_t offset, uint32_t entries)
     if (!aligned_ok(c, offset, "bitmap table") || bytes > QCOW2_MAX_BITMAP_DIRECTORY) {
         return true;
     }
-    g_autofree uint8_t *table = g_try_malloc(MAX(bytes, 1));
+    g_autofree uint8_t *table = try_alloc(c, bytes);
     if (!table) {
-        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
         return false;
     }
-    mark(c, offset, bytes, "bitmap table");
+    mark(c, offset, bytes, 0);
     if (!read_or_fail(c, offset, table, bytes, "a bitmap table")) {
         return false;
     }
     for (uint32_t i = 0; i < entries; i++) {
         uint64_t data = be64_load(table + i * 8) & QCOW2_OFFSET_MASK;
         if (data && aligned_ok(c, data, "bitmap data")) {
-            mark(c, data, c->g->cluster_size, "bitmap data");
+            mark(c, data, c->g->cluster_size, 0);
         }
     }
     return true;
@@ -314,12 +322,11 @@ static bool co_fn check_bitmaps(Check *c)
     if (!h->has_bitmaps) {
         return true;
     }
-    g_autofree uint8_t *dir = g_try_malloc(MAX(size, 1));
+    g_autofree uint8_t *dir = try_alloc(c, size);
     if (!dir) {
-        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
         return false;
     }
-    mark(c, h->bitmap_directory.v, size, "bitmap directory");
+    mark(c, h->bitmap_directory.v, size, 0);
     if (!read_or_fail(c, h->bitmap_directory.v, dir, size, "the bitmap directory")) {
         return false;
     }
@@ -345,37 +352,25 @@ static bool co_fn check_bitmaps(Check *c)
 
 /* ---- the whole ---- */
 
-static void compare(Check *c)
-{
-    for (uint64_t i = 0; i < c->n; i++) {
-        if (c->refs[i] > c->counts[i]) {
-            corrupt(c, "cluster %" PRIu64 " has refcount %u but %u references", i, c->counts[i],
-                    c->refs[i]);
-        } else if (c->refs[i] < c->counts[i]) {
-            c->res->leaks++;
-        }
-        if (c->counts[i]) {
-            c->res->image_end_offset = (i + 1) << c->g->cluster_bits;
-        }
-    }
-}
-
 static bool co_fn check_all(Check *c)
 {
     Qcow2State *s = qcow2_state(c->bs);
-    uint64_t entries;
-    g_autofree uint8_t *reftable = read_reftable(c, &entries);
 
-    if (!reftable || !count_clusters(c, reftable, entries)) {
+    if (!read_reftable(c)) {
         return false;
     }
-    mark(c, 0, c->g->cluster_size, "header");
-    mark(c, s->reftable_offset.v, entries * 8, "refcount table");
-    if (!load_refcounts(c, reftable, entries) || !check_guest_data(c) || !check_bitmaps(c)) {
+    sanitize_reftable(c);
+    mark(c, 0, c->g->cluster_size, 0);
+    mark(c, s->reftable_offset.v, c->n_blocks * 8, 0);
+    mark_blocks(c);
+    if (!check_guest_data(c) || !check_bitmaps(c)) {
         return false;
     }
-    compare(c);
-    return true;
+    if (c->out_of_memory) {
+        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
+        return false;
+    }
+    return compare(c);
 }
 
 bool co_fn qcow2_check(BlockDriverState *bs, Qcow2CheckResult *res, Error **errp)
@@ -394,15 +389,17 @@ bool co_fn qcow2_check(BlockDriverState *bs, Qcow2CheckResult *res, Error **errp
             return false;
         }
     }
+    c.file_length = bdrv_length(bs->file->bs);
     c.table = bdrv_try_blockalign(s->g.cluster_size);
     if (!c.table) {
         error_setg(errp, "Cannot check '%s': out of memory", qcow2_name(bs));
         return false;
     }
+    qcow2_refs_init(&c.refs, s->g.refblock_bits);
     bool ok = check_all(&c);
+    qcow2_refs_destroy(&c.refs);
+    g_free(c.reftable);
     free(c.table);
-    g_free(c.refs);
-    g_free(c.counts);
     if (!ok) {
         g_clear_pointer(&res->first, g_free);
     }

@@ -4,6 +4,8 @@
 #include "tests/lib/memdisk.h"
 
 #define SECTOR 512
+/* Beyond it the disk is full: a damaged image may ask for anything. */
+#define MAX_BYTES (40 * MiB)
 
 typedef struct Image {
     uint8_t *data;
@@ -286,14 +288,17 @@ static MemDisk *disk_of(BlockDriverState *bs)
     return *(MemDisk **)bs->opaque;
 }
 
-/* In front of every operation. */
-static int co_fn begin(BlockDriverState *bs)
+/* In front of every operation; @end: how long it may make the disk. */
+static int co_fn begin(BlockDriverState *bs, int64_t end)
 {
     MemDisk *d = disk_of(bs);
 
     d->operations++;
     for (int i = 0; i < 3 && d->shuffle && next_random(&d->shuffle_state) % d->shuffle == 0; i++) {
         coroutine_reschedule();
+    }
+    if (end > MAX_BYTES) {
+        return -ENOSPC;
     }
     if (d->fail_after < 0) {
         return 0;
@@ -331,7 +336,7 @@ static int co_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t
                                    IoVec *qiov)
 {
     MemDisk *d = disk_of(bs);
-    int ret = begin(bs);
+    int ret = begin(bs, 0);
 
     if (ret == 0) {
         d->counts.reads++;
@@ -347,7 +352,7 @@ static int co_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t
 static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
 {
     MemDisk *d = disk_of(bs);
-    int ret = begin(bs);
+    int ret = begin(bs, 0);
 
     if (ret < 0) {
         return ret;
@@ -368,7 +373,7 @@ static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
 static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                     IoVec *qiov, unsigned flags)
 {
-    int ret = begin(bs);
+    int ret = begin(bs, offset + bytes);
 
     if (ret == 0) {
         disk_of(bs)->counts.writes++;
@@ -381,7 +386,7 @@ static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_
 static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                           unsigned flags)
 {
-    int ret = begin(bs);
+    int ret = begin(bs, offset + bytes);
 
     if (ret == 0) {
         disk_of(bs)->counts.zeroes++;
@@ -393,7 +398,7 @@ static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, 
 
 static int co_fn memdisk_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    int ret = begin(bs);
+    int ret = begin(bs, 0);
 
     if (ret == 0) {
         disk_of(bs)->counts.discards++;
@@ -410,7 +415,7 @@ static int64_t co_fn memdisk_co_getlength(BlockDriverState *bs)
 static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
                                       BdrvPrealloc prealloc, Error **errp)
 {
-    int ret = begin(bs);
+    int ret = begin(bs, length);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot truncate '%s'", bs->filename);
