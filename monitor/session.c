@@ -66,6 +66,17 @@ void monitor_session_end(MonitorSession *s)
 
 /* ---- running commands ---- */
 
+/* The daemon is set up: until then commands wait, for they would find half of what was asked for. */
+static bool commands_started;
+
+void monitor_start_commands(void)
+{
+    commands_started = true;
+    for (GList *l = monitor_sessions; l; l = l->next) {
+        wake(&((MonitorSession *)l->data)->dispatcher_waiter);
+    }
+}
+
 static void co_main_fn answer(MonitorSession *s, MonitorRequest *req)
 {
     g_autoptr(QObject) reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
@@ -88,6 +99,11 @@ static void co_main_fn dispatcher(void *opaque)
         monitor_output_wait_short(&s->out);
         if (s->out.broken || monitor_stopping) {
             break;
+        }
+        if (!commands_started) {
+            s->dispatcher_waiter = coroutine_self();
+            coroutine_yield();
+            continue;
         }
         req = g_queue_pop_head(&s->requests);
         if (!req) {

@@ -200,6 +200,7 @@ static void co_main_fn daemon_entry(void *opaque)
     Error *err = NULL;
 
     if (start(&err)) {
+        monitor_start_commands();
         qsd_daemonize_done(0);
         while (!shutdown_wanted) {
             shutdown_waiter = coroutine_self();
