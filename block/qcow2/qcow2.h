@@ -58,7 +58,8 @@ typedef struct Qcow2State {
     /* A header write failed: nobody knows which header is on disk, so nothing may change; atomic. */
     bool header_unknown;
 
-    /* Autoclear bits that must be off before anything changes; atomic, cleared under header_lock. */
+    /* Autoclear bits whose promise must be dealt with before anything changes; atomic, cleared under
+     * header_lock. */
     uint64_t autoclear_pending;
 
     /* ---- guarded by cache.lock ---- */
@@ -188,13 +189,20 @@ bool co_fn qcow2_in_writeback(Qcow2State *s);
 
 /* ---- update.c: the header in place ---- */
 
-/* Before the first change of anything: clears the autoclear bits that a change makes untrue. */
+/* Before a change of anything; at the first, what autoclear bits promise about the image is taken
+ * back: bits that are not known are cleared, bitmaps are marked (bitmaps.c). */
 int co_fn qcow2_prepare_change(BlockDriverState *bs);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
 /* Another size and L1 table; durable on return. */
 int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset l1_offset,
                                 uint32_t l1_size);
+
+/* ---- bitmaps.c ---- */
+
+/* Mark the persistent bitmaps that record changes (@all: all) as in use; durable on return.  -EINVAL: there
+ * is no directory of bitmaps, or it makes no sense. */
+int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, bool all);
 
 /* ---- operations of the driver ---- */
 

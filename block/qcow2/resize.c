@@ -248,6 +248,10 @@ bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc 
         return false;
     }
     int ret = qcow2_prepare_change(bs);
+    if (ret == 0 && s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
+        ret = qcow2_bitmaps_mark_in_use(bs, true);
+        ret = ret == -EINVAL ? 0 : ret;     /* then the bit is off by now */
+    }
     if (ret == 0) {
         ret = length < (int64_t)s->header.size ? shrink_to(bs, length)
                                                : grow_to(bs, length, prealloc, &err);

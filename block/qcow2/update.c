@@ -25,6 +25,31 @@ static int co_fn write_sector(BlockDriverState *bs, const uint8_t *sector)
     return ret;
 }
 
+/* Under header_lock. */
+static int co_fn take_back_promises(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t clear = s->autoclear_pending;
+    uint8_t sector[512];
+
+    if (clear & QCOW2_AUTOCLEAR_BITMAPS) {
+        int ret = qcow2_bitmaps_mark_in_use(bs, false);
+        if (ret < 0 && ret != -EINVAL) {
+            return ret;
+        }
+        if (ret == 0) {
+            clear &= ~QCOW2_AUTOCLEAR_BITMAPS;      /* the directory is right again */
+        }
+    }
+    if (!clear) {
+        return 0;
+    }
+    memcpy(sector, s->header_sector, sizeof(sector));
+    be64_store(sector + QCOW2_HDR_AUTOCLEAR,
+               be64_load(s->header_sector + QCOW2_HDR_AUTOCLEAR) & ~clear);
+    return write_sector(bs, sector);
+}
+
 int co_fn qcow2_prepare_change(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -38,12 +63,7 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
     }
     co_mutex_lock(&s->header_lock);
     if (s->autoclear_pending) {
-        uint8_t sector[512];
-        uint64_t bits = be64_load(s->header_sector + QCOW2_HDR_AUTOCLEAR);
-
-        memcpy(sector, s->header_sector, sizeof(sector));
-        be64_store(sector + QCOW2_HDR_AUTOCLEAR, bits & ~s->autoclear_pending);
-        ret = write_sector(bs, sector);
+        ret = take_back_promises(bs);
         if (ret == 0) {
             __atomic_store_n(&s->autoclear_pending, 0, __ATOMIC_RELEASE);
         }

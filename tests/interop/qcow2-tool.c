@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The qcow2 driver by hand, for tests that compare it with another implementation.
+ *
+ *   qcow2-tool create FILE SIZE [OPTION=VALUE...]
+ *   qcow2-tool edit FILE STEP...        w:OFFSET:BYTES:PATTERN  z:OFFSET:BYTES  u:OFFSET:BYTES
+ *                                       d:OFFSET:BYTES  f:  r:BYTES[:PREALLOCATION]
+ *   qcow2-tool read FILE                the disk's content on stdout
+ *   qcow2-tool check FILE               "CORRUPTIONS LEAKS" on stdout
+ *
+ * Exits with 1 and a message on stderr if anything fails.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block.h"
+#include "block/qcow2.h"
+#include "qemu/aio.h"
+
+typedef struct Args {
+    int argc;
+    char **argv;
+    bool ok;
+    Error *err;
+} Args;
+
+static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool read_only,
+                                      Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) opts = NULL;
+    BdrvLinkSpec spec = {
+        .role = "root", .allows = CLAIM_ALL, .holder = "qcow2-tool",
+        .needs = CLAIM_READ | (read_only ? 0 : CLAIM_WRITE | CLAIM_RESIZE),
+    };
+
+    opts = bdrv_options_from_filename(path, driver, NULL, errp);
+    if (!opts) {
+        return NULL;
+    }
+    opts->read_only = read_only;
+    opts->discard = true;
+    if (opts->file.options) {
+        opts->file.options->read_only = read_only;
+        opts->file.options->discard = true;
+    }
+    return bdrv_open(opts, &spec, errp);
+}
+
+static BdrvPrealloc parse_prealloc(const char *s)
+{
+    return !strcmp(s, "metadata") ? BDRV_PREALLOC_METADATA :
+           !strcmp(s, "falloc") ? BDRV_PREALLOC_FALLOC :
+           !strcmp(s, "full") ? BDRV_PREALLOC_FULL : BDRV_PREALLOC_OFF;
+}
+
+static bool parse_option(BdrvCreateOptions *o, char *arg)
+{
+    Qcow2CreateOptions *q = &o->u.qcow2;
+    char *value = strchr(arg, '=');
+
+    if (!value) {
+        return false;
+    }
+    *value++ = 0;
+    if (!strcmp(arg, "version")) {
+        q->version = atoi(value);
+    } else if (!strcmp(arg, "cluster_size")) {
+        q->cluster_size = atoll(value);
+    } else if (!strcmp(arg, "refcount_bits")) {
+        q->refcount_bits = atoi(value);
+    } else if (!strcmp(arg, "extended_l2")) {
+        q->extended_l2 = atoi(value);
+    } else if (!strcmp(arg, "lazy_refcounts")) {
+        q->lazy_refcounts = atoi(value);
+    } else if (!strcmp(arg, "compression_type")) {
+        q->compression_type = atoi(value);
+    } else if (!strcmp(arg, "backing_file")) {
+        q->backing_file = value;
+    } else if (!strcmp(arg, "backing_fmt")) {
+        q->backing_fmt = value;
+    } else if (!strcmp(arg, "data_file")) {
+        q->data_file = value;
+    } else if (!strcmp(arg, "data_file_raw")) {
+        q->data_file_raw = atoi(value);
+    } else if (!strcmp(arg, "preallocation")) {
+        o->preallocation = parse_prealloc(value);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static bool co_main_fn cmd_create(Args *a, Error **errp)
+{
+    BdrvCreateOptions o = {
+        .size = g_ascii_strtoll(a->argv[3], NULL, 0),
+        .u.qcow2 = { .version = 3, .cluster_size = 65536, .refcount_bits = 16 },
+    };
+    int fd = open(a->argv[2], O_RDWR | O_CREAT | O_TRUNC, 0644);
+
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "Cannot create '%s'", a->argv[2]);
+        return false;
+    }
+    close(fd);
+    for (int i = 4; i < a->argc; i++) {
+        if (!parse_option(&o, a->argv[i])) {
+            error_setg(errp, "What is '%s'?", a->argv[i]);
+            return false;
+        }
+    }
+    BdrvLink *file = open_path("file", a->argv[2], false, errp);
+    if (!file) {
+        return false;
+    }
+    bool ok = bdrv_co_create(bdrv_find_driver("qcow2"), file, &o, errp);
+    bdrv_link_free(file);
+    return ok;
+}
+
+static bool co_main_fn edit_step(BdrvLink *link, const char *step, Error **errp)
+{
+    g_auto(GStrv) part = g_strsplit(step, ":", -1);
+    guint n = g_strv_length(part);
+    int64_t offset = n > 1 ? g_ascii_strtoll(part[1], NULL, 0) : 0;
+    int64_t bytes = n > 2 ? g_ascii_strtoll(part[2], NULL, 0) : 0;
+    g_autofree uint8_t *buf = NULL;
+    int ret = -EINVAL;
+
+    switch (step[0]) {
+    case 'w':
+        buf = g_malloc(bytes);
+        memset(buf, atoi(part[3]), bytes);
+        ret = bdrv_co_pwrite(link, offset, bytes, buf, 0);
+        break;
+    case 'z':
+        ret = bdrv_co_pwrite_zeroes(link, offset, bytes, 0);
+        break;
+    case 'u':
+        ret = bdrv_co_pwrite_zeroes(link, offset, bytes, BDRV_REQ_MAY_UNMAP);
+        break;
+    case 'd':
+        ret = bdrv_co_pdiscard(link, offset, bytes);
+        break;
+    case 'f':
+        ret = bdrv_co_flush(link, 0);
+        break;
+    case 'r':
+        return bdrv_co_truncate(link, offset, n > 2 ? parse_prealloc(part[2]) : 0, errp);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Step '%s'", step);
+    }
+    return ret == 0;
+}
+
+static bool co_main_fn cmd_edit(Args *a, Error **errp)
+{
+    BdrvLink *link = open_path("qcow2", a->argv[2], false, errp);
+    bool ok = link != NULL;
+
+    for (int i = 3; i < a->argc && ok; i++) {
+        ok = edit_step(link, a->argv[i], errp);
+    }
+    bdrv_link_free(link);
+    return ok;
+}
+
+static bool co_main_fn cmd_read(Args *a, Error **errp)
+{
+    BdrvLink *link = open_path("qcow2", a->argv[2], true, errp);
+    g_autofree uint8_t *buf = g_malloc(MiB);
+    int ret = 0;
+
+    if (!link) {
+        return false;
+    }
+    for (int64_t pos = 0, n; pos < bdrv_length(link->bs) && ret == 0; pos += n) {
+        n = MIN(MiB, bdrv_length(link->bs) - pos);
+        ret = bdrv_co_pread(link, pos, n, buf);
+        if (ret == 0 && fwrite(buf, 1, n, stdout) != (size_t)n) {
+            ret = -EIO;
+        }
+    }
+    bdrv_link_free(link);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot read '%s'", a->argv[2]);
+    }
+    return ret == 0;
+}
+
+static bool co_main_fn cmd_check(Args *a, Error **errp)
+{
+    BdrvLink *link = open_path("qcow2", a->argv[2], true, errp);
+    Qcow2CheckResult res;
+    bool ok = link && qcow2_check(link->bs, &res, errp);
+
+    if (ok) {
+        printf("%" PRIu64 " %" PRIu64 " %s\n", res.corruptions, res.leaks, res.first ?: "");
+        g_free(res.first);
+    }
+    bdrv_link_free(link);
+    return ok;
+}
+
+static void run(void *opaque)
+{
+    Args *a = opaque;
+    const char *cmd = a->argv[1];
+
+    context_assert_main();
+    context_assert_coroutine();
+    if (!strcmp(cmd, "create") && a->argc > 3) {
+        a->ok = cmd_create(a, &a->err);
+    } else if (!strcmp(cmd, "edit")) {
+        a->ok = cmd_edit(a, &a->err);
+    } else if (!strcmp(cmd, "read")) {
+        a->ok = cmd_read(a, &a->err);
+    } else if (!strcmp(cmd, "check")) {
+        a->ok = cmd_check(a, &a->err);
+    } else {
+        error_setg(&a->err, "Unknown command '%s'", cmd);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    Args a = { argc, argv, false, NULL };
+
+    if (argc < 3) {
+        fprintf(stderr, "qcow2-tool create|edit|read|check FILE ...\n");
+        return 1;
+    }
+    context_set_main();
+    AioContext *ctx = aio_context_new(AIO_BACKEND_AUTO, &a.err);
+    if (ctx) {
+        aio_context_run_coroutine(ctx, run, &a);
+        aio_context_free(ctx);
+    }
+    if (a.err) {
+        error_report_err(a.err);
+    }
+    return a.ok ? 0 : 1;
+}
