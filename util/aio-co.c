@@ -151,8 +151,8 @@ static int64_t deadline_after(int64_t ns)
 }
 
 /*
- * One request of @call, until @deadline_ns (INT64_MAX: never).  The result, -ETIMEDOUT, or -ECANCELED
- * if the call was cancelled, now or before.
+ * One request of @call, until @deadline_ns (INT64_MAX: never).  The result, -ETIMEDOUT, or
+ * -ECANCELED if the call was cancelled, now or before.
  */
 static ssize_t co_fn call_wait(AioCall *call, AioReq *req, int64_t deadline_ns)
 {
