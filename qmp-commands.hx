@@ -42,7 +42,7 @@ handler: qmp_query_status
 command: quit
 handler: qmp_quit
 -> { "execute": "quit" }
-<- { "timestamp": ..., "event": "SHUTDOWN",
+<- { "event": "SHUTDOWN", "timestamp": ...,
      "data": { "guest": false, "reason": "host-qmp-quit" } }
 <- { "return": {} }
 
@@ -180,8 +180,8 @@ setup: { "execute": "nbd-server-start",
 setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
 setup: { "execute": "nbd-server-add", "arguments": { "device": "disk0" } }
 -> { "execute": "nbd-server-remove", "arguments": { "name": "disk0" } }
-<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "disk0" }, ... }
 <- { "return": {} }
+<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "disk0" }, ... }
 
 command: block-export-add
 handler: qmp_block_export_add
@@ -201,8 +201,8 @@ setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-na
 setup: { "execute": "block-export-add",
          "arguments": { "type": "nbd", "id": "exp0", "node-name": "disk0" } }
 -> { "execute": "block-export-del", "arguments": { "id": "exp0" } }
-<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "exp0" }, ... }
 <- { "return": {} }
+<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "exp0" }, ... }
 
 command: query-block-exports
 handler: qmp_query_block_exports
@@ -236,8 +236,6 @@ options: --drive id=virtio0,file=disk.qcow2,format=qcow2,if=none
 -> { "execute": "blockdev-snapshot-sync",
      "arguments": { "device": "virtio0", "snapshot-file": "disk.snap1",
                     "snapshot-node-name": "snap1" } }
-<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED",
-     "data": { "members": [ { "node": "snap1", ... } ], ... }, ... }
 <- { "return": {} }
 
 command: blockdev-snapshot
@@ -250,7 +248,6 @@ setup: { "execute": "blockdev-add",
                         "file": { "driver": "file", "filename": "overlay.qcow2" } } }
 -> { "execute": "blockdev-snapshot",
      "arguments": { "node": "virtio0", "overlay": "snap1" } }
-<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED", ... }
 <- { "return": {} }
 
 command: transaction
@@ -265,5 +262,4 @@ options: --drive id=virtio1,file=b.raw,format=raw,if=none
            "data": { "device": "virtio0", "snapshot-file": "a.snap1" } },
          { "type": "blockdev-snapshot-sync",
            "data": { "device": "virtio1", "snapshot-file": "b.snap1" } } ] } }
-<- { "event": "BLOCK_GROUP_SNAPSHOT_COMPLETED", ... }
 <- { "return": {} }

@@ -132,7 +132,7 @@ static bool parse_socket(MonitorChardev *chr, const QDict *options, Error **errp
         return false;
     }
     if (chr->address.kind == SOCKET_FD) {
-        /* Whoever passes a listening socket has said enough, and a connected one needs no server. */
+        /* A listening socket says enough by itself, and a connected one needs no server. */
         chr->server = is_listening(chr->address.fd);
         chr->wait = false;
     } else {

@@ -66,7 +66,7 @@ void monitor_session_end(MonitorSession *s)
 
 /* ---- running commands ---- */
 
-/* The daemon is set up: until then commands wait, for they would find half of what was asked for. */
+/* The daemon is set up: before, commands would find half of what was asked for. */
 static bool commands_started;
 
 void monitor_start_commands(void)

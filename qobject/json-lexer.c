@@ -48,7 +48,8 @@ static void finish(JsonLexer *lexer, JsonTokenType type)
 {
     bool is_error = type >= JSON_TOKEN_ERROR;
 
-    lexer->state = is_error && !ends_error(lexer->token->str[lexer->token->len - 1])
+    /* A string that its line's end broke is over: the next line makes sense again. */
+    lexer->state = is_error && lexer->token->str[lexer->token->len - 1] != '\n'
                    ? LEX_RECOVERY : LEX_START;
     lexer->emit(lexer->opaque, type, lexer->token->str, lexer->token->len);
     if (lexer->token->allocated_len > KEEP_BYTES) {

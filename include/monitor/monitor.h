@@ -32,7 +32,7 @@ bool co_main_fn monitor_qmp_add(const char *options, Error **errp);
 /* --qmp-pretty: the same, and output is laid out for people. */
 bool co_main_fn monitor_qmp_pretty_add(const char *options, Error **errp);
 
-/* Begin to run commands.  What clients sent before has waited: options on the command line come first. */
+/* Begin to run commands.  What clients sent before has waited: the command line comes first. */
 void main_fn monitor_start_commands(void);
 
 /* No command is begun any more; those under way go on. */

@@ -258,7 +258,8 @@ static void test_stream_any_chunks(void)
 static void test_stream_goes_on_after_errors(void)
 {
     static const struct { const char *text, *seen; } cases[] = {
-        { "{\"a\": &}\n1\n", "E:JSON parse error, stray '&';E:JSON parse error, expecting value;1;" },
+        { "{\"a\": &}\n1\n",
+          "E:JSON parse error, stray '&';E:JSON parse error, expecting value;1;" },
         { "{\"execute\": foo bar}1 ", "E:JSON parse error, invalid keyword 'foo';1;" },
         { "{\"a\" 1, [{}]} 1 ", "E:JSON parse error, missing : in object pair;1;" },
         { "{\"a\":\"unterminated\n1 ", "E:JSON parse error, stray '\"unterminated\n';1;" },

@@ -105,8 +105,8 @@ static void test_json_form(void)
 /* -drive: dots are part of the name, switches need no value. */
 static void test_flat_form(void)
 {
-    g_autoptr(QDict) dict = keyval_parse_flat("a.img,if=none,file.locking=off,readonly,nowait,x=,,y",
-                                              "file", &error_abort);
+    g_autoptr(QDict) dict = keyval_parse_flat("a.img,if=none,file.locking=off,readonly,nowait,"
+                                              "x=,,y", "file", &error_abort);
     g_autoptr(QObject) want = json_parse_str("{'file':'a.img','if':'none','file.locking':'off',"
                                              "'readonly':'on','wait':'off','x':',y'}",
                                              &error_abort);
