@@ -9,6 +9,7 @@ typedef struct FileState {
     int fd;
     int aio_flags;                  /* AIO_THREADS or 0 */
     bool is_device;
+    BdrvFileId id;
     bool lacks_zero_range, lacks_punch_hole;    /* learnt from EOPNOTSUPP; relaxed atomics */
     int flush_error;                /* atomic: once fdatasync failed, data may be gone for good: the
                                      * errno of that failure, returned by every later flush */

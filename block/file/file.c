@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "block/file/file-internal.h"
+#include "block/target.h"
 #include "qemu/aio.h"
 
 /* ---- open ---- */
@@ -148,6 +149,7 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     }
     s->fd = t.fd;
     s->is_device = S_ISBLK(t.st.st_mode);
+    s->id = file_id_of_stat(&t.st);
     s->locking = o->locking != FILE_LOCKING_OFF;
     bs->length = t.length;
     bs->filename = g_strdup(o->filename);
@@ -164,13 +166,7 @@ static int co_main_fn file_close(BlockDriverState *bs)
 
 static bool main_fn file_get_identity(BlockDriverState *bs, BdrvFileId *ret_id)
 {
-    struct stat st;
-
-    if (fstat(FILE_STATE(bs)->fd, &st) < 0) {
-        return false;
-    }
-    *ret_id = S_ISBLK(st.st_mode) ? (BdrvFileId){ .dev = st.st_rdev }
-                                  : (BdrvFileId){ .dev = st.st_dev, .ino = st.st_ino };
+    *ret_id = FILE_STATE(bs)->id;
     return true;
 }
 

@@ -39,28 +39,47 @@ static int opposite_byte(int bit)
     return bit_to_byte(bit ^ REFUSE_SHIFT);
 }
 
-static int set_lock(int fd, int byte, short type)
+/* A run of bits, that is of neighbouring bytes: one system call does for all of them. */
+typedef struct BitRun {
+    int first, count;
+} BitRun;
+
+/* The first run of @bits at or after bit @from; count 0: there is none. */
+static BitRun next_run(unsigned bits, int from)
 {
-    struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+    BitRun r = { from, 0 };
+
+    while (r.first < 32 && !(bits & (1u << r.first))) {
+        r.first++;
+    }
+    while (r.first + r.count < 32 && bits & (1u << (r.first + r.count)) &&
+           (r.first < REFUSE_SHIFT) == (r.first + r.count < REFUSE_SHIFT)) {
+        r.count++;
+    }
+    return r;
+}
+
+static int set_lock(int fd, BitRun r, short type)
+{
+    struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = bit_to_byte(r.first),
+                        .l_len = r.count };
 
     return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? -errno : 0;
 }
 
 static void unlock_bits(int fd, unsigned bits)
 {
-    for (int bit = 0; bit < 32; bit++) {
-        if (bits & (1u << bit)) {
-            set_lock(fd, bit_to_byte(bit), F_UNLCK);
-        }
+    for (BitRun r = next_run(bits, 0); r.count; r = next_run(bits, r.first + r.count)) {
+        set_lock(fd, r, F_UNLCK);
     }
 }
 
 static int lock_bits_on(int fd, unsigned bits)
 {
-    for (int bit = 0; bit < 32; bit++) {
-        int ret = bits & (1u << bit) ? set_lock(fd, bit_to_byte(bit), F_RDLCK) : 0;
+    for (BitRun r = next_run(bits, 0); r.count; r = next_run(bits, r.first + r.count)) {
+        int ret = set_lock(fd, r, F_RDLCK);
         if (ret < 0) {
-            unlock_bits(fd, bits & ((1u << bit) - 1));
+            unlock_bits(fd, bits & ((1u << r.first) - 1));
             return ret;
         }
     }
@@ -155,12 +174,14 @@ static int find_holder(void *opaque)
 /* The first bit of @bits that somebody contradicts, or -1. */
 static int find_conflict(int fd, unsigned bits)
 {
-    for (int bit = 0; bit < 32; bit++) {
+    for (BitRun r = next_run(bits, 0); r.count; r = next_run(bits, r.first + r.count)) {
         struct flock fl = {
-            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = opposite_byte(bit), .l_len = 1,
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = opposite_byte(r.first),
+            .l_len = r.count,
         };
-        if (bits & (1u << bit) && fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK) {
-            return bit;
+        if (fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK) {
+            /* The kernel tells where the other lock begins, which may be before our bytes. */
+            return r.first + MAX(0, fl.l_start - opposite_byte(r.first));
         }
     }
     return -1;

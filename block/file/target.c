@@ -20,7 +20,7 @@ const char *any_fn file_target_name(const FileTarget *t)
     return t->filename;
 }
 
-static BdrvFileId id_of(const struct stat *st)
+BdrvFileId any_fn file_id_of_stat(const struct stat *st)
 {
     return S_ISBLK(st->st_mode) ? (BdrvFileId){ .dev = st->st_rdev }
                                 : (BdrvFileId){ .dev = st->st_dev, .ino = st->st_ino };
@@ -28,7 +28,7 @@ static BdrvFileId id_of(const struct stat *st)
 
 BdrvFileId any_fn file_target_id(const FileTarget *t)
 {
-    return id_of(&t->st);
+    return file_id_of_stat(&t->st);
 }
 
 bool any_fn file_id_equal(BdrvFileId a, BdrvFileId b)
@@ -43,8 +43,29 @@ bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id)
     if (stat(path, &st) < 0 || !(S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))) {
         return false;
     }
-    *ret_id = id_of(&st);
+    *ret_id = file_id_of_stat(&st);
     return true;
+}
+
+typedef struct IdTask {
+    const char *path;
+    BdrvFileId id;
+} IdTask;
+
+static int id_in_thread(void *opaque)
+{
+    IdTask *t = opaque;
+
+    return file_id_of_path(t->path, &t->id);
+}
+
+bool co_main_fn file_id_of_path_co(const char *path, BdrvFileId *ret_id)
+{
+    IdTask t = { .path = path };
+    bool found = thread_pool_co_run(id_in_thread, &t);
+
+    *ret_id = t.id;
+    return found;
 }
 
 const char *any_fn file_target_driver(const FileTarget *t)
@@ -150,18 +171,33 @@ FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp)
     return NULL;
 }
 
-int any_fn file_target_dup(FileTarget *t, bool direct, Error **errp)
+typedef struct DupTask {
+    FileTarget *target;
+    bool direct;
+    int fd;
+} DupTask;
+
+static int dup_in_thread(void *opaque)
 {
+    DupTask *t = opaque;
     char path[64];
 
-    /* A description of its own: locks and O_DIRECT are per description. */
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
-    int fd = open(path, O_RDWR | O_CLOEXEC | (direct ? O_DIRECT : 0));
-    if (fd < 0) {
-        error_setg_errno(errp, errno, "Cannot open '%s'%s", t->filename,
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->target->fd);
+    t->fd = open(path, O_RDWR | O_CLOEXEC | (t->direct ? O_DIRECT : 0));
+    return t->fd < 0 ? -errno : 0;
+}
+
+int co_main_fn file_target_dup(FileTarget *t, bool direct, Error **errp)
+{
+    DupTask task = { .target = t, .direct = direct };
+    int ret = thread_pool_co_run(dup_in_thread, &task);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot open '%s'%s", t->filename,
                          direct ? " with cache.direct=on" : "");
+        return -1;
     }
-    return fd;
+    return task.fd;
 }
 
 /* ---- finish ---- */
@@ -217,9 +253,15 @@ void co_main_fn file_target_abort(FileTarget *t)
     target_free(t);
 }
 
+static int free_in_thread(void *opaque)
+{
+    target_free(opaque);            /* the last close of a file may have to write */
+    return 0;
+}
+
 void co_main_fn file_target_commit(FileTarget *t)
 {
     if (t) {
-        target_free(t);
+        thread_pool_co_run(free_in_thread, t);
     }
 }

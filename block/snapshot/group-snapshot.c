@@ -29,6 +29,10 @@ void main_fn group_snapshot_set_layout(int64_t cluster_size, bool extended_l2)
     group_overlay_extended_l2 = extended_l2;
 }
 
+/* Flushing the bases before the hold: at most so often, and no more once it is this quick. */
+#define MAX_RUNNING_FLUSHES 3
+#define QUICK_FLUSH_NS (2 * NS_PER_MS)
+
 static GroupMember *member_at(const GroupSnapshot *g, guint i)
 {
     return g->members->pdata[i];
@@ -254,16 +258,39 @@ static bool main_fn fail_first(GroupSnapshot *g, Error **errp)
     return false;
 }
 
+/* Members at work at the same time: enough that their syncs merge, few enough that guests whose disks
+ * are served by the main thread get their turns. */
+#define MAX_AT_WORK 16
+
+/* The members of one step, handed to the workers one by one. */
+typedef struct WaveWork {
+    GroupSnapshot *g;
+    int wave;
+    CoroutineEntry *step;
+    guint next;
+} WaveWork;
+
+static void co_main_fn wave_worker(void *opaque)
+{
+    WaveWork *w = opaque;
+
+    while (w->next < w->g->members->len) {
+        GroupMember *m = member_at(w->g, w->next++);
+        if (m->wave == w->wave && !m->snap) {
+            w->step(m);
+            coroutine_reschedule();
+        }
+    }
+}
+
 /* Run @step for the members not prepared yet that are of @wave, side by side. */
 static void co_main_fn for_wave(GroupSnapshot *g, int wave, CoroutineEntry *step)
 {
+    WaveWork work = { g, wave, step, 0 };
     CoGroup group = CO_GROUP_INIT;
 
-    for (guint i = 0; i < g->members->len; i++) {
-        GroupMember *m = member_at(g, i);
-        if (m->wave == wave && !m->snap) {
-            co_group_start(&group, step, m);
-        }
+    for (int i = 0; i < MAX_AT_WORK; i++) {
+        co_group_start(&group, wave_worker, &work);
     }
     co_group_wait(&group);
 }
@@ -421,20 +448,34 @@ static bool co_main_fn take_instant(GroupSnapshot *g, int64_t timeout_ns, Error 
     return true;
 }
 
+/*
+ * Flush while guests run, so that little is left for when they are held.  What they write during a
+ * flush is for the next one: again, while that is worth it.
+ */
+static bool co_main_fn flush_running(GroupSnapshot *g, Error **errp)
+{
+    int64_t begin = clock_ns();
+    bool ok = true, quick = false;
+
+    for (int pass = 0; ok && !quick && pass < MAX_RUNNING_FLUSHES; pass++) {
+        int64_t start = clock_ns();
+        group_flush_bases(g, 0, -1);
+        ok = !fail_first(g, errp);
+        quick = clock_ns() - start < QUICK_FLUSH_NS;
+    }
+    g->times.flush_ns = clock_ns() - begin;
+    return ok;
+}
+
 bool co_main_fn group_snapshot_run(GroupSnapshot *g, int64_t timeout_ns, Error **errp)
 {
-    int64_t start = clock_ns();
-
-    group_flush_bases(g, 0, -1);
-    bool ok = !fail_first(g, errp);
-    g->times.flush_ns = clock_ns() - start;
-
-    if (!ok || !take_instant(g, timeout_ns, errp)) {
+    if (!flush_running(g, errp) || !take_instant(g, timeout_ns, errp)) {
         group_snapshot_abort(g);
         return false;
     }
     for (guint i = 0; i < g->members->len; i++) {
         clean(member_at(g, i));
+        coroutine_reschedule();     /* guests served by this thread take turns with us */
     }
     g->prepared = false;
     g->done = true;

@@ -46,7 +46,7 @@ void co_main_fn group_member_make_target(void *opaque)
     }
     /* Before it is opened: closing it again would drop POSIX locks that others rely on. */
     path = bdrv_path_combine(NULL, m->req.filename);
-    if (file_id_of_path(path, &id) && !check_not_open(m, id, &m->err)) {
+    if (file_id_of_path_co(path, &id) && !check_not_open(m, id, &m->err)) {
         return;
     }
     if (!m->req.existing) {

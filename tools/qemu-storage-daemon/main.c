@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -222,6 +223,9 @@ int main(int argc, char **argv)
     Error *err = NULL;
 
     g_set_prgname("qemu-storage-daemon");
+    /* Mapping and unmapping a buffer for every request stops all threads for a moment each time. */
+    mallopt(M_MMAP_THRESHOLD, 4 * MiB);
+    mallopt(M_TRIM_THRESHOLD, 16 * MiB);
     parse_command_line(argc, argv);
     if (command_line.daemonize) {
         qsd_daemonize();
