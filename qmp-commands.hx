@@ -178,10 +178,10 @@ handler: qmp_nbd_server_remove
 setup: { "execute": "nbd-server-start",
          "arguments": { "addr": { "type": "unix", "data": { "path": "nbd.sock" } } } }
 setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
-setup: { "execute": "nbd-server-add", "arguments": { "device": "disk0" } }
--> { "execute": "nbd-server-remove", "arguments": { "name": "disk0" } }
+setup: { "execute": "nbd-server-add", "arguments": { "device": "disk0", "name": "data" } }
+-> { "execute": "nbd-server-remove", "arguments": { "name": "data" } }
 <- { "return": {} }
-<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "disk0" }, ... }
+<- { "event": "BLOCK_EXPORT_DELETED", "data": { "id": "data" }, ... }
 
 command: block-export-add
 handler: qmp_block_export_add

@@ -1,0 +1,195 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A QMP client reaches the daemon ($QSD) by every kind of channel: unix socket and TCP, as server and
+as client, inherited descriptors that listen or are connected, and standard input and output.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from qmp import QMP                                             # noqa: E402
+
+QSD = os.environ['QSD']
+
+
+class Daemon:
+    def __init__(self, *args, fds=(), **kwargs):
+        self.proc = subprocess.Popen([QSD, *args], pass_fds=fds,
+                                     **{'stdin': subprocess.DEVNULL, **kwargs})
+
+    def __enter__(self):
+        return self.proc
+
+    def __exit__(self, *exc):
+        if exc[0]:
+            self.proc.kill()
+        status = self.proc.wait(timeout=30)
+        assert exc[0] or status == 0, status
+
+
+def unix_server():
+    """The socket is there as soon as the daemon is, one client at a time, and is gone after it."""
+    with Daemon('--qmp', 'unix:s,server=on,wait=off'):
+        first = QMP('s')
+        second = socket.socket(socket.AF_UNIX)
+        second.connect('s')
+        second.settimeout(0.2)
+        try:
+            assert not second.recv(1), 'the second client was greeted'
+        except TimeoutError:
+            pass
+        first.close()
+        second.settimeout(None)
+        QMP(second).quit()
+    assert not os.path.exists('s')
+
+
+def waits_for_client():
+    """With wait=on (the default) options after it are only looked at when a client has come."""
+    with Daemon('--chardev', 'socket,id=c,path=s,server=on', '--monitor', 'c', '--blockdev',
+                'null-co,node-name=n', stderr=subprocess.DEVNULL):
+        qmp = QMP('s')
+        assert [n['node-name'] for n in qmp.cmd('query-named-block-nodes')] == ['n']
+        qmp.quit()
+
+
+def tcp_server():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    with Daemon('--qmp', 'tcp:127.0.0.1:%d,server=on,wait=off' % port):
+        QMP(('127.0.0.1', port)).quit()
+
+
+def client_mode():
+    """The daemon connects to whoever waits for it."""
+    for options, family, address in (('socket,id=c,path=l', socket.AF_UNIX, 'l'),
+                                     ('socket,id=c,host=127.0.0.1,port=%d', socket.AF_INET,
+                                      ('127.0.0.1', 0))):
+        with socket.socket(family) as listener:
+            listener.bind(address)
+            listener.listen()
+            if family == socket.AF_INET:
+                options %= listener.getsockname()[1]
+            with Daemon('--chardev', options, '--monitor', 'chardev=c,mode=control'):
+                QMP(listener.accept()[0]).quit()
+
+
+def inherited_descriptors():
+    """Listening or connected: the daemon sees which it is."""
+    ours, theirs = socket.socketpair()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind('i')
+        listener.listen()
+        with Daemon('--chardev', 'socket,id=a,fd=%d' % theirs.fileno(), '--monitor', 'a',
+                    '--chardev', 'socket,id=b,fd=%d' % listener.fileno(), '--monitor', 'b',
+                    fds=(theirs.fileno(), listener.fileno())):
+            theirs.close()
+            a, b = QMP(ours), QMP('i')
+            b.close()
+            b = QMP('i')
+            a.send('quit')
+            assert b.recv_object()['event'] == 'SHUTDOWN'
+            assert a.recv_object()['event'] == 'SHUTDOWN'
+            assert a.recv_object() == {'return': {}}
+
+
+def stdio_script():
+    """A script may send all its commands and close; every one is answered."""
+    script = ''.join(json.dumps({'execute': c}) for c in
+                     ('qmp_capabilities', 'query-name', 'query-status', 'quit'))
+    with open('script', 'w', encoding='utf-8') as f:
+        f.write(script)
+    for stdin in ('file', 'pipe'):
+        for pretty in (False, True):
+            args = ['--chardev', 'stdio,id=c', '--monitor',
+                    'chardev=c,pretty=%s' % ('on' if pretty else 'off')]
+            if stdin == 'file':
+                with open('script', 'rb') as f:
+                    out = subprocess.run([QSD, *args], stdin=f, stdout=subprocess.PIPE,
+                                         timeout=30, check=True).stdout
+            else:
+                out = subprocess.run([QSD, *args], input=script.encode(), timeout=30, check=True,
+                                     stdout=subprocess.PIPE).stdout
+            assert all(line.endswith(b'\r') for line in out.split(b'\n')[:-1]), out
+            assert out.count(b'\n') == 6 or pretty, out
+            texts = out.decode()
+            decoder, objects = json.JSONDecoder(), []
+            while texts.strip():
+                obj, end = decoder.raw_decode(texts.lstrip())
+                objects.append(obj)
+                texts = texts.lstrip()[end:]
+            kinds = [next(iter(set(o) - {'timestamp', 'data'})) for o in objects]
+            assert kinds == ['QMP', 'return', 'return', 'return', 'event', 'return'], kinds
+
+
+def end_of_stdio():
+    """When a client of stdin is gone the daemon goes on."""
+    with Daemon('--qmp', 'stdio', '--qmp', 'unix:s,server=on,wait=off', stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL):
+        QMP('s').quit()
+
+
+def client_that_does_not_read():
+    """It is not served further until it reads, and others do not notice."""
+    with Daemon('--qmp', 'unix:s,server=on,wait=off', '--qmp', 'unix:t,server=on,wait=off'):
+        slow, quick = QMP('s'), QMP('t')
+        slow.sock.setblocking(False)
+        sent = 0
+        request = b'{"execute":"query-qmp-schema"}' * 100
+        try:
+            while sent < 1000:
+                slow.sock.send(request)
+                sent += 1
+        except BlockingIOError:
+            pass
+        assert sent < 1000, 'everything was taken from a client that does not read'
+        for _ in range(100):
+            quick.cmd('query-name')
+        slow.close()
+        quick.quit()
+
+
+def signal_with_clients():
+    """SIGTERM ends sessions that are open, after SHUTDOWN."""
+    with Daemon('--qmp', 'unix:s,server=on,wait=off') as proc:
+        qmp = QMP('s')
+        proc.terminate()
+        event = qmp.recv_object()
+        assert event['event'] == 'SHUTDOWN' and event['data']['reason'] == 'host-signal', event
+        assert qmp.recv_object() is None
+
+
+def wrong_options():
+    """What makes no sense is refused on stderr, with a status that is not zero."""
+    for args in (['--chardev', 'socket,id=x'], ['--monitor', 'x'], ['--qmp', 'x:y'],
+                 ['--chardev', 'stdio,id=x', '--chardev', 'stdio,id=y'],
+                 ['--qmp', 'unix:/nonexistent/s,server=on,wait=off']):
+        run = subprocess.run([QSD, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                             timeout=30, check=False)
+        assert run.returncode == 1 and run.stderr.startswith(b'qemu-storage-daemon: '), run
+
+
+def main():
+    for test in (unix_server, waits_for_client, tcp_server, client_mode, inherited_descriptors,
+                 stdio_script, end_of_stdio, client_that_does_not_read, signal_with_clients,
+                 wrong_options):
+        with tempfile.TemporaryDirectory() as directory:
+            os.chdir(directory)
+            try:
+                test()
+            except BaseException:
+                print('FAILED: %s' % test.__name__)
+                raise
+            finally:
+                os.chdir('/')
+
+
+if __name__ == '__main__':
+    main()
