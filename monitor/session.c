@@ -77,13 +77,30 @@ void monitor_start_commands(void)
     }
 }
 
+static int commands_running;            /* of all sessions */
+static Coroutine *finish_waiter;
+
+void monitor_finish_commands(void)
+{
+    monitor_stop_commands();
+    while (commands_running > 0) {
+        finish_waiter = coroutine_self();
+        coroutine_yield();
+    }
+}
+
 static void co_main_fn answer(MonitorSession *s, MonitorRequest *req)
 {
-    g_autoptr(QObject) reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
-                                        : qmp_dispatch(s, req->value);
+    g_autoptr(QObject) reply = NULL;
 
+    commands_running++;
+    reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
+                     : qmp_dispatch(s, req->value);
     if (reply) {
         monitor_session_send(s, reply);
+    }
+    if (--commands_running == 0) {
+        wake(&finish_waiter);
     }
 }
 
@@ -136,7 +153,7 @@ static void got_value(void *opaque, QObject *value, Error *err)
     context_assert_coroutine();
     req->value = value;
     req->err = err;
-    if (s->oob && value && qmp_is_oob(value)) {
+    if (s->oob && value && qmp_is_oob(value) && !monitor_stopping) {
         answer(s, req);
         request_free(req);
         return;

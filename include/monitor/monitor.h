@@ -37,6 +37,9 @@ void main_fn monitor_start_commands(void);
 
 /* No command is begun any more; those under way go on. */
 void main_fn monitor_stop_commands(void);
+/* The same, and returns when those under way have ended: before what they work on is taken down.
+ * Not from a command. */
+void co_main_fn monitor_finish_commands(void);
 
 /*
  * End all sessions: waits for commands under way, and a short time for clients to take what is

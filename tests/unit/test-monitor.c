@@ -378,6 +378,42 @@ static void test_quit(void)
     run_co(co_quit, NULL);
 }
 
+static void co_finish(void *opaque)
+{
+    context_assert_main();
+    context_assert_coroutine();
+    monitor_finish_commands();
+    g_assert_cmpint(jobs_done, ==, 1);
+    *(bool *)opaque = true;
+}
+
+static void co_finish_commands(void *opaque)
+{
+    bool finished = false;
+    Client *c;
+
+    set_up();
+    c = client_new(true);
+    put(c, "{'execute':'query-jobs'}{'execute':'query-jobs'}");
+    settle();
+    coroutine_start(co_finish, &finished);
+    settle();
+    g_assert_false(finished);
+    release_command();
+    settle();
+    g_assert_true(finished);
+    g_assert_null(blocked);
+    expect(c, "{\"return\": []}");
+    monitor_shutdown_all();
+    client_leave(c);
+}
+
+/* Before the daemon is taken down the command that is under way ends, and no other begins. */
+static void test_finish_commands(void)
+{
+    run_co(co_finish_commands, NULL);
+}
+
 static void co_bad_options(void *opaque)
 {
     static const char *const bad[] = {
@@ -422,6 +458,7 @@ int main(int argc, char **argv)
     g_test_add_func("/monitor/events", test_events);
     g_test_add_func("/monitor/slow-client", test_slow_client);
     g_test_add_func("/monitor/quit", test_quit);
+    g_test_add_func("/monitor/finish-commands", test_finish_commands);
     g_test_add_func("/monitor/bad-options", test_bad_options);
     ret = g_test_run();
     aio_context_free(ctx);
