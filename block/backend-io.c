@@ -12,24 +12,24 @@ void any_fn blk_end(BlockBackend *blk)
         __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) == 0) {
         return;
     }
-    g_mutex_lock(&blk->lock);
+    pthread_mutex_lock(&blk->lock);
     if (__atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0 && blk->drain_waiter) {
         coroutine_wake(g_steal_pointer(&blk->drain_waiter));
     }
-    g_mutex_unlock(&blk->lock);
+    pthread_mutex_unlock(&blk->lock);
 }
 
 static void co_fn wait_while_held(BlockBackend *blk)
 {
     CoWaiter w = { .co = coroutine_self() };
 
-    g_mutex_lock(&blk->lock);
+    pthread_mutex_lock(&blk->lock);
     bool wait = __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) > 0;
     if (wait) {
         *(blk->held_tail ? &blk->held_tail->next : &blk->held_head) = &w;
         blk->held_tail = &w;
     }
-    g_mutex_unlock(&blk->lock);
+    pthread_mutex_unlock(&blk->lock);
     if (wait) {
         coroutine_yield();
     }
@@ -56,12 +56,12 @@ void main_fn blk_release(BlockBackend *blk)
 {
     CoWaiter *w = NULL;
 
-    g_mutex_lock(&blk->lock);
+    pthread_mutex_lock(&blk->lock);
     if (__atomic_sub_fetch(&blk->quiesced, 1, __ATOMIC_SEQ_CST) == 0) {
         w = blk->held_head;
         blk->held_head = blk->held_tail = NULL;
     }
-    g_mutex_unlock(&blk->lock);
+    pthread_mutex_unlock(&blk->lock);
     while (w) {
         CoWaiter *next = w->next;   /* it lives on the stack of the one that is woken */
         coroutine_wake(w->co);
@@ -71,7 +71,7 @@ void main_fn blk_release(BlockBackend *blk)
 
 bool co_main_fn blk_drain_check(BlockBackend *blk)
 {
-    g_mutex_lock(&blk->lock);
+    pthread_mutex_lock(&blk->lock);
     g_assert(!blk->drain_waiter);
     bool idle = __atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0;
     if (!idle) {
@@ -82,15 +82,15 @@ bool co_main_fn blk_drain_check(BlockBackend *blk)
             blk->drain_waiter = NULL;
         }
     }
-    g_mutex_unlock(&blk->lock);
+    pthread_mutex_unlock(&blk->lock);
     return idle;
 }
 
 bool main_fn blk_drain_forget(BlockBackend *blk)
 {
-    g_mutex_lock(&blk->lock);
+    pthread_mutex_lock(&blk->lock);
     bool waiting = g_steal_pointer(&blk->drain_waiter) != NULL;
-    g_mutex_unlock(&blk->lock);
+    pthread_mutex_unlock(&blk->lock);
     return waiting;
 }
 

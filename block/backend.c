@@ -42,7 +42,7 @@ BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows,
     blk->needs = needs;
     blk->allows = allows;
     blk->write_cache = true;
-    g_mutex_init(&blk->lock);
+    pthread_mutex_init(&blk->lock, NULL);
     blk->prev = last_place;
     *(last_place ? &last_place->next : &first_place) = blk;
     last_place = blk;
@@ -57,7 +57,7 @@ void co_main_fn blk_free(BlockBackend *blk)
     blk_remove(blk);
     *(blk->prev ? &blk->prev->next : &first_place) = blk->next;
     *(blk->next ? &blk->next->prev : &last_place) = blk->prev;
-    g_mutex_clear(&blk->lock);
+    pthread_mutex_destroy(&blk->lock);
     g_free(blk->name);
     g_free(blk->user);
     g_free(blk->iothread);

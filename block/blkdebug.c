@@ -15,7 +15,7 @@ typedef struct RuleState {
 } RuleState;
 
 typedef struct BlkdebugState {
-    GMutex lock;                    /* guards all below */
+    pthread_mutex_t lock;                    /* guards all below */
     GPtrArray *rules;               /* of BlkdebugRule: own copies */
     GArray *states;                 /* of RuleState, one a rule */
     int state;                      /* of the state machine, from 1 */
@@ -76,7 +76,7 @@ static int co_fn apply_rules(BlockDriverState *bs, const char *iotype, int64_t o
     int64_t delay_ns = 0;
     int error;
 
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     error = s->armed_error;
     s->armed_error = 0;
     for (guint i = 0; i < s->states->len; i++) {
@@ -88,7 +88,7 @@ static int co_fn apply_rules(BlockDriverState *bs, const char *iotype, int64_t o
             error = error ?: r->error;
         }
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     if (delay_ns) {
         aio_co_sleep_ns(delay_ns);
     }
@@ -100,7 +100,7 @@ static void co_fn blkdebug_event(BlockDriverState *bs, const char *event)
     BlkdebugState *s = bs->opaque;
     int64_t delay_ns = 0;
 
-    g_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock);
     for (guint i = 0; i < s->states->len; i++) {
         RuleState *rs = &g_array_index(s->states, RuleState, i);
         const BlkdebugRule *r = rs->rule;
@@ -111,7 +111,7 @@ static void co_fn blkdebug_event(BlockDriverState *bs, const char *event)
             }
         }
     }
-    g_mutex_unlock(&s->lock);
+    pthread_mutex_unlock(&s->lock);
     if (delay_ns) {
         aio_co_sleep_ns(delay_ns);
     }
@@ -129,7 +129,7 @@ static bool co_main_fn blkdebug_open(BlockDriverState *bs, const BdrvOpenOptions
         error_setg(errp, "Cannot meet constraints with align %" PRId64, o->align);
         return false;
     }
-    g_mutex_init(&s->lock);
+    pthread_mutex_init(&s->lock, NULL);
     s->state = 1;
     s->rules = g_ptr_array_new_with_free_func(rule_free);
     s->states = g_array_new(false, true, sizeof(RuleState));
@@ -150,7 +150,7 @@ static int co_main_fn blkdebug_close(BlockDriverState *bs)
 {
     BlkdebugState *s = bs->opaque;
 
-    g_mutex_clear(&s->lock);
+    pthread_mutex_destroy(&s->lock);
     g_array_unref(s->states);
     g_ptr_array_unref(s->rules);
     return 0;

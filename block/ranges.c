@@ -4,14 +4,14 @@
 #include "block/ranges.h"
 
 struct BdrvRangeSet {
-    GMutex lock;                    /* held for a walk over the requests in flight */
+    pthread_mutex_t lock;                    /* held for a walk over the requests in flight */
     GQueue ranges;                  /* of BdrvRange, holders and waiters in order of arrival */
 };
 
 BdrvRangeSet *any_fn bdrv_ranges_new(void)
 {
     BdrvRangeSet *set = g_new0(BdrvRangeSet, 1);
-    g_mutex_init(&set->lock);
+    pthread_mutex_init(&set->lock, NULL);
     return set;
 }
 
@@ -19,7 +19,7 @@ void any_fn bdrv_ranges_free(BdrvRangeSet *set)
 {
     if (set) {
         g_assert(set->ranges.length == 0);
-        g_mutex_clear(&set->lock);
+        pthread_mutex_destroy(&set->lock);
         g_free(set);
     }
 }
@@ -46,12 +46,12 @@ void co_fn bdrv_range_lock(BdrvRangeSet *set, BdrvRange *range, int64_t start, i
     *range = (BdrvRange){ .start = start, .end = end, .exclusive = exclusive };
     range->entry.data = range;
 
-    g_mutex_lock(&set->lock);
+    pthread_mutex_lock(&set->lock);
     g_queue_push_tail_link(&set->ranges, &range->entry);
     range->waiting = !is_free(range);
     range->waiter = range->waiting ? coroutine_self() : NULL;
     bool wait = range->waiting;
-    g_mutex_unlock(&set->lock);
+    pthread_mutex_unlock(&set->lock);
 
     if (wait) {
         coroutine_yield();
@@ -60,7 +60,7 @@ void co_fn bdrv_range_lock(BdrvRangeSet *set, BdrvRange *range, int64_t start, i
 
 void any_fn bdrv_range_unlock(BdrvRangeSet *set, BdrvRange *range)
 {
-    g_mutex_lock(&set->lock);
+    pthread_mutex_lock(&set->lock);
     GList *next = range->entry.next;
     g_queue_unlink(&set->ranges, &range->entry);
     for (GList *e = next; e; e = e->next) {
@@ -71,5 +71,5 @@ void any_fn bdrv_range_unlock(BdrvRangeSet *set, BdrvRange *range)
             coroutine_wake(co);
         }
     }
-    g_mutex_unlock(&set->lock);
+    pthread_mutex_unlock(&set->lock);
 }

@@ -185,7 +185,7 @@ static void co_main_fn job_entry(void *opaque)
 
 /* ---- commands ---- */
 
-static bool check_job_id(const char *id, Error **errp)
+static bool main_fn check_job_id(const char *id, Error **errp)
 {
     bool ok = g_ascii_isalpha(id[0]);
 

@@ -83,7 +83,7 @@ static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error 
     return true;
 }
 
-static bool check_id(const char *id, Error **errp)
+static bool main_fn check_id(const char *id, Error **errp)
 {
     bool ok = g_ascii_isalpha(id[0]);
 

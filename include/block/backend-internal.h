@@ -23,7 +23,7 @@ struct BlockBackend {
      */
     int in_flight;                  /* atomic */
     int quiesced;                   /* atomic; number of holds; changed by the main thread under @lock */
-    GMutex lock;                    /* guards the rest */
+    pthread_mutex_t lock;                    /* guards the rest */
     CoWaiter *held_head, *held_tail;    /* requests that wait for the hold to end */
     Coroutine *drain_waiter;        /* who waits for in_flight to become 0 */
 };

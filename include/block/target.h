@@ -25,16 +25,19 @@ const char *any_fn file_target_name(const FileTarget *t);       /* absolute */
 BdrvFileId any_fn file_target_id(const FileTarget *t);
 /* "file" or "host_device". */
 const char *any_fn file_target_driver(const FileTarget *t);
-/* A new descriptor of it, for a node; -1 with @errp set. */
-int any_fn file_target_dup(FileTarget *t, bool direct, Error **errp);
+/* A description of its own (locks and O_DIRECT are per description), for a node; -1 with @errp set. */
+int co_main_fn file_target_dup(FileTarget *t, bool direct, Error **errp);
 bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp);
 /* Undo and free; nothing has it open any more. NULL is fine. */
 void co_main_fn file_target_abort(FileTarget *t);
 /* Keep and free. NULL is fine. */
 void co_main_fn file_target_commit(FileTarget *t);
 
-/* Identity of what @path leads to now. False: nothing, or neither file nor block device. */
+/* Identity of what @path leads to now; blocks.  False: nothing, or neither file nor block device. */
 bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id);
+/* The same, by a thread of the pool. */
+bool co_main_fn file_id_of_path_co(const char *path, BdrvFileId *ret_id);
+BdrvFileId any_fn file_id_of_stat(const struct stat *st);
 bool any_fn file_id_equal(BdrvFileId a, BdrvFileId b);
 
 #endif
