@@ -211,6 +211,7 @@ static void co_main_fn daemon_entry(void *opaque)
         error_report_err(err);
         exit_status = 1;
     }
+    monitor_finish_commands();
     blockdev_shutdown();
     monitor_shutdown_all();
     qsd_pidfile_remove();
