@@ -16,7 +16,7 @@ static const char *server_id(const char *id)
 /* ---- servers ---- */
 
 bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *addr,
-                                          uint32_t max_connections, Error **errp)
+                                          const NbdServerLimits *limits, Error **errp)
 {
     SocketSpec spec;
 
@@ -25,9 +25,18 @@ bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *a
         return false;
     }
     bool ok = blockdev_socket_spec(addr, &spec, errp) &&
-              nbd_server_start(server_id(id), &spec, max_connections, errp);
+              nbd_server_start(server_id(id), &spec, limits, errp);
     socket_spec_clear(&spec);
     return ok;
+}
+
+NbdServerLimits any_fn blockdev_nbd_limits(bool has_connections, uint32_t connections,
+                                           bool has_seconds, uint32_t seconds)
+{
+    return (NbdServerLimits){
+        .max_connections = has_connections ? connections : NBD_DEFAULT_MAX_CONNECTIONS,
+        .handshake_seconds = has_seconds ? seconds : NBD_DEFAULT_HANDSHAKE_SECONDS,
+    };
 }
 
 /* The shape of addresses that older commands have. */
@@ -52,8 +61,10 @@ bool co_main_fn qmp_nbd_server_start(const QmpNbdServerStartArgs *args, Error **
     SocketAddress addr = { 0 };
 
     flatten(args->addr, &addr);
-    return blockdev_nbd_server_start(args->id, &addr, args->has_max_connections
-                                     ? args->max_connections : NBD_DEFAULT_MAX_CONNECTIONS, errp);
+    NbdServerLimits limits = blockdev_nbd_limits(
+        args->has_max_connections, args->max_connections, args->has_handshake_max_seconds,
+        args->handshake_max_seconds);
+    return blockdev_nbd_server_start(args->id, &addr, &limits, errp);
 }
 
 bool co_main_fn qmp_nbd_server_stop(const QmpNbdServerStopArgs *args, Error **errp)
@@ -95,6 +106,7 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
         .writethrough = q->has_writethrough && q->writethrough,
         .nbd_server = server_id(q->u.nbd.server), .nbd_name = q->u.nbd.name ?: q->node_name,
         .nbd_description = q->u.nbd.description,
+        .nbd_allocation_depth = q->u.nbd.has_allocation_depth && q->u.nbd.allocation_depth,
     };
 
     if (!q->id[0]) {

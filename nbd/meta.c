@@ -85,9 +85,13 @@ NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt
         ret = nbd_opt_error(conn, opt->code, NBD_REP_ERR_INVALID, "%s", wrong);
         return ret < 0 ? NBD_OPT_CLOSE : NBD_OPT_CONTINUE;
     }
-    if (!nbd_find_export(conn->server, name)) {
+    NbdExport *exp = nbd_find_export(conn->server, name);
+    if (!exp) {
         ret = nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNKNOWN, "export '%s' not present", name);
         return ret < 0 ? NBD_OPT_CLOSE : NBD_OPT_CONTINUE;
+    }
+    if (!exp->allocation_depth) {
+        bits &= ~(1u << NBD_META_DEPTH);
     }
     for (size_t i = 0; i < G_N_ELEMENTS(contexts) && ret == 0; i++) {
         if (bits & (1u << contexts[i].id)) {

@@ -14,6 +14,7 @@ struct NbdExport {
     NbdServer *server;
     BlockBackend *blk;
     bool writable;
+    bool allocation_depth;          /* offers that metadata context */
     IOThread *iothread;             /* NULL: main thread */
     AioContext *ctx;
     int clients;                    /* connections in transmission */
@@ -27,7 +28,7 @@ struct NbdServer {
     SocketSpec addr;
     int listen_fd;
     AioContext *main_ctx;
-    unsigned max_connections;
+    NbdServerLimits limits;
     NbdExport *exports;
     GQueue conns;                   /* of NbdConn, all phases */
     Coroutine *accept_co;           /* NULL once it ended */
@@ -47,13 +48,16 @@ struct NbdServer {
 struct NbdConn {
     /* Main thread. */
     NbdServer *server;
-    NbdExport *exp;                 /* set when negotiation succeeded */
+    NbdExport *exp;                 /* chosen, or just being told about: as long as it is set, the
+                                     * export's end shuts the connection down, after which it may
+                                     * be dangling and is not looked at */
     int fd;
     GList entry;                    /* in server->conns */
     bool shut;                      /* shutdown(2) was called on fd */
 
     /* Negotiation (main thread), then constant. */
     bool fixed_newstyle, no_zeroes;
+    uint64_t size;                  /* of the export, bytes, as the client was told */
     bool structured;
     unsigned meta;                  /* bits 1 << NBD_META_... */
     char *meta_export;              /* the export they were selected for */

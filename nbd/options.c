@@ -56,13 +56,13 @@ uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *ex
     return conn->structured ? flags | NBD_FLAG_SEND_DF : flags;
 }
 
-static NbdOptResult choose(NbdConn *conn, NbdExport *exp)
+/* conn->exp is it. */
+static NbdOptResult choose(NbdConn *conn)
 {
     /* Contexts were selected for one export; with another one they mean nothing. */
-    if (!conn->meta_export || strcmp(conn->meta_export, exp->name) != 0) {
+    if (!conn->meta_export || strcmp(conn->meta_export, conn->exp->name) != 0) {
         conn->meta = 0;
     }
-    conn->exp = exp;
     return NBD_OPT_TRANSMIT;
 }
 
@@ -79,9 +79,11 @@ static NbdOptResult co_main_fn opt_export_name(NbdConn *conn, const NbdOption *o
     if (!exp) {
         return NBD_OPT_CLOSE;
     }
-    put_be64(reply, blk_length(exp->blk));
+    conn->size = blk_length(exp->blk);
+    put_be64(reply, conn->size);
     put_be16(reply + 8, nbd_transmission_flags(conn, exp));
-    return nbd_send_all(conn->fd, &iov, 1) < 0 ? NBD_OPT_CLOSE : choose(conn, exp);
+    conn->exp = exp;
+    return nbd_send_all(conn->fd, &iov, 1) < 0 || conn->shut ? NBD_OPT_CLOSE : choose(conn);
 }
 
 static NbdOptResult co_main_fn opt_abort(NbdConn *conn, const NbdOption *opt)
@@ -141,7 +143,7 @@ static NbdOptResult co_main_fn opt_structured_reply(NbdConn *conn, const NbdOpti
 
 static int co_main_fn send_info_text(NbdConn *conn, uint32_t opt, uint16_t type, const char *text)
 {
-    size_t len = strlen(text);
+    size_t len = strlen(text);      /* the export may go while we wait for the client */
     g_autofree uint8_t *buf = g_malloc(2 + len);
 
     put_be16(buf, type);
@@ -149,17 +151,19 @@ static int co_main_fn send_info_text(NbdConn *conn, uint32_t opt, uint16_t type,
     return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, 2 + len);
 }
 
+/* The last one before transmission counts: GO names the export that is chosen. */
 static int co_main_fn send_info_export(NbdConn *conn, uint32_t opt, const NbdExport *exp)
 {
     uint8_t buf[12];
 
     put_be16(buf, NBD_INFO_EXPORT);
-    put_be64(buf + 2, blk_length(exp->blk));
+    conn->size = blk_length(exp->blk);
+    put_be64(buf + 2, conn->size);
     put_be16(buf + 10, nbd_transmission_flags(conn, exp));
     return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, sizeof(buf));
 }
 
-static int co_main_fn send_info_block_size(NbdConn *conn, uint32_t opt, const NbdExport *exp)
+static int co_main_fn send_info_block_size(NbdConn *conn, uint32_t opt)
 {
     uint8_t buf[14];
 
@@ -205,11 +209,30 @@ static const char *parse_info(const NbdOption *opt, InfoRequest *info)
     return NULL;
 }
 
+/* All that was asked about conn->exp, which is gone when conn->shut is set.  0 or -errno. */
+static int co_main_fn send_infos(NbdConn *conn, uint32_t opt, const InfoRequest *info)
+{
+    int ret = 0;
+
+    if (info->wants_name) {
+        ret = send_info_text(conn, opt, NBD_INFO_NAME, conn->exp->name);
+    }
+    if (ret == 0 && !conn->shut && info->wants_description && conn->exp->description) {
+        ret = send_info_text(conn, opt, NBD_INFO_DESCRIPTION, conn->exp->description);
+    }
+    if (ret == 0 && info->wants_block_size) {
+        ret = send_info_block_size(conn, opt);
+    }
+    if (ret == 0 && !conn->shut) {
+        ret = send_info_export(conn, opt, conn->exp);
+    }
+    return ret;
+}
+
 static NbdOptResult co_main_fn opt_info_go(NbdConn *conn, const NbdOption *opt)
 {
     g_autofree InfoRequest *info = g_new(InfoRequest, 1);
     const char *wrong = parse_info(opt, info);
-    int ret = 0;
 
     if (wrong) {
         return invalid(conn, opt, wrong);
@@ -219,31 +242,19 @@ static NbdOptResult co_main_fn opt_info_go(NbdConn *conn, const NbdOption *opt)
         return go_on(nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNKNOWN,
                                    "export '%s' not present", info->name));
     }
-    g_autofree char *name = info->wants_name ? g_strdup(exp->name) : NULL;
-    g_autofree char *description = info->wants_description ? g_strdup(exp->description) : NULL;
-    if (name) {
-        ret = send_info_text(conn, opt->code, NBD_INFO_NAME, name);
-    }
-    if (ret == 0 && description) {
-        ret = send_info_text(conn, opt->code, NBD_INFO_DESCRIPTION, description);
-    }
-    /* It may have been removed while we waited for the client. */
-    exp = nbd_find_export(conn->server, info->name);
-    if (ret == 0 && exp && info->wants_block_size) {
-        ret = send_info_block_size(conn, opt->code, exp);
-        exp = nbd_find_export(conn->server, info->name);
-    }
-    if (ret == 0 && exp) {
-        ret = send_info_export(conn, opt->code, exp);
-    }
-    if (ret == 0) {
+    conn->exp = exp;
+    int ret = send_infos(conn, opt->code, info);
+    if (ret == 0 && !conn->shut) {
         ret = nbd_opt_reply(conn, opt->code, NBD_REP_ACK, NULL, 0);
     }
-    exp = nbd_find_export(conn->server, info->name);
-    if (ret < 0 || !exp) {
+    if (ret < 0 || conn->shut) {
         return NBD_OPT_CLOSE;
     }
-    return opt->code == NBD_OPT_GO ? choose(conn, exp) : NBD_OPT_CONTINUE;
+    if (opt->code == NBD_OPT_GO) {
+        return choose(conn);
+    }
+    conn->exp = NULL;
+    return NBD_OPT_CONTINUE;
 }
 
 typedef struct OptionHandler {

@@ -54,12 +54,17 @@ static void main_fn handshake_timeout(void *opaque)
 static void co_main_fn conn_entry(void *opaque)
 {
     NbdConn *conn = opaque;
+    int64_t seconds = conn->server->limits.handshake_seconds;
     AioTimer timer;
 
     aio_timer_init(&timer, conn->server->main_ctx, handshake_timeout, conn);
-    aio_timer_arm(&timer, clock_ns() + NBD_HANDSHAKE_TIMEOUT_NS);
+    if (seconds) {
+        aio_timer_arm(&timer, clock_ns() + seconds * NS_PER_SEC);
+    }
     int ret = nbd_negotiate(conn);
-    aio_timer_disarm(&timer);
+    if (seconds) {
+        aio_timer_disarm(&timer);
+    }
     if (ret < 0 || conn->shut || conn->exp->closing) {
         conn->exp = NULL;
         nbd_conn_finished(conn);
@@ -85,7 +90,9 @@ static void main_fn conn_new(NbdServer *server, int fd)
 
 static bool is_full(const NbdServer *server)
 {
-    return server->max_connections && server->conns.length >= server->max_connections;
+    unsigned max = server->limits.max_connections;
+
+    return max && server->conns.length >= max;
 }
 
 static void co_main_fn accept_entry(void *opaque)
@@ -99,7 +106,9 @@ static void co_main_fn accept_entry(void *opaque)
             continue;
         }
         int fd = aio_co_accept(server->listen_fd);
-        if (fd >= 0) {
+        if (fd >= 0 && server->stopping) {
+            close(fd);              /* it came in the same turn as the end */
+        } else if (fd >= 0) {
             conn_new(server, fd);
         } else if (!server->stopping) {
             /* Out of descriptors or memory: it may pass, and a loop without a pause helps nobody. */
@@ -141,7 +150,7 @@ const char *main_fn nbd_server_id(const NbdServer *server)
 }
 
 NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
-                                    unsigned max_connections, Error **errp)
+                                    const NbdServerLimits *limits, Error **errp)
 {
     int fd = socket_listen(addr, errp);
 
@@ -152,7 +161,7 @@ NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
     server->id = g_strdup(id);
     socket_spec_copy(&server->addr, addr);
     server->listen_fd = fd;
-    server->max_connections = max_connections;
+    server->limits = *limits;
     server->main_ctx = aio_context_current();
     g_queue_init(&server->conns);
     server->next = servers;
@@ -161,10 +170,23 @@ NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
     return server;
 }
 
+static void main_fn list_remove(NbdServer *server)
+{
+    NbdServer **p = &servers;
+
+    while (*p != server) {
+        p = &(*p)->next;
+    }
+    *p = server->next;
+}
+
 void co_main_fn nbd_server_stop(NbdServer *server)
 {
-    g_assert(!server->exports);
+    g_assert(!server->exports && !server->stopping);
     server->stopping = true;
+    list_remove(server);
+    socket_unlink(&server->addr);
+    shutdown(server->listen_fd, SHUT_RDWR);     /* refused from now on, and the address is free */
     if (server->accept_parked) {
         server->accept_parked = false;
         coroutine_wake(server->accept_co);
@@ -178,14 +200,7 @@ void co_main_fn nbd_server_stop(NbdServer *server)
         server->stop_waiter = coroutine_self();
         coroutine_yield();
     }
-    for (NbdServer **p = &servers; *p; p = &(*p)->next) {
-        if (*p == server) {
-            *p = server->next;
-            break;
-        }
-    }
     close(server->listen_fd);
-    socket_unlink(&server->addr);
     socket_spec_clear(&server->addr);
     g_free(server->id);
     g_free(server);
@@ -203,10 +218,11 @@ NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name)
     return NULL;
 }
 
-NbdExport *main_fn nbd_export_new(NbdServer *server, const char *name, const char *description,
-                                  BlockBackend *blk, bool writable, IOThread *iothread,
-                                  Error **errp)
+NbdExport *main_fn nbd_export_new(NbdServer *server, BlockBackend *blk,
+                                  const NbdExportOptions *opts, Error **errp)
 {
+    const char *name = opts->name, *description = opts->description;
+
     if (strlen(name) > NBD_MAX_STRING) {
         error_setg(errp, "export name '%.20s...' too long", name);
         return NULL;
@@ -224,9 +240,10 @@ NbdExport *main_fn nbd_export_new(NbdServer *server, const char *name, const cha
     exp->description = g_strdup(description);
     exp->server = server;
     exp->blk = blk;
-    exp->writable = writable;
-    exp->iothread = iothread;
-    exp->ctx = iothread ? iothread_context(iothread) : server->main_ctx;
+    exp->writable = opts->writable;
+    exp->allocation_depth = opts->allocation_depth;
+    exp->iothread = opts->iothread;
+    exp->ctx = exp->iothread ? iothread_context(exp->iothread) : server->main_ctx;
     NbdExport **p = &server->exports;
     while (*p) {
         p = &(*p)->next;            /* LIST names them in the order in which they came */

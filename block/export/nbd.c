@@ -22,8 +22,11 @@ static bool main_fn nbd_blk_start(BlkExport *exp, const BlkExportOptions *opts, 
         error_setg(errp, "NBD server not running");
         return false;
     }
-    ne->nbd = nbd_export_new(server, opts->nbd_name, opts->nbd_description, exp->blk,
-                             opts->writable, opts->iothread, errp);
+    NbdExportOptions nbd_opts = {
+        .name = opts->nbd_name, .description = opts->nbd_description, .writable = opts->writable,
+        .allocation_depth = opts->nbd_allocation_depth, .iothread = opts->iothread,
+    };
+    ne->nbd = nbd_export_new(server, exp->blk, &nbd_opts, errp);
     if (!ne->nbd) {
         return false;
     }

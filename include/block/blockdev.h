@@ -4,6 +4,7 @@
 #define BLOCK_BLOCKDEV_H
 
 #include "block/backend.h"
+#include "nbd/server.h"
 #include "qapi/qapi-types.h"
 #include "qemu/iothread.h"
 #include "qemu/sockets.h"
@@ -45,7 +46,10 @@ void main_fn blockdev_delete_all_objects(void);
 #define BLOCKDEV_DEFAULT_NBD_SERVER ""
 
 bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *addr,
-                                          uint32_t max_connections, Error **errp);
+                                          const NbdServerLimits *limits, Error **errp);
+/* With the default for what is not given. */
+NbdServerLimits any_fn blockdev_nbd_limits(bool has_connections, uint32_t connections,
+                                           bool has_seconds, uint32_t seconds);
 bool co_main_fn blockdev_export_add(const BlockExportOptions *opts, Error **errp);
 /* After jobs have ended: exports, servers, places, nodes, objects. */
 void co_main_fn blockdev_shutdown(void);

@@ -21,6 +21,7 @@ typedef struct BlkExportOptions {
     const char *nbd_server;         /* id of the server */
     const char *nbd_name;
     const char *nbd_description;    /* or NULL */
+    bool nbd_allocation_depth;      /* clients may ask in which image of the chain data is */
 } BlkExportOptions;
 
 /* What a type of export does; one table a type. */

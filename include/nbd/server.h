@@ -16,25 +16,38 @@ typedef struct NbdExport NbdExport;
 /* Connections a server takes unless told otherwise; further ones wait to be accepted. */
 #define NBD_DEFAULT_MAX_CONNECTIONS 100
 /* A client that has not chosen an export by then is dropped. */
-#define NBD_HANDSHAKE_TIMEOUT_NS (10 * NS_PER_SEC)
+#define NBD_DEFAULT_HANDSHAKE_SECONDS 10
 
-/* Listen on @addr and serve what is exported on this server. @max_connections: 0 for no limit. */
+typedef struct NbdServerLimits {
+    unsigned max_connections;       /* 0: no limit */
+    unsigned handshake_seconds;     /* 0: a client may take for ever */
+} NbdServerLimits;
+
+/* Listen on @addr and serve what is exported on this server. */
 NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
-                                    unsigned max_connections, Error **errp);
-/* Refuse new clients, let requests under way finish, end all connections.  Has no exports. */
+                                    const NbdServerLimits *limits, Error **errp);
+/*
+ * Refuse new clients, let requests under way finish, end all connections.  Has no exports and gets
+ * no more: from the call on nbd_server_find() does not know it, and its address is free.
+ */
 void co_main_fn nbd_server_stop(NbdServer *server);
 /* NULL: there is none of that id. */
 NbdServer *main_fn nbd_server_find(const char *id);
 NbdServer *main_fn nbd_server_next(NbdServer *prev);
 const char *main_fn nbd_server_id(const NbdServer *server);
 
-/*
- * Offer @blk (borrowed; outlives the export) as @name on @server.  Requests run on @iothread (NULL: the
- * main thread).  @description may be NULL.
- */
-NbdExport *main_fn nbd_export_new(NbdServer *server, const char *name, const char *description,
-                                  BlockBackend *blk, bool writable, IOThread *iothread,
-                                  Error **errp);
+/* Strings are borrowed. */
+typedef struct NbdExportOptions {
+    const char *name;
+    const char *description;        /* or NULL */
+    bool writable;
+    bool allocation_depth;          /* clients may select qemu:allocation-depth */
+    IOThread *iothread;             /* where requests run; NULL: the main thread */
+} NbdExportOptions;
+
+/* Offer @blk (borrowed; outlives the export) on @server. */
+NbdExport *main_fn nbd_export_new(NbdServer *server, BlockBackend *blk,
+                                  const NbdExportOptions *opts, Error **errp);
 bool main_fn nbd_export_has_clients(const NbdExport *exp);
 /* Ends its connections after the requests under way, then frees it. */
 void co_main_fn nbd_export_free(NbdExport *exp);

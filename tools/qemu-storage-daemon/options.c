@@ -49,10 +49,10 @@ bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp)
     if (!PARSE_OPTION(NbdServerOptions, value, NULL, &opts, errp)) {
         return false;
     }
-    return blockdev_nbd_server_start(opts->id, opts->addr,
-                                     opts->has_max_connections ? opts->max_connections
-                                                               : NBD_DEFAULT_MAX_CONNECTIONS,
-                                     errp);
+    NbdServerLimits limits = blockdev_nbd_limits(
+        opts->has_max_connections, opts->max_connections, opts->has_handshake_max_seconds,
+        opts->handshake_max_seconds);
+    return blockdev_nbd_server_start(opts->id, opts->addr, &limits, errp);
 }
 
 bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp)
