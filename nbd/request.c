@@ -59,8 +59,7 @@ static uint32_t check(const NbdRequest *req)
         (rule->bounded && req->len > NBD_MAX_PAYLOAD)) {
         return NBD_EINVAL;
     }
-    uint64_t length = blk_length(conn->exp->blk);
-    if (req->from > length || req->len > length - req->from) {
+    if (req->from > conn->size || req->len > conn->size - req->from) {
         return rule->writes ? NBD_ENOSPC : NBD_EINVAL;
     }
     return 0;
