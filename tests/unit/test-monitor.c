@@ -150,7 +150,7 @@ static void co_main_fn set_up(void)
 
 /* ---- promises ---- */
 
-static void co_negotiation(void *opaque)
+static void co_main_fn co_negotiation(void *opaque)
 {
     Client *c;
 
@@ -178,7 +178,7 @@ static void test_negotiation(void)
     run_co(co_negotiation, NULL);
 }
 
-static void co_requests(void *opaque)
+static void co_main_fn co_requests(void *opaque)
 {
     static const struct { const char *request, *part; } cases[] = {
         { "[]", "QMP input must be a JSON object" },
@@ -219,7 +219,7 @@ static void test_requests(void)
     run_co(co_requests, NULL);
 }
 
-static void co_order(void *opaque)
+static void co_main_fn co_order(void *opaque)
 {
     Client *a, *b;
 
@@ -246,7 +246,7 @@ static void test_order(void)
     run_co(co_order, NULL);
 }
 
-static void co_oob(void *opaque)
+static void co_main_fn co_oob(void *opaque)
 {
     Client *c;
 
@@ -273,7 +273,7 @@ static void test_oob(void)
     run_co(co_oob, NULL);
 }
 
-static void co_leaves_early(void *opaque)
+static void co_main_fn co_leaves_early(void *opaque)
 {
     Client *c;
 
@@ -296,7 +296,7 @@ static void test_client_leaves_early(void)
     run_co(co_leaves_early, NULL);
 }
 
-static void co_events(void *opaque)
+static void co_main_fn co_events(void *opaque)
 {
     EventJobStatusChangeArgs args = { .id = (char *)"j", .status = JOB_STATUS_CONCLUDED };
     Client *early, *c;
@@ -320,7 +320,7 @@ static void test_events(void)
     run_co(co_events, NULL);
 }
 
-static void co_slow_client(void *opaque)
+static void co_main_fn co_slow_client(void *opaque)
 {
     g_autofree char *text = g_strnfill(MiB, 'x');
     EventJobStatusChangeArgs args = { .id = text, .status = JOB_STATUS_CONCLUDED };
@@ -352,7 +352,7 @@ static void test_slow_client(void)
     run_co(co_slow_client, NULL);
 }
 
-static void co_quit(void *opaque)
+static void co_main_fn co_quit(void *opaque)
 {
     Client *a, *b;
 
@@ -378,7 +378,7 @@ static void test_quit(void)
     run_co(co_quit, NULL);
 }
 
-static void co_finish(void *opaque)
+static void co_main_fn co_finish(void *opaque)
 {
     context_assert_main();
     context_assert_coroutine();
@@ -387,7 +387,7 @@ static void co_finish(void *opaque)
     *(bool *)opaque = true;
 }
 
-static void co_finish_commands(void *opaque)
+static void co_main_fn co_finish_commands(void *opaque)
 {
     bool finished = false;
     Client *c;
@@ -414,7 +414,7 @@ static void test_finish_commands(void)
     run_co(co_finish_commands, NULL);
 }
 
-static void co_bad_options(void *opaque)
+static void co_main_fn co_bad_options(void *opaque)
 {
     static const char *const bad[] = {
         "", "socket", "socket,id=x", "socket,id=x,path=a,fd=1", "nosuch,id=x", "socket,path=a",

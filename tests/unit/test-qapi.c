@@ -137,8 +137,7 @@ static void test_round_trip(void)
         "{'driver':'qcow2','file':{'driver':'file','filename':'a'},'backing':null}",
         "{'driver':'qcow2','file':'f','backing':{'driver':'raw','file':'b','offset':512}}",
         "{'driver':'qcow2','file':'f','overlap-check':{'template':'all','active-l1':false}}",
-        "{'driver':'blkdebug','image':'x','inject-error':[{'event':'none','delay-ns':5}],"
-        "'set-state':[]}",
+        "{'driver':'blkdebug','image':'x','inject-error':[{'event':'none'}],'set-state':[]}",
         "{'driver':'null-co','size':-1,'latency-ns':18446744073709551615}",
     };
 
