@@ -6,6 +6,14 @@
 #include "qobject/keyval.h"
 
 static GList *chardevs;         /* of MonitorChardev */
+static Coroutine *opener;       /* while it waits for somebody at the other end */
+
+void monitor_chardev_cancel_open(void)
+{
+    if (opener) {
+        aio_co_cancel(opener);
+    }
+}
 
 MonitorChardev *monitor_chardev_find(const char *id)
 {
@@ -162,7 +170,9 @@ static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
     text = socket_spec_to_text(&chr->address);
     fprintf(stderr, "%s: info: QEMU waiting for connection on: disconnected:%s,server=on\n",
             g_get_prgname() ?: "qemu", text);
+    opener = coroutine_self();
     chr->fd = aio_co_accept(chr->listen_fd);
+    opener = NULL;
     if (chr->fd < 0) {
         error_setg_errno(errp, -chr->fd, "Cannot accept a connection on '%s'", text);
         chr->fd = -1;
@@ -179,7 +189,9 @@ static bool co_main_fn open_chardev(MonitorChardev *chr, Error **errp)
     if (chr->server) {
         return listen_for_clients(chr, errp);
     }
+    opener = coroutine_self();
     chr->fd = socket_connect(&chr->address, errp);
+    opener = NULL;
     if (chr->fd >= 0 && chr->address.kind == SOCKET_FD) {
         fcntl(chr->fd, F_SETFD, FD_CLOEXEC);
     }

@@ -27,6 +27,7 @@ void monitor_set_name(const char *name)
 void monitor_stop_commands(void)
 {
     monitor_stopping = true;
+    monitor_chardev_cancel_open();
 }
 
 /* ---- version ---- */

@@ -101,6 +101,8 @@ MonitorChardev *main_fn monitor_chardev_find(const char *id);
 /* Make the channel described by @options (borrowed), a flat dict as of -chardev. */
 MonitorChardev *co_main_fn monitor_chardev_new(QDict *options, Error **errp);
 void main_fn monitor_chardev_free_all(void);
+/* If monitor_chardev_new() waits for a client or server, it fails. */
+void main_fn monitor_chardev_cancel_open(void);
 
 /* Serve the clients of @chr, one after the other. */
 bool main_fn monitor_serve(MonitorChardev *chr, bool pretty, Error **errp);

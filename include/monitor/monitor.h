@@ -35,7 +35,7 @@ bool co_main_fn monitor_qmp_pretty_add(const char *options, Error **errp);
 /* Begin to run commands.  What clients sent before has waited: the command line comes first. */
 void main_fn monitor_start_commands(void);
 
-/* No command is begun any more; those under way go on. */
+/* No command is begun any more; those under way go on.  An option that waits for a client fails. */
 void main_fn monitor_stop_commands(void);
 /* The same, and returns when those under way have ended: before what they work on is taken down.
  * Not from a command. */

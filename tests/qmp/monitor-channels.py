@@ -166,6 +166,17 @@ def signal_with_clients():
         assert qmp.recv_object() is None
 
 
+def signal_while_waiting_for_client():
+    """A daemon that waits for its first client ends when it is told to."""
+    with Daemon('--qmp', 'unix:s,server=on', stderr=subprocess.PIPE) as proc:
+        assert b'waiting for connection on' in proc.stderr.readline()
+        proc.terminate()
+        assert proc.wait(timeout=30) in (0, 1)
+        proc.returncode = 0
+        proc.stderr.close()
+    assert not os.path.exists('s')
+
+
 def wrong_options():
     """What makes no sense is refused on stderr, with a status that is not zero."""
     for args in (['--chardev', 'socket,id=x'], ['--monitor', 'x'], ['--qmp', 'x:y'],
@@ -179,7 +190,7 @@ def wrong_options():
 def main():
     for test in (unix_server, waits_for_client, tcp_server, client_mode, inherited_descriptors,
                  stdio_script, end_of_stdio, client_that_does_not_read, signal_with_clients,
-                 wrong_options):
+                 signal_while_waiting_for_client, wrong_options):
         with tempfile.TemporaryDirectory() as directory:
             os.chdir(directory)
             try:

@@ -143,6 +143,7 @@ static void main_fn want_shutdown(ShutdownCause cause)
         return;
     }
     shutdown_wanted = true;
+    monitor_stop_commands();
     qapi_event_send_shutdown(&ev);
     if (shutdown_waiter) {
         coroutine_wake(g_steal_pointer(&shutdown_waiter));
