@@ -1,0 +1,64 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The README's session happens as it is printed: its commands are run, its replies are compared."""
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, '../qmp'))
+from qmp import QMP                                                    # noqa: E402
+
+spec = importlib.util.spec_from_file_location('examples', os.path.join(HERE, 'qmp-examples.py'))
+examples = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(examples)
+
+
+def parts(readme):
+    """(shell commands that prepare and start the daemon, lines of the session)"""
+    shell = re.search(r'## A session.*?```sh\n(.*?)```', readme, re.S).group(1)
+    session = re.search(r'<!-- session -->\n```\n(.*?)```', readme, re.S).group(1)
+    return shell, session.strip().splitlines()
+
+
+def main():
+    if not shutil.which('qemu-img'):
+        print('skipped: qemu-img is not installed')
+        return 77
+    with open(os.path.join(HERE, '../../README.md'), encoding='utf-8') as f:
+        shell, lines = parts(f.read())
+    assert lines[0].startswith('<- '), 'a session begins with the greeting'
+    directory = tempfile.mkdtemp(prefix='readme-')
+    shell = shell.replace('build/tools/qemu-storage-daemon', 'exec "$QSD"')
+    daemon = subprocess.Popen(['sh', '-e', '-c', shell], cwd=directory)
+    os.chdir(directory)
+    try:
+        qmp = QMP('qmp.sock', negotiate=False, timeout=20)
+        assert examples.matches(examples.parse_pattern(lines[0][3:]), qmp.greeting), qmp.greeting
+        for line in lines[1:]:
+            if line.startswith('-> '):
+                qmp.send_raw(line[3:].encode() + b'\n')
+                continue
+            got = qmp.recv_line()
+            want = examples.parse_pattern(line[3:])
+            assert examples.matches(want, json.loads(got)), (line, got)
+            # members come in the order in which they are printed
+            assert re.findall(r'"([a-z-]+)":', line) == re.findall(r'"([a-z-]+)":', got.decode()), \
+                (line, got)
+        assert daemon.wait(20) == 0
+    finally:
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
+        os.chdir('/')
+    shutil.rmtree(directory)
+    return 0
+
+
+sys.exit(main())
