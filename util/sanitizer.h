@@ -30,7 +30,7 @@
 
 /*
  * glib is not built with the thread sanitizer, which therefore does not see that a GMutex orders
- * its holders.  Locks of ours that are GMutexes are taken through these two.
+ * its holders.  Locks of ours that are GMutexes are taken through these.
  */
 static inline void guard_lock(GMutex *m)
 {
@@ -38,6 +38,18 @@ static inline void guard_lock(GMutex *m)
 #if SANITIZE_THREAD
     __tsan_acquire(m);
 #endif
+}
+
+static inline bool guard_trylock(GMutex *m)
+{
+    bool locked = g_mutex_trylock(m);
+
+#if SANITIZE_THREAD
+    if (locked) {
+        __tsan_acquire(m);
+    }
+#endif
+    return locked;
 }
 
 static inline void guard_unlock(GMutex *m)

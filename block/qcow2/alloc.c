@@ -14,7 +14,8 @@
 /* What commit and abort have to know, in BdrvAlloc.opaque. */
 typedef enum RoomKind {
     ROOM_IN_PLACE,                  /* everything is mapped already */
-    ROOM_OWN,                       /* clusters that the entries have, but not (all of) their data */
+    /* clusters that the entries have, but not (all of) their data */
+    ROOM_OWN,
     ROOM_NEW,                       /* clusters reserved for this request */
 } RoomKind;
 
@@ -219,8 +220,8 @@ static void commit_entry(Qcow2State *s, const BdrvAlloc *alloc, uint64_t guest, 
 }
 
 /*
- * By (A2) always true.  But the table may have left memory and come back, and what a disk says is not
- * to be trusted: whole clusters were copied where there was something to lose, and no more.
+ * By (A2) always true.  But the table may have left memory and come back, and what a disk says is
+ * not to be trusted: whole clusters were copied where there was something to lose, and no more.
  */
 static bool commit_fits(Qcow2State *s, const BdrvAlloc *alloc, const Qcow2L2Ref *ref, uint64_t n)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Persistent bitmaps.  They are not kept up to date here, so before the first change of the disk those
- * that record changes are marked as being in use, which they stay: whoever opens the image next knows
- * that they are not to be trusted.  Disabled ones record nothing and stay valid, unless the disk's
- * size changes.
+ * Persistent bitmaps.  They are not kept up to date here, so before the first change of the disk
+ * those that record changes are marked as being in use, which they stay: whoever opens the image
+ * next knows that they are not to be trusted.  Disabled ones record nothing and stay valid,
+ * unless the disk's size changes.
  */
 #include "qemu/osdep.h"
 

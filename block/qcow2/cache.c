@@ -2,8 +2,8 @@
 /*
  * The metadata cache and the budget that all caches share.
  *
- * (C1) A page is in exactly one place: clean list, dirty list, or none while it is loading or frozen
- *      and not dirty.
+ * (C1) A page is in exactly one place: clean list, dirty list, or none while it is loading or
+ *      frozen and not dirty.
  * (C2) Only a page in the clean list without pins is ever freed to make room.
  * (C3) Lock order: a cache's lock, then the pool's, then another cache's by trylock only.
  */
@@ -12,6 +12,7 @@
 #include "block/io.h"
 #include "block/qcow2.h"
 #include "cache.h"
+#include "util/sanitizer.h"
 
 /* Pages that an image keeps whatever the others need. */
 #define MIN_PAGES 16
@@ -137,21 +138,21 @@ static bool evict_from_others(Qcow2Cache *c)
 {
     bool room = false;
 
-    g_mutex_lock(&pool.lock);
+    guard_lock(&pool.lock);
     for (size_t i = 0; i < MIN(pool.n_caches, MAX_VICTIMS) && !room; i++) {
         Qcow2Cache *victim = TAILQ_FIRST(&pool.caches);
 
         TAILQ_REMOVE(&pool.caches, victim, pool_link);
         TAILQ_INSERT_TAIL(&pool.caches, victim, pool_link);
-        if (victim == c || !g_mutex_trylock(&victim->lock)) {
+        if (victim == c || !guard_trylock(&victim->lock)) {
             continue;
         }
         while (!(room = pool_has_room(page_cost(c))) && victim->n_pages > MIN_PAGES &&
                evict_one(victim)) {
         }
-        g_mutex_unlock(&victim->lock);
+        guard_unlock(&victim->lock);
     }
-    g_mutex_unlock(&pool.lock);
+    guard_unlock(&pool.lock);
     return room;
 }
 
@@ -185,20 +186,20 @@ void any_fn qcow2_cache_init(Qcow2Cache *c, uint32_t page_size, int64_t cap)
     c->buckets = g_new0(Qcow2Page *, c->n_buckets);
     TAILQ_INIT(&c->clean);
     TAILQ_INIT(&c->dirty);
-    g_mutex_lock(&pool.lock);
+    guard_lock(&pool.lock);
     TAILQ_INSERT_TAIL(&pool.caches, c, pool_link);
     __atomic_fetch_add(&pool.n_caches, 1, __ATOMIC_RELAXED);
-    g_mutex_unlock(&pool.lock);
+    guard_unlock(&pool.lock);
 }
 
 void any_fn qcow2_cache_destroy(Qcow2Cache *c)
 {
     Qcow2Page *page;
 
-    g_mutex_lock(&pool.lock);
+    guard_lock(&pool.lock);
     TAILQ_REMOVE(&pool.caches, c, pool_link);
     __atomic_fetch_sub(&pool.n_caches, 1, __ATOMIC_RELAXED);
-    g_mutex_unlock(&pool.lock);
+    guard_unlock(&pool.lock);
     assert(c->n_frozen == 0);
     while ((page = TAILQ_FIRST(&c->clean))) {
         TAILQ_REMOVE(&c->clean, page, link);

@@ -11,7 +11,7 @@
  *   loading   being read; only its loader touches it, others wait in @waiters
  *   clean     as on disk; may be evicted unless pinned
  *   dirty     newer than the disk
- *   frozen    a flush is writing @flush_buf; may be dirty at the same time, when it was changed since
+ *   frozen    a flush is writing @flush_buf; dirty at the same time, if it was changed since
  */
 #ifndef QCOW2_CACHE_H
 #define QCOW2_CACHE_H
@@ -43,11 +43,13 @@ typedef struct Qcow2Page {
     bool loading;
     bool dirty;
     bool referenced;                /* used since the clock hand passed */
-    bool stale;                     /* the table is gone: drop the page when it is loaded or unpinned */
+    /* the table is gone: drop the page when it is loaded or unpinned */
+    bool stale;
     unsigned pins;                  /* a walk (page.c) needs it after a yield */
     Qcow2PageWaiter *waiters;
     struct Qcow2Page *hash_next;
-    TAILQ_ENTRY(Qcow2Page) link;    /* in the cache's clean or dirty list; frozen or loading: in none */
+    /* in the cache's clean or dirty list; frozen or loading: in none */
+    TAILQ_ENTRY(Qcow2Page) link;
 } Qcow2Page;
 
 TAILQ_HEAD(Qcow2PageList, Qcow2Page);
@@ -80,12 +82,14 @@ void any_fn qcow2_cache_destroy(Qcow2Cache *c);
 Qcow2Page *any_fn qcow2_cache_find(Qcow2Cache *c, uint64_t offset);
 
 /*
- * A new page, loading, at @offset, which is not there yet; its content is undefined.  NULL: no room but what dirty
- * pages have (flush and try again).  @force: go over the budget rather than fail.
+ * A new page, loading, at @offset, which is not there yet; its content is undefined.  NULL: no
+ * room but what dirty pages have (flush and try again).  @force: go over the budget rather than
+ * fail.
  */
 Qcow2Page *any_fn qcow2_cache_add(Qcow2Cache *c, Qcow2PageClass cls, uint64_t offset, bool force);
 
-/* @page's content is valid now: clean, or dropped if its table went away meanwhile. False: dropped. */
+/* @page's content is valid now: clean, or dropped if its table went away meanwhile. False:
+ * dropped. */
 bool any_fn qcow2_cache_loaded(Qcow2Cache *c, Qcow2Page *page);
 /* Its content could not be read: drops it. */
 void any_fn qcow2_cache_load_failed(Qcow2Cache *c, Qcow2Page *page);
@@ -93,8 +97,8 @@ void any_fn qcow2_cache_load_failed(Qcow2Cache *c, Qcow2Page *page);
 /* Before changing @page->buf: dirty, and what a flush is writing stays as it is. */
 void any_fn qcow2_cache_touch(Qcow2Cache *c, Qcow2Page *page);
 
-/* The table at [@offset, @offset + @bytes) is gone, or about to be made: drop its pages, which must not be
- * dirty or frozen. */
+/* The table at [@offset, @offset + @bytes) is gone, or about to be made: drop its pages, which
+ * must not be dirty or frozen. */
 void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes);
 
 /* A dirty page becomes clean and frozen. */
@@ -102,7 +106,8 @@ void any_fn qcow2_cache_freeze(Qcow2Cache *c, Qcow2Page *page);
 /* End of that; @written: the disk has it, else it is dirty again. */
 void any_fn qcow2_cache_thaw(Qcow2Cache *c, Qcow2Page *page, bool written);
 
-/* Pinned pages are not evicted; a pinned page that is forgotten lives on as an orphan until it is unpinned. */
+/* Pinned pages are not evicted; a pinned page that is forgotten lives on as an orphan until it is
+ * unpinned. */
 void any_fn qcow2_cache_pin(Qcow2Page *page);
 void any_fn qcow2_cache_unpin(Qcow2Cache *c, Qcow2Page *page);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How many references were found to each cluster: a sparse array, as large as what is referenced. */
+/* How many references were found to each cluster: a sparse array, as large as what
+ * is referenced. */
 #ifndef QCOW2_CHECK_REFS_H
 #define QCOW2_CHECK_REFS_H
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Is an image consistent?  Counts the references to each cluster by walking everything that the format
- * defines, and compares with the refcounts.  Reads the disk, not the cache: it is the judge of the
- * other files of this folder, and shares nothing with them but the codecs.
+ * Is an image consistent?  Counts the references to each cluster by walking everything that the
+ * format defines, and compares with the refcounts.  Reads the disk, not the cache: it is the
+ * judge of the other files of this folder, and shares nothing with them but the codecs.
  *
- * Time and memory are bounded by the size of the file, whatever its tables say: a refcount block, and
- * an L2 table under one L1 table, is read once.
+ * Time and memory are bounded by the size of the file, whatever its tables say: a refcount block,
+ * and an L2 table under one L1 table, is read once.
  */
 #include "qemu/osdep.h"
 
@@ -104,8 +104,8 @@ static bool co_fn read_reftable(Check *c)
            read_or_fail(c, s->reftable_offset.v, c->reftable, bytes, "the refcount table");
 }
 
-/* Entries that count nothing become 0: invalid ones, the second of two alike, and those past the end of
- * the file, where there are only zeroes. */
+/* Entries that count nothing become 0: invalid ones, the second of two alike, and those past the
+ * end of the file, where there are only zeroes. */
 static void sanitize_reftable(Check *c)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);

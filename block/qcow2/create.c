@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Laying out a new image.  Everything is in one piece, in this order, so that all of it can be computed
- * and written from front to back, the header last:
+ * Laying out a new image.  Everything is in one piece, in this order, so that all of it can be
+ * computed and written from front to back, the header last:
  *
  *   header | refcount table | refcount blocks | L1 table | (L2 tables | data)
  *
@@ -83,7 +83,8 @@ static bool check_options(const BdrvCreateOptions *opts, Error **errp)
 
 /* ---- the plan ---- */
 
-/* Refcount clusters for @others clusters that are not refcounts, so that they count themselves as well. */
+/* Refcount clusters for @others clusters that are not refcounts, so that they count themselves as
+ * well. */
 static void plan_refcounts(Layout *l, uint64_t others)
 {
     const Qcow2Geometry *g = &l->g;
@@ -188,7 +189,8 @@ static int co_fn write_l1(BdrvLink *file, const Layout *l)
     return put(file, l, l->l1_at, table, bytes);
 }
 
-/* Every guest cluster has a host cluster; @data: and its content is there, not in a backing file. */
+/* Every guest cluster has a host cluster; @data: and its content is there, not in a
+ * backing file. */
 static int co_fn write_l2(BdrvLink *file, const Layout *l, bool data)
 {
     const Qcow2Geometry *g = &l->g;

@@ -10,8 +10,8 @@
  * (F3) Guest data is on disk before an L2 entry on disk points to it.
  * (F4) The refcount of a cluster that was unlinked goes down, and the cluster can be used
  *      again, only after the entries that no longer refer to it are on disk.
- * (F5) What one writeback writes is the state of all tables at one instant, at which every request's
- *      change is in it completely or not at all.
+ * (F5) What one writeback writes is the state of all tables at one instant, at which every
+ *      request's change is in it completely or not at all.
  *
  * Refcounts in memory go up before, and go down after, everything else (refcount.c), so (F1) holds
  * if the state of one instant is written in this order, with a sync wherever something
@@ -32,7 +32,8 @@
 
 /* Unlinked ranges that may wait before a writeback is due. */
 #define MAX_FREES 1024
-/* Dirty pages that make the next writer start a writeback; twice that, and everybody waits for it. */
+/* Dirty pages that make the next writer start a writeback; twice that, and everybody waits for
+ * it. */
 #define SOFT_DIRTY_DIVISOR 4
 /* Requests that write pages at the same time, and pages in one of them. */
 #define MAX_PARALLEL 32
@@ -104,8 +105,8 @@ static void freeze(Writeback *wb)
     }
 }
 
-/* After a failure everything of the instant is dirty again: even what was written before a sync failed may be
- * lost.  What waits to be freed goes on waiting. */
+/* After a failure everything of the instant is dirty again: even what was written before a sync
+ * failed may be lost.  What waits to be freed goes on waiting. */
 static void thaw(Writeback *wb)
 {
     Qcow2State *s = qcow2_state(wb->bs);
@@ -331,7 +332,8 @@ static bool anything_dirty(Qcow2State *s)
     return dirty;
 }
 
-/* Clusters at the end that were not written whole read as zeroes; make the file's length say so, too. */
+/* Clusters at the end that were not written whole read as zeroes; make the file's length say so,
+ * too. */
 static int co_fn extend_file(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);

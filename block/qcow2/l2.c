@@ -9,7 +9,8 @@ static unsigned page_entries(const Qcow2Geometry *g)
     return g->page_size / g->entry_size;
 }
 
-/* Where the L1 entry for @guest is: *@ret_offset is its page, the result the offset in that page. */
+/* Where the L1 entry for @guest is: *@ret_offset is its page, the result the offset
+ * in that page. */
 static size_t l1_position(Qcow2State *s, uint64_t guest, uint64_t *ret_offset)
 {
     uint64_t index = guest >> (s->g.cluster_bits + s->g.l2_bits);
@@ -87,7 +88,8 @@ bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
 
 /* ---- making a table writable ---- */
 
-/* Fill the new table at @to: with zeroes, or with what the table at @from has, which others use as well. */
+/* Fill the new table at @to: with zeroes, or with what the table at @from has, which others use
+ * as well. */
 static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to)
 {
     Qcow2State *s = qcow2_state(bs);

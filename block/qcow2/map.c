@@ -11,7 +11,8 @@
 typedef struct Run {
     BlockDriverState *bs;
     BdrvExtent *e;
-    int64_t start, pos, end;        /* guest bytes: asked for from @start to @end, answered to @pos */
+    /* guest bytes: asked for from @start to @end, answered to @pos */
+    int64_t start, pos, end;
     int left;                       /* of MAX_ENTRIES */
 } Run;
 
@@ -40,7 +41,8 @@ static unsigned kind_at(const Qcow2Geometry *g, const Qcow2Entry *e, unsigned su
     return MIN(n, g->subclusters - sub);
 }
 
-/* Add [r->pos, r->pos + @bytes), described by @piece, to the run; false: it does not continue it. */
+/* Add [r->pos, r->pos + @bytes), described by @piece, to the run; false: it does not
+ * continue it. */
 static bool run_add(Run *r, const BdrvExtent *piece, int64_t bytes)
 {
     BdrvExtent *e = r->e;

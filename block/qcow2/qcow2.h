@@ -23,6 +23,7 @@
 #include "block/driver.h"
 #include "cache.h"
 #include "header.h"
+#include "util/sanitizer.h"
 
 /* Clusters that are referenced no longer, once the tables in memory are on disk. */
 typedef struct Qcow2Free {
@@ -55,11 +56,12 @@ typedef struct Qcow2State {
     /* ---- guarded by header_lock ---- */
     uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
 
-    /* A header write failed: nobody knows which header is on disk, so nothing may change; atomic. */
+    /* A header write failed: nobody knows which header is on disk, so nothing may
+     * change; atomic. */
     bool header_unknown;
 
-    /* Autoclear bits whose promise must be dealt with before anything changes; atomic, cleared under
-     * header_lock. */
+    /* Autoclear bits whose promise must be dealt with before anything changes; atomic, cleared
+     * under header_lock. */
     uint64_t autoclear_pending;
 
     /* ---- guarded by cache.lock ---- */
@@ -83,12 +85,12 @@ static inline Qcow2State *qcow2_state(BlockDriverState *bs)
 
 static inline void qcow2_lock(Qcow2State *s)
 {
-    g_mutex_lock(&s->cache.lock);
+    guard_lock(&s->cache.lock);
 }
 
 static inline void qcow2_unlock(Qcow2State *s)
 {
-    g_mutex_unlock(&s->cache.lock);
+    guard_unlock(&s->cache.lock);
 }
 
 /* For messages; during and after co_open. */
@@ -112,13 +114,14 @@ typedef struct Qcow2Walk {
 void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
 
 /*
- * The page at @offset, which belongs to a table of class @cls: 0 if it was in memory all along, else
- * -EAGAIN or -errno.
+ * The page at @offset, which belongs to a table of class @cls: 0 if it was in memory all along,
+ * else -EAGAIN or -errno.
  */
 int co_fn qcow2_page_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
                           Qcow2Page **ret);
 
-/* Read metadata without the cache, and write it; what lies past the end of the file reads as zeroes. */
+/* Read metadata without the cache, and write it; what lies past the end of the file reads as
+ * zeroes. */
 int co_fn qcow2_read_table(BlockDriverState *bs, HostOffset offset, void *buf, size_t bytes);
 int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void *buf,
                             size_t bytes);
@@ -156,14 +159,15 @@ int co_fn qcow2_alloc_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
                            HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero);
 /* @want clusters in one piece. Not under cache.lock. */
 int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset);
-/* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under cache.lock. */
+/* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under
+ * cache.lock. */
 int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters);
 /* Drop a reference after the next writeback.  Under cache.lock. */
 void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard);
 /* The same for the clusters of @e, whatever it is; nothing if it has none. */
 void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool discard);
-/* The page of the refcount of cluster @cluster_index, and its number in there. *@ret is NULL if there is no
- * refcount block for it. */
+/* The page of the refcount of cluster @cluster_index, and its number in there. *@ret is NULL if
+ * there is no refcount block for it. */
 int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
                               Qcow2Page **ret, size_t *ret_number);
 /* Does [@offset, @offset + @bytes) touch the header, the active L1 table, the refcount table or the
@@ -200,8 +204,8 @@ int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset 
 
 /* ---- bitmaps.c ---- */
 
-/* Mark the persistent bitmaps that record changes (@all: all) as in use; durable on return.  -EINVAL: there
- * is no directory of bitmaps, or it makes no sense. */
+/* Mark the persistent bitmaps that record changes (@all: all) as in use; durable on return.
+ * -EINVAL: there is no directory of bitmaps, or it makes no sense. */
 int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, bool all);
 
 /* ---- operations of the driver ---- */
@@ -234,7 +238,8 @@ typedef struct Qcow2Snapshot {
     uint32_t l1_size;               /* entries; <= QCOW2_MAX_L1_BYTES */
 } Qcow2Snapshot;
 
-/* All internal snapshots; an array of Qcow2Snapshot that the caller frees. *@ret_bytes: length of the table. */
+/* All internal snapshots; an array of Qcow2Snapshot that the caller frees. *@ret_bytes: length of
+ * the table. */
 GArray *co_fn qcow2_snapshots_read(BlockDriverState *bs, uint64_t *ret_bytes, Error **errp);
 
 #endif

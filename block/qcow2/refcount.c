@@ -2,7 +2,8 @@
 /*
  * Host clusters: reserving and giving back, through the cached refcount blocks.
  *
- * (R1) A cluster is handed out only if its refcount in memory is 0, and has a refcount of 1 when it is.
+ * (R1) A cluster is handed out only if its refcount in memory is 0, and has a refcount of 1 when
+ *      it is.
  * (R2) A refcount in memory goes down only when nothing on disk and nothing in memory refers to the
  *      cluster any more (qcow2_free_now); so what (R1) hands out is free on disk, too.
  */

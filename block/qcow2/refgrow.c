@@ -3,7 +3,8 @@
  * Room for refcounts: new refcount blocks, larger refcount tables, and where the image ends.
  *
  * (G1) A new block describes itself: it is the first cluster of the range that it covers, which is
- *      free, since a range without a block has refcounts of 0 only.  So making one needs no allocation.
+ *      free, since a range without a block has refcounts of 0 only.  So making one needs no
+ *      allocation.
  * (G2) A larger table lies, together with the blocks for itself, in a range that no block covered
  *      before.  It is complete and durable before the header points to it, and the old table is
  *      given back after that is durable, too.
@@ -268,7 +269,8 @@ static int co_fn last_used(BlockDriverState *bs, uint64_t block, uint64_t offset
     return 0;
 }
 
-/* Look at the entries of @table, a piece of the refcount table that begins with entry @first, from the end. */
+/* Look at the entries of @table, a piece of the refcount table that begins with entry @first,
+ * from the end. */
 static int co_fn find_end_in(BlockDriverState *bs, const uint8_t *table, uint64_t first,
                              uint64_t n, uint8_t *buf, unsigned *empty, uint64_t *ret_end)
 {

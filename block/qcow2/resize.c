@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A new size.  The header, which decides, is written last (growing) or after everything past the new end
- * was unmapped (shrinking); a larger L1 table is complete on disk before the header points to it.
- * The caller holds the whole node, so nothing else changes its map.
+ * A new size.  The header, which decides, is written last (growing) or after everything past the
+ * new end was unmapped (shrinking); a larger L1 table is complete on disk before the header
+ * points to it. The caller holds the whole node, so nothing else changes its map.
  */
 #include "qemu/osdep.h"
 

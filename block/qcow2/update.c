@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Changing the header in place.  Only fields in the first 512 bytes change, and these are written as one
- * sector, which reaches the disk as a whole or not at all.  Everything else of the first cluster, header
- * extensions of others included, stays as it is.
+ * Changing the header in place.  Only fields in the first 512 bytes change, and these are written
+ * as one sector, which reaches the disk as a whole or not at all.  Everything else of the first
+ * cluster, header extensions of others included, stays as it is.
  */
 #include "qemu/osdep.h"
 

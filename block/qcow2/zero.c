@@ -160,9 +160,9 @@ static int co_fn clear_data_file(BlockDriverState *bs, int64_t offset, int64_t b
 }
 
 /*
- * Give the space in the data file back, if that is wanted.  At once, not after the next writeback: a
- * later write goes to the same place.  The range is held, and zeroes or nothing is what it reads as
- * from now on, crash or not.
+ * Give the space in the data file back, if that is wanted.  At once, not after the next
+ * writeback: a later write goes to the same place.  The range is held, and zeroes or nothing is
+ * what it reads as from now on, crash or not.
  */
 static void co_fn punch_data_file(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {

@@ -19,7 +19,8 @@ size_t any_fn qcow2_cache_global_budget(void);
 size_t any_fn qcow2_cache_global_usage(void);
 
 typedef struct Qcow2CheckResult {
-    uint64_t corruptions;       /* references without refcount, overlapping or invalid tables, ... */
+    /* references without refcount, overlapping or invalid tables, ... */
+    uint64_t corruptions;
     uint64_t leaks;             /* clusters with a higher refcount than references */
     uint64_t allocated_clusters;    /* guest clusters that have a host cluster of their own */
     uint64_t compressed_clusters;

@@ -33,7 +33,8 @@ bool memdisk_save(MemDisk *d, const char *path);
 
 /* ---- crashes ---- */
 
-/* Flushes so far, and operations (writes, zeroes, discards, truncates) that no flush has covered. */
+/* Flushes so far, and operations (writes, zeroes, discards, truncates) that no flush
+ * has covered. */
 unsigned memdisk_syncs(MemDisk *d);
 unsigned memdisk_unsynced(MemDisk *d);
 
@@ -54,7 +55,8 @@ void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opa
 /* ---- faults ---- */
 
 /* The operation after @after more of them fails with @error, and the one after that works again
- * (@sticky: does not).  Counts reads, writes, zeroes, discards, flushes and truncates. @after < 0: never. */
+ * (@sticky: does not).  Counts reads, writes, zeroes, discards, flushes and truncates. @after <
+ * 0: never. */
 void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky);
 /* Operations so far. */
 int64_t memdisk_operations(MemDisk *d);

@@ -42,7 +42,7 @@ void rig_add(const char *path, void (*fn)(void))
 
 /* ---- images ---- */
 
-static BdrvLink *open_file(MemDisk *d)
+static BdrvLink *co_main_fn open_file(MemDisk *d)
 {
     g_autoptr(BdrvOpenOptions) opts = memdisk_options(d, false);
     BdrvLinkSpec spec = {
@@ -61,7 +61,7 @@ BdrvCreateOptions rig_create_options(int64_t size)
     };
 }
 
-bool rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp)
+bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp)
 {
     BdrvLink *file = open_file(d);
     bool ok = bdrv_co_create(bdrv_find_driver("qcow2"), file, opts, errp);
@@ -73,12 +73,12 @@ bool rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp)
     return ok;
 }
 
-void rig_create(MemDisk *d, const BdrvCreateOptions *opts)
+void co_main_fn rig_create(MemDisk *d, const BdrvCreateOptions *opts)
 {
     rig_try_create(d, opts, &error_abort);
 }
 
-BdrvLink *rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
+BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
 {
     static const RigOpen defaults;
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("qcow2");
@@ -106,17 +106,17 @@ BdrvLink *rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
     return link;
 }
 
-BdrvLink *rig_open(MemDisk *d, const RigOpen *how)
+BdrvLink *co_main_fn rig_open(MemDisk *d, const RigOpen *how)
 {
     return rig_try_open(d, how, &error_abort);
 }
 
-void rig_close(BdrvLink *link)
+void co_main_fn rig_close(BdrvLink *link)
 {
     bdrv_link_free(link);
 }
 
-uint64_t rig_check(BdrvLink *link)
+uint64_t co_main_fn rig_check(BdrvLink *link)
 {
     Qcow2CheckResult res;
 
@@ -129,7 +129,7 @@ uint64_t rig_check(BdrvLink *link)
 
 /* ---- requests ---- */
 
-void rig_write(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern)
+void co_fn rig_write(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern)
 {
     g_autofree uint8_t *buf = g_malloc(bytes);
 
@@ -137,22 +137,22 @@ void rig_write(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern)
     g_assert_cmpint(bdrv_co_pwrite(link, offset, bytes, buf, 0), ==, 0);
 }
 
-void rig_zero(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags)
+void co_fn rig_zero(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags)
 {
     g_assert_cmpint(bdrv_co_pwrite_zeroes(link, offset, bytes, flags), ==, 0);
 }
 
-void rig_discard(BdrvLink *link, int64_t offset, int64_t bytes)
+void co_fn rig_discard(BdrvLink *link, int64_t offset, int64_t bytes)
 {
     g_assert_cmpint(bdrv_co_pdiscard(link, offset, bytes), ==, 0);
 }
 
-void rig_flush(BdrvLink *link)
+void co_fn rig_flush(BdrvLink *link)
 {
     g_assert_cmpint(bdrv_co_flush(link, 0), ==, 0);
 }
 
-void rig_expect(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern)
+void co_fn rig_expect(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern)
 {
     g_autofree uint8_t *buf = g_malloc(bytes);
 

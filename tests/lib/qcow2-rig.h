@@ -13,8 +13,8 @@ void rig_add(const char *path, void (*fn)(void));
 /* Create options at their defaults: version 3, 64 KiB clusters, 16 bit refcounts. */
 BdrvCreateOptions rig_create_options(int64_t size);
 /* Aborts the test if it fails. */
-void rig_create(MemDisk *d, const BdrvCreateOptions *opts);
-bool rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp);
+void co_main_fn rig_create(MemDisk *d, const BdrvCreateOptions *opts);
+bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp);
 
 typedef struct RigOpen {
     bool read_only;
@@ -23,19 +23,19 @@ typedef struct RigOpen {
     BdrvLink *backing;              /* its node is linked below */
 } RigOpen;
 
-BdrvLink *rig_try_open(MemDisk *d, const RigOpen *how, Error **errp);
-BdrvLink *rig_open(MemDisk *d, const RigOpen *how);     /* NULL: defaults */
-void rig_close(BdrvLink *link);
+BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp);
+BdrvLink *co_main_fn rig_open(MemDisk *d, const RigOpen *how);     /* NULL: defaults */
+void co_main_fn rig_close(BdrvLink *link);
 
 /* Aborts unless the image is free of corruptions; returns the leaks. */
-uint64_t rig_check(BdrvLink *link);
+uint64_t co_main_fn rig_check(BdrvLink *link);
 
-void rig_write(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern);
-void rig_zero(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags);
-void rig_discard(BdrvLink *link, int64_t offset, int64_t bytes);
-void rig_flush(BdrvLink *link);
+void co_fn rig_write(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern);
+void co_fn rig_zero(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags);
+void co_fn rig_discard(BdrvLink *link, int64_t offset, int64_t bytes);
+void co_fn rig_flush(BdrvLink *link);
 /* Aborts unless every byte of the range is @pattern. */
-void rig_expect(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern);
+void co_fn rig_expect(BdrvLink *link, int64_t offset, int64_t bytes, uint8_t pattern);
 
 /* Deterministic random numbers. */
 uint64_t rig_random(uint64_t *state);

@@ -6,8 +6,8 @@
 #include "tests/lib/memdisk.h"
 
 /*
- * Make an internal snapshot of the (closed, small) version 3 image on @d: its L1 table is copied, all
- * refcounts of what it reaches go up, and the active tables lose their "copied" flags.
+ * Make an internal snapshot of the (closed, small) version 3 image on @d: its L1 table is copied,
+ * all refcounts of what it reaches go up, and the active tables lose their "copied" flags.
  * 16 bit refcounts; one refcount block.
  */
 void qcow2_share_with_snapshot(MemDisk *d);

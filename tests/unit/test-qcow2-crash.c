@@ -72,7 +72,7 @@ static void allow(Bed *b, int64_t first, int64_t n, uint32_t value)
     }
 }
 
-static uint32_t *read_sectors(Bed *b, BdrvLink *link)
+static uint32_t *co_fn read_sectors(Bed *b, BdrvLink *link)
 {
     uint32_t *values = g_new(uint32_t, b->n_sectors);
     g_autofree uint8_t *buf = g_malloc(b->n_sectors * SECTOR);
@@ -96,7 +96,7 @@ static void set_allowed(Bed *b, const uint32_t *values)
 
 /* ---- judging a state ---- */
 
-static void judge(Bed *b, const char *what)
+static void co_main_fn judge(Bed *b, const char *what)
 {
     BdrvLink *link = rig_open(b->crashed, &(RigOpen){ .backing = b->base });
     g_autofree uint32_t *values = NULL;
@@ -123,7 +123,7 @@ static void judge(Bed *b, const char *what)
     b->states++;
 }
 
-static void at_sync(MemDisk *d, void *opaque)
+static void co_main_fn at_sync(MemDisk *d, void *opaque)
 {
     static const char *const names[] = { "drop all", "keep all", "random", "torn", "prefix" };
     Bed *b = opaque;
@@ -170,7 +170,7 @@ static void co_fn request_entry(void *opaque)
     g_free(r);
 }
 
-static void start_requests(Bed *b, CoGroup *group, int n)
+static void co_fn start_requests(Bed *b, CoGroup *group, int n)
 {
     for (int i = 0; i < n; i++) {
         Request *r = g_new(Request, 1);
@@ -195,7 +195,7 @@ static void co_fn flush_entry(void *opaque)
 }
 
 /* A flush, with more requests running during it. */
-static void flush_under_load(Bed *b)
+static void co_fn flush_under_load(Bed *b)
 {
     g_autofree uint32_t *before = read_sectors(b, b->link);
     CoGroup flush = CO_GROUP_INIT, load = CO_GROUP_INIT;
@@ -216,7 +216,7 @@ static void flush_under_load(Bed *b)
 
 /* ---- the bed ---- */
 
-static void make_base(Bed *b)
+static void co_main_fn make_base(Bed *b)
 {
     BdrvCreateOptions opts = rig_create_options(b->v->disk_bytes / 2);
 
@@ -232,7 +232,7 @@ static void make_base(Bed *b)
 }
 
 /* Some data, of which an internal snapshot then has the other reference. */
-static void make_shared(Bed *b)
+static void co_main_fn make_shared(Bed *b)
 {
     b->link = rig_open(b->disk, NULL);
     g_autofree uint32_t *buf = g_malloc(b->v->disk_bytes / 2);
@@ -244,7 +244,7 @@ static void make_shared(Bed *b)
     qcow2_share_with_snapshot(b->disk);
 }
 
-static void bed_setup(Bed *b, const Variant *v, uint64_t seed)
+static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
 {
     BdrvCreateOptions opts = rig_create_options(v->disk_bytes);
 
@@ -275,7 +275,7 @@ static void bed_setup(Bed *b, const Variant *v, uint64_t seed)
     memdisk_on_sync(b->disk, at_sync, b);
 }
 
-static void bed_teardown(Bed *b)
+static void co_main_fn bed_teardown(Bed *b)
 {
     memdisk_on_sync(b->disk, NULL, NULL);
     rig_close(b->link);
@@ -292,7 +292,7 @@ static void bed_teardown(Bed *b)
     memdisk_free(b->crashed);
 }
 
-static void run_variant(const Variant *v, uint64_t seed)
+static void co_main_fn run_variant(const Variant *v, uint64_t seed)
 {
     Bed b;
 
@@ -315,7 +315,7 @@ static void run_variant(const Variant *v, uint64_t seed)
     bed_teardown(&b);
 }
 
-static void test_power_cut_leaves_a_consistent_image(void)
+static void co_main_fn test_power_cut_leaves_a_consistent_image(void)
 {
     int seeds = g_test_thorough() ? 40 : 3;
 

@@ -116,7 +116,7 @@ static void test_compressed_descriptor(void)
 
 /* ---- the header ---- */
 
-static void test_created_header_is_parsed_as_asked_for(void)
+static void co_main_fn test_created_header_is_parsed_as_asked_for(void)
 {
     MemDisk *d = memdisk_new("disk");
     BdrvCreateOptions opts = rig_create_options(10 * GiB);
@@ -217,7 +217,7 @@ static void poke(MemDisk *d, const Damage *m)
 }
 
 /* Each field on its own, with values that once were somebody's security hole. */
-static void test_damaged_field_is_refused_by_name(void)
+static void co_main_fn test_damaged_field_is_refused_by_name(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(damages); i++) {
         MemDisk *d = memdisk_new("disk");
@@ -241,7 +241,7 @@ static void test_damaged_field_is_refused_by_name(void)
 }
 
 /* The image itself may say what a feature is called that we do not know. */
-static void test_unknown_feature_is_named_by_the_image(void)
+static void co_main_fn test_unknown_feature_is_named_by_the_image(void)
 {
     MemDisk *d = memdisk_new("disk");
     BdrvCreateOptions opts = rig_create_options(MiB);
@@ -258,7 +258,7 @@ static void test_unknown_feature_is_named_by_the_image(void)
     memdisk_free(d);
 }
 
-static void test_header_that_ends_with_the_file(void)
+static void co_main_fn test_header_that_ends_with_the_file(void)
 {
     for (int64_t length = 0; length < 600; length++) {
         MemDisk *d = memdisk_new("disk"), *cut = memdisk_new("cut");
@@ -283,7 +283,7 @@ static void ignore(const char *text)
 }
 
 /* Whatever a few damaged bytes of metadata do, requests end, with success or an error. */
-static void test_random_damage_does_no_harm(void)
+static void co_main_fn test_random_damage_does_no_harm(void)
 {
     uint64_t seed = 42;
     int rounds = g_test_thorough() ? 20000 : 1500;

@@ -57,7 +57,7 @@ static int64_t pick_range(Model *m, int64_t *ret_bytes)
     return offset;
 }
 
-static void random_request(Model *m, BdrvLink *link)
+static void co_fn random_request(Model *m, BdrvLink *link)
 {
     int64_t bytes, offset = pick_range(m, &bytes);
     uint8_t pattern = 1 + rig_random(&m->seed) % 255;
@@ -92,7 +92,7 @@ static void random_request(Model *m, BdrvLink *link)
     }
 }
 
-static void compare_all(Model *m, BdrvLink *link)
+static void co_fn compare_all(Model *m, BdrvLink *link)
 {
     g_autofree uint8_t *buf = g_malloc(m->length);
 
@@ -105,7 +105,7 @@ static void compare_all(Model *m, BdrvLink *link)
     }
 }
 
-static void create_variant(MemDisk *d, const Variant *v, int64_t size)
+static void co_main_fn create_variant(MemDisk *d, const Variant *v, int64_t size)
 {
     BdrvCreateOptions opts = rig_create_options(size);
 
@@ -119,7 +119,7 @@ static void create_variant(MemDisk *d, const Variant *v, int64_t size)
     rig_create(d, &opts);
 }
 
-static void run_variant(const Variant *v, uint64_t seed)
+static void co_main_fn run_variant(const Variant *v, uint64_t seed)
 {
     MemDisk *d = memdisk_new("disk"), *data = v->data_file ? memdisk_new("data") : NULL;
     RigOpen how = { .cache_size = v->cache_size, .data_file = data };
@@ -151,7 +151,7 @@ static void run_variant(const Variant *v, uint64_t seed)
     }
 }
 
-static void test_random_requests_read_back(void)
+static void co_main_fn test_random_requests_read_back(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
         g_test_message("%s", variants[i].name);
@@ -162,7 +162,7 @@ static void test_random_requests_read_back(void)
 }
 
 /* An empty image reads as zeroes to its last byte and takes no more than its tables. */
-static void test_new_image_is_empty(void)
+static void co_main_fn test_new_image_is_empty(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
         const Variant *v = &variants[i];
@@ -185,7 +185,7 @@ static void test_new_image_is_empty(void)
 }
 
 /* What a layer does not have comes from below; writing part of a cluster keeps the rest. */
-static void test_overlay_shows_its_base(void)
+static void co_main_fn test_overlay_shows_its_base(void)
 {
     static const bool extended[] = { false, true };
 
@@ -227,7 +227,7 @@ static void test_overlay_shows_its_base(void)
 }
 
 /* The first 4 KiB write into an empty overlay with subclusters reads nothing and copies nothing. */
-static void test_subcluster_write_copies_nothing(void)
+static void co_main_fn test_subcluster_write_copies_nothing(void)
 {
     MemDisk *bd = memdisk_new("base-disk"), *od = memdisk_new("overlay-disk");
     BdrvCreateOptions opts = rig_create_options(GiB);
@@ -258,7 +258,7 @@ static void test_subcluster_write_copies_nothing(void)
     memdisk_free(od);
 }
 
-static unsigned syncs_of_flush(BdrvLink *link, MemDisk *d)
+static unsigned co_fn syncs_of_flush(BdrvLink *link, MemDisk *d)
 {
     unsigned before = memdisk_counts(d).flushes;
 
@@ -267,7 +267,7 @@ static unsigned syncs_of_flush(BdrvLink *link, MemDisk *d)
 }
 
 /* A flush costs one sync for data in place, two for allocations, none if nothing was written. */
-static void test_flush_costs_few_syncs(void)
+static void co_main_fn test_flush_costs_few_syncs(void)
 {
     MemDisk *d = memdisk_new("disk");
     BdrvCreateOptions opts = rig_create_options(64 * MiB);
@@ -286,7 +286,7 @@ static void test_flush_costs_few_syncs(void)
 }
 
 /* Space that was discarded is used again, after the discard is durable. */
-static void test_discarded_space_is_reused(void)
+static void co_main_fn test_discarded_space_is_reused(void)
 {
     MemDisk *d = memdisk_new("disk");
     BdrvCreateOptions opts = rig_create_options(64 * MiB);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Memory for metadata is bounded, however many, large and busy the images are. */
+#include "qemu/osdep.h"
+
+#include "tests/lib/qcow2-rig.h"
+
+#define MIN_BYTES_PER_IMAGE (16 * (4096 + 256))
+
+/* An image of many L2 tables, with something in each. */
+static BdrvLink *co_main_fn busy_image(MemDisk *d, int64_t cache_size)
+{
+    BdrvCreateOptions opts = rig_create_options(512 * MiB);
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, &(RigOpen){ .cache_size = cache_size });
+    for (int64_t i = 0; i < 256; i++) {
+        rig_write(link, i * 2 * MiB, 512, i % 250 + 1);
+    }
+    return link;
+}
+
+static void co_fn read_back(BdrvLink *link)
+{
+    for (int64_t i = 0; i < 256; i++) {
+        rig_expect(link, i * 2 * MiB, 512, i % 250 + 1);
+    }
+}
+
+static void co_main_fn test_budget_bounds_all_images_together(void)
+{
+    enum { N = 4 };
+    MemDisk *d[N];
+    BdrvLink *link[N];
+
+    qcow2_cache_set_global_budget(512 * KiB);
+    for (int i = 0; i < N; i++) {
+        g_autofree char *name = g_strdup_printf("disk%d", i);
+        d[i] = memdisk_new(name);
+        link[i] = busy_image(d[i], 0);
+        g_assert_cmpuint(qcow2_cache_global_usage(), <=, 512 * KiB + N * MIN_BYTES_PER_IMAGE);
+    }
+    for (int i = 0; i < N; i++) {
+        read_back(link[i]);
+        g_assert_cmpuint(qcow2_cache_global_usage(), <=, 512 * KiB + N * MIN_BYTES_PER_IMAGE);
+        g_assert_cmpuint(rig_check(link[i]), ==, 0);
+    }
+    for (int i = 0; i < N; i++) {
+        rig_close(link[i]);
+        memdisk_free(d[i]);
+    }
+    g_assert_cmpuint(qcow2_cache_global_usage(), ==, 0);
+    qcow2_cache_set_global_budget(QCOW2_DEFAULT_CACHE_BUDGET);
+}
+
+/* cache-size is a cap for one image, and enough for it to work at its smallest. */
+static void co_main_fn test_cache_size_caps_one_image(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvLink *link = busy_image(d, 128 * KiB);
+
+    read_back(link);
+    g_assert_cmpuint(qcow2_cache_global_usage(), <=, 128 * KiB / 4096 * (4096 + 256));
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* An image that was busy does not keep another from having a cache. */
+static void co_main_fn test_idle_image_gives_way(void)
+{
+    MemDisk *d = memdisk_new("old"), *e = memdisk_new("new");
+
+    qcow2_cache_set_global_budget(MiB);
+    BdrvLink *hog = busy_image(d, 0);
+    read_back(hog);
+    rig_flush(hog);
+    BdrvLink *link = busy_image(e, 0);
+    rig_flush(link);
+    /* What the new one uses over and over stays in memory. */
+    for (int i = 0; i < 2; i++) {
+        for (int64_t k = 0; k < 64; k++) {
+            rig_expect(link, k * 2 * MiB, 512, k % 250 + 1);
+        }
+    }
+    unsigned reads = memdisk_counts(e).reads;
+    for (int64_t k = 0; k < 64; k++) {
+        rig_expect(link, k * 2 * MiB, 512, k % 250 + 1);
+    }
+    g_assert_cmpuint(memdisk_counts(e).reads - reads, <=, 64 + 8);      /* the data, no tables */
+    rig_close(link);
+    rig_close(hog);
+    memdisk_free(d);
+    memdisk_free(e);
+    qcow2_cache_set_global_budget(QCOW2_DEFAULT_CACHE_BUDGET);
+}
+
+/* A huge disk costs nothing until it is used: its L1 table is read in pieces. */
+static void co_main_fn test_huge_disk_needs_little_memory(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(INT64_C(1) << 50);
+
+    opts.u.qcow2.cluster_size = 2 * MiB;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_expect(link, INT64_C(1) << 49, 4096, 0);
+    rig_write(link, (INT64_C(1) << 50) - 512, 512, 9);
+    rig_expect(link, (INT64_C(1) << 50) - 1024, 512, 0);
+    g_assert_cmpuint(qcow2_cache_global_usage(), <=, 64 * KiB);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/cache/budget-bounds-all-images-together",
+            test_budget_bounds_all_images_together);
+    rig_add("/qcow2/cache/size-caps-one-image", test_cache_size_caps_one_image);
+    rig_add("/qcow2/cache/idle-image-gives-way", test_idle_image_gives_way);
+    rig_add("/qcow2/cache/huge-disk-needs-little-memory", test_huge_disk_needs_little_memory);
+    return g_test_run();
+}

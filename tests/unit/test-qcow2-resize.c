@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A new size: what was there stays, what is new reads as zeroes, what cannot be done is refused. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/types.h"
+#include "tests/lib/qcow2-rig.h"
+#include "tests/lib/qcow2-share.h"
+
+static void co_main_fn test_growing_keeps_data_and_adds_zeroes(void)
+{
+    static const BdrvPrealloc modes[] = {
+        BDRV_PREALLOC_OFF, BDRV_PREALLOC_METADATA, BDRV_PREALLOC_FALLOC, BDRV_PREALLOC_FULL,
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
+        MemDisk *d = memdisk_new("disk");
+        BdrvCreateOptions opts = rig_create_options(100 * KiB);
+
+        opts.u.qcow2.cluster_size = 512;        /* the L1 table must grow as well */
+        rig_create(d, &opts);
+        BdrvLink *link = rig_open(d, NULL);
+        rig_write(link, 0, 100 * KiB, 0x77);
+        g_assert_true(bdrv_co_truncate(link, 2 * MiB, modes[i], &error_abort));
+        rig_expect(link, 0, 100 * KiB, 0x77);
+        rig_expect(link, 100 * KiB, 2 * MiB - 100 * KiB, 0);
+        rig_write(link, 2 * MiB - 512, 512, 0x78);
+        g_assert_cmpuint(rig_check(link), ==, 0);
+        rig_close(link);
+        link = rig_open(d, NULL);
+        g_assert_cmpint(bdrv_length(link->bs), ==, 2 * MiB);
+        rig_expect(link, 0, 100 * KiB, 0x77);
+        rig_expect(link, 2 * MiB - 512, 512, 0x78);
+        rig_close(link);
+        memdisk_free(d);
+    }
+}
+
+/* What was cut off does not come back, not even the rest of the last cluster. */
+static void co_main_fn test_shrinking_forgets(void)
+{
+    static const bool extended[] = { false, true };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(extended); i++) {
+        MemDisk *d = memdisk_new("disk");
+        BdrvCreateOptions opts = rig_create_options(2 * MiB);
+
+        opts.u.qcow2.extended_l2 = extended[i];
+        rig_create(d, &opts);
+        BdrvLink *link = rig_open(d, NULL);
+        rig_write(link, 0, 2 * MiB, 0x77);
+        g_assert_true(bdrv_co_truncate(link, 100 * KiB, 0, &error_abort));
+        g_assert_true(bdrv_co_truncate(link, 2 * MiB, 0, &error_abort));
+        rig_expect(link, 0, 100 * KiB, 0x77);
+        rig_expect(link, 100 * KiB, 2 * MiB - 100 * KiB, 0);
+        rig_flush(link);
+        g_assert_cmpuint(rig_check(link), ==, 0);
+        rig_close(link);
+        memdisk_free(d);
+    }
+}
+
+static void co_main_fn refuse(BdrvLink *link, int64_t length, BdrvPrealloc mode, const char *says)
+{
+    g_autoptr(Error) err = NULL;
+    int64_t before = bdrv_length(link->bs);
+
+    g_assert_false(bdrv_co_truncate(link, length, mode, &err));
+    if (!strstr(error_get_pretty(err), says)) {
+        g_error("\"%s\" does not say \"%s\"", error_get_pretty(err), says);
+    }
+    g_assert_cmpint(bdrv_length(link->bs), ==, before);
+    rig_check(link);
+}
+
+static void co_main_fn test_impossible_sizes_are_refused(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(MiB);
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 64 * KiB, 1);
+    refuse(link, MiB + 1, 0, "multiple of 512");
+    refuse(link, INT64_C(1) << 60, 0, "too large");
+    refuse(link, 512, BDRV_PREALLOC_FULL, "shrinking");
+    rig_close(link);
+    qcow2_share_with_snapshot(d);
+    link = rig_open(d, NULL);
+    refuse(link, 512, 0, "internal snapshots");
+    g_assert_true(bdrv_co_truncate(link, 2 * MiB, 0, &error_abort));
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* A crash while the size changes leaves one size or the other, and a consistent image. */
+static void co_main_fn at_sync(MemDisk *d, void *opaque)
+{
+    MemDisk *to = opaque;
+
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        memdisk_crash(d, to, seed % 5, seed);
+        BdrvLink *link = rig_open(to, NULL);
+        int64_t length = bdrv_length(link->bs);
+        g_assert_true(length == 100 * KiB || length == MiB || length == 50 * KiB);
+        rig_check(link);
+        rig_expect(link, 0, 50 * KiB, 0x77);
+        rig_close(link);
+    }
+}
+
+static void co_main_fn test_resize_survives_a_power_cut(void)
+{
+    MemDisk *d = memdisk_new("disk"), *to = memdisk_new("crashed");
+    BdrvCreateOptions opts = rig_create_options(100 * KiB);
+
+    opts.u.qcow2.cluster_size = 512;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 100 * KiB, 0x77);
+    rig_flush(link);
+    memdisk_on_sync(d, at_sync, to);
+    g_assert_true(bdrv_co_truncate(link, MiB, 0, &error_abort));
+    g_assert_true(bdrv_co_truncate(link, 50 * KiB, 0, &error_abort));
+    g_assert_true(bdrv_co_truncate(link, 100 * KiB, BDRV_PREALLOC_METADATA, &error_abort));
+    rig_close(link);
+    memdisk_on_sync(d, NULL, NULL);
+    memdisk_free(d);
+    memdisk_free(to);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/resize/growing-keeps-data-and-adds-zeroes",
+            test_growing_keeps_data_and_adds_zeroes);
+    rig_add("/qcow2/resize/shrinking-forgets", test_shrinking_forgets);
+    rig_add("/qcow2/resize/impossible-sizes-are-refused", test_impossible_sizes_are_refused);
+    rig_add("/qcow2/resize/survives-a-power-cut", test_resize_survives_a_power_cut);
+    return g_test_run();
+}

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* One image, written, zeroed, flushed and read from several iothreads at once. */
+#include "qemu/osdep.h"
+
+#include "qemu/aio.h"
+#include "qemu/iothread.h"
+#include "tests/lib/qcow2-rig.h"
+
+#define N_THREADS 3
+#define N_WORKERS 4                 /* on each */
+#define SLICES (N_THREADS * N_WORKERS)
+#define DISK_BYTES (24 * MiB)
+#define ROUNDS 60
+
+typedef struct Worker {
+    BdrvLink *link;
+    int index;
+    uint64_t seed;
+    uint8_t *expect;                /* of the 4 KiB blocks that are this worker's */
+    int *running;                   /* atomic */
+    Coroutine *waiter;
+} Worker;
+
+/* Blocks are dealt out like cards: clusters and L2 pages are everybody's. */
+static int64_t block_offset(const Worker *w, int64_t n)
+{
+    return (n * SLICES + w->index) * 4096;
+}
+
+static void co_fn one_round(Worker *w)
+{
+    int64_t n_blocks = DISK_BYTES / 4096 / SLICES, n = rig_random(&w->seed) % n_blocks;
+    uint8_t buf[4096], pattern = 1 + rig_random(&w->seed) % 255;
+
+    switch (rig_random(&w->seed) % 8) {
+    case 0:
+        g_assert_cmpint(bdrv_co_pwrite_zeroes(w->link, block_offset(w, n), 4096,
+                                              BDRV_REQ_MAY_UNMAP), ==, 0);
+        w->expect[n] = 0;
+        break;
+    case 1:
+        g_assert_cmpint(bdrv_co_flush(w->link, 0), ==, 0);
+        break;
+    case 2 ... 5:
+        memset(buf, pattern, sizeof(buf));
+        g_assert_cmpint(bdrv_co_pwrite(w->link, block_offset(w, n), 4096, buf, 0), ==, 0);
+        w->expect[n] = pattern;
+        break;
+    default:
+        g_assert_cmpint(bdrv_co_pread(w->link, block_offset(w, n), 4096, buf), ==, 0);
+        for (int i = 0; i < 4096; i++) {
+            g_assert_cmpint(buf[i], ==, w->expect[n]);
+        }
+        break;
+    }
+}
+
+static void co_fn worker_entry(void *opaque)
+{
+    Worker *w = opaque;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        one_round(w);
+    }
+    if (__atomic_sub_fetch(w->running, 1, __ATOMIC_SEQ_CST) == 0) {
+        coroutine_wake(w->waiter);
+    }
+}
+
+static BdrvLink *co_main_fn open_image(const char *path, const char *driver, int64_t cache_size)
+{
+    g_autoptr(BdrvOpenOptions) opts = NULL;
+    BdrvLinkSpec spec = {
+        .role = "root", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
+        .holder = "test",
+    };
+
+    opts = bdrv_options_from_filename(path, driver, NULL, &error_abort);
+    opts->read_only = false;
+    opts->discard = true;
+    if (opts->file.options) {
+        opts->file.options->read_only = false;
+        opts->file.options->discard = true;
+        opts->u.qcow2.cache_size = cache_size;
+    }
+    return bdrv_open(opts, &spec, &error_abort);
+}
+
+static void co_main_fn run(IOThread **thread, const char *path, bool extended_l2,
+                           int64_t cluster_size, int64_t cache_size)
+{
+    BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+    Worker worker[SLICES];
+    int running = SLICES;
+
+    opts.u.qcow2.cluster_size = cluster_size;
+    opts.u.qcow2.extended_l2 = extended_l2;
+    BdrvLink *file = open_image(path, "file", 0);
+    bdrv_co_create(bdrv_find_driver("qcow2"), file, &opts, &error_abort);
+    bdrv_link_free(file);
+    BdrvLink *link = open_image(path, "qcow2", cache_size);
+    for (int i = 0; i < SLICES; i++) {
+        worker[i] = (Worker){
+            .link = link, .index = i, .seed = i, .running = &running, .waiter = coroutine_self(),
+            .expect = g_malloc0(DISK_BYTES / 4096 / SLICES),
+        };
+        coroutine_start_in(iothread_context(thread[i % N_THREADS]), worker_entry, &worker[i]);
+    }
+    coroutine_yield();
+    for (int i = 0; i < SLICES; i++) {
+        for (int64_t n = 0; n < DISK_BYTES / 4096 / SLICES; n++) {
+            rig_expect(link, block_offset(&worker[i], n), 4096, worker[i].expect[n]);
+        }
+        g_free(worker[i].expect);
+    }
+    rig_flush(link);
+    rig_check(link);
+    rig_close(link);
+}
+
+static void co_main_fn test_iothreads_share_an_image(void)
+{
+    g_autofree char *path = NULL;
+    int fd = g_file_open_tmp("qcow2-threads-XXXXXX", &path, NULL);
+    IOThread *thread[N_THREADS];
+
+    g_assert_cmpint(fd, >=, 0);
+    close(fd);
+    for (int i = 0; i < N_THREADS; i++) {
+        thread[i] = iothread_new("t", &error_abort);
+    }
+    run(thread, path, false, 65536, -1);
+    run(thread, path, true, 128 * KiB, -1);
+    run(thread, path, false, 4096, 1);
+    for (int i = 0; i < N_THREADS; i++) {
+        iothread_free(thread[i]);
+    }
+    unlink(path);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/threads/iothreads-share-an-image", test_iothreads_share_an_image);
+    return g_test_run();
+}
