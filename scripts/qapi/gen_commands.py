@@ -21,8 +21,8 @@ def commands_header(schema, hx):
     out = CFile('Handlers of the QMP commands.', 'QAPI_COMMANDS_H')
     out.include('qapi/command.h', 'qapi/qapi-types.h')
     out('/*')
-    out(' * Each runs in a coroutine on the main thread and may yield.  @args is borrowed.  On success')
-    out(' * *@ret is set and belongs to the caller; on failure it is left alone and @errp is set.')
+    out(' * Each runs in a coroutine on the main thread and may yield.  @args is borrowed.  On')
+    out(' * success *@ret is set and belongs to the caller; on failure it is left alone and @errp is set.')
     out(' */')
     for cmd in schema.commands.values():
         text = 'bool co_main_fn %s(' % hx[cmd.name].handler

@@ -20,8 +20,8 @@ def parse_header(schema):
     out = CFile('JSON values to C types.', 'QAPI_PARSE_H')
     out.include('qapi/qapi-types.h')
     out('/*')
-    out(' * FOO_parse: @obj as it came over the wire.  FOO_parse_keyval: as keyval_parse() makes it,')
-    out(' * numbers and booleans are strings.  Strict; *ret is set on success only; caller frees.')
+    out(' * FOO_parse: @obj as it came over the wire.  FOO_parse_keyval: as keyval_parse() makes')
+    out(' * it, numbers and booleans are strings.  Strict; *ret is set on success only; caller frees.')
     out(' */')
     for t in compound(schema) + lists(schema):
         for name in ('parse', 'parse_keyval'):
