@@ -45,9 +45,11 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
     if (settle ||
         __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < wanted) {
         uint64_t gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
+        int64_t bytes = __atomic_load_n(&bs->unflushed_bytes, __ATOMIC_RELAXED);
         ret = bs->drv->co_flush ? bdrv_drv_flush(bs, flags) : flush_stores(bs, flags);
         if (ret == 0) {
             __atomic_store_n(&bs->flushed_gen, gen, __ATOMIC_SEQ_CST);
+            __atomic_fetch_sub(&bs->unflushed_bytes, bytes, __ATOMIC_RELAXED);
         }
     }
     co_mutex_unlock(&bs->flush_lock);
@@ -120,7 +122,7 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
     bdrv_range_unlock(bs->ranges, &range);
-    bdrv_mark_written(bs);
+    bdrv_mark_written(bs, 0);
     return ok && hide_backing_tail(link, old_length, length, errp);
 }
 

@@ -265,7 +265,7 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     }
     if (!bdrv_is_mapped(bs)) {
         ret = write_protocol(bs, offset, bytes, qiov, flags);
-        bdrv_mark_written(bs);
+        bdrv_mark_written(bs, bytes);
         return ret;
     }
     if (!bdrv_range_in_node(bs, offset, bytes)) {
@@ -277,7 +277,7 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
                                      flags | (unmap ? BDRV_REQ_MAY_UNMAP : 0));
     }
     ret = write_mapped(bs, offset, bytes, qiov, flags);
-    bdrv_mark_written(bs);
+    bdrv_mark_written(bs, bytes);
     if (ret == 0 && flags & BDRV_REQ_FUA) {
         /* The map may be newer than the last flush, whether or not this request changed it. */
         ret = bdrv_flush_node(bs, 0);

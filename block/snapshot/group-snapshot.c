@@ -433,6 +433,10 @@ static bool co_main_fn take_instant(GroupSnapshot *g, int64_t timeout_ns, Error 
     }
     int64_t held = clock_ns();
     t->quiesce_ns = held - start;
+    for (guint i = 0; i < g->members->len; i++) {
+        BlockDriverState *base = member_at(g, i)->req.base;
+        t->flushed_bytes += __atomic_load_n(&base->unflushed_bytes, __ATOMIC_RELAXED);
+    }
     group_flush_bases(g, BDRV_FLUSH_SETTLE, deadline_ns);
     int64_t flushed = clock_ns();
     t->held_flush_ns = flushed - held;

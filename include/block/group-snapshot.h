@@ -36,7 +36,7 @@ typedef struct GroupMemberResult {
 /* Durations of the steps, ns. */
 typedef struct GroupTimes {
     int64_t check_ns, create_ns, flush_ns, quiesce_ns, held_flush_ns, pivot_ns, pause_ns;
-    int64_t flushed_bytes;          /* while held: 0 if nothing was dirty any more */
+    int64_t flushed_bytes;          /* by guests, still to be flushed when they were held */
 } GroupTimes;
 
 typedef struct GroupSnapshot GroupSnapshot;

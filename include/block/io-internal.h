@@ -26,9 +26,10 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
 /* Read from a mapped node; the caller holds the range if it needs holding. */
 int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
 
-/* A change to @bs is complete: flushes that begin from now on have to cover it. */
-static inline void any_fn bdrv_mark_written(BlockDriverState *bs)
+/* A change of @bytes to @bs is complete: flushes that begin from now on have to cover it. */
+static inline void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t bytes)
 {
+    __atomic_fetch_add(&bs->unflushed_bytes, bytes, __ATOMIC_RELAXED);
     __atomic_fetch_add(&bs->write_gen, 1, __ATOMIC_SEQ_CST);
 }
 

@@ -27,6 +27,11 @@ def parts(readme):
     return shell, session.strip().splitlines()
 
 
+def keys(line):
+    """The names of members, in the order in which they are printed."""
+    return re.findall(r'"([a-z-]+)":', re.sub(r'"timestamp": {.*?}', '"timestamp": ...', line))
+
+
 def main():
     if not shutil.which('qemu-img'):
         print('skipped: qemu-img is not installed')
@@ -48,9 +53,7 @@ def main():
             got = qmp.recv_line()
             want = examples.parse_pattern(line[3:])
             assert examples.matches(want, json.loads(got)), (line, got)
-            # members come in the order in which they are printed
-            assert re.findall(r'"([a-z-]+)":', line) == re.findall(r'"([a-z-]+)":', got.decode()), \
-                (line, got)
+            assert keys(line) == keys(got.decode()), (line, got)
         assert daemon.wait(20) == 0
     finally:
         if daemon.poll() is None:
