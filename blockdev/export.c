@@ -76,9 +76,7 @@ bool co_main_fn qmp_nbd_server_stop(const QmpNbdServerStopArgs *args, Error **er
         error_setg(errp, "NBD server not running");
         return false;
     }
-    bdrv_graph_lock();
     blk_export_del_of_nbd_server(id);
-    bdrv_graph_unlock();
     server = nbd_server_find(id);
     if (server) {
         nbd_server_stop(server);
@@ -141,7 +139,6 @@ static bool co_main_fn del_export(BlkExport *exp, bool hard, Error **errp)
 
 bool co_main_fn qmp_block_export_del(const QmpBlockExportDelArgs *args, Error **errp)
 {
-    bdrv_graph_lock();
     BlkExport *exp = blk_export_find(args->id);
     bool ok = false;
 
@@ -152,7 +149,6 @@ bool co_main_fn qmp_block_export_del(const QmpBlockExportDelArgs *args, Error **
     } else {
         ok = del_export(exp, args->has_mode && args->mode == BLOCK_EXPORT_REMOVE_MODE_HARD, errp);
     }
-    bdrv_graph_unlock();
     return ok;
 }
 
@@ -180,7 +176,6 @@ bool co_main_fn qmp_nbd_server_add(const NbdServerAddOptions *args, Error **errp
 
 bool co_main_fn qmp_nbd_server_remove(const QmpNbdServerRemoveArgs *args, Error **errp)
 {
-    bdrv_graph_lock();
     BlkExport *exp = blk_export_find_nbd(server_id(args->server), args->name);
     bool ok = false;
 
@@ -189,7 +184,6 @@ bool co_main_fn qmp_nbd_server_remove(const QmpNbdServerRemoveArgs *args, Error 
     } else {
         error_setg(errp, "Export '%s' is not found", args->name);
     }
-    bdrv_graph_unlock();
     return ok;
 }
 
@@ -234,9 +228,7 @@ void co_main_fn blockdev_shutdown(void)
     NbdServer *server;
 
     blockdev_jobs_shutdown();
-    bdrv_graph_lock();
     blk_export_del_all();
-    bdrv_graph_unlock();
     while ((server = nbd_server_next(NULL))) {
         nbd_server_stop(server);
     }

@@ -108,15 +108,21 @@ BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
     return exp;
 }
 
+/* Who waits in blk_export_del_all() for the last export to go. */
+static Coroutine *all_gone_waiter;
+
 void co_main_fn blk_export_del(BlkExport *exp)
 {
     if (exp->shutting_down) {
         return;                     /* another command is at it */
     }
     exp->shutting_down = true;
-    exp->drv->co_stop(exp);
+    exp->drv->co_stop(exp);         /* as long as its slowest request: nobody else waits for that */
+
+    bdrv_graph_lock();
     list_remove(exp);
     blk_free(exp->blk);
+    bdrv_graph_unlock();
     if (exp->iothread) {
         iothread_unref(exp->iothread);
     }
@@ -125,11 +131,24 @@ void co_main_fn blk_export_del(BlkExport *exp)
     }
     g_free(exp->id);
     g_free(exp);
+    if (!first_export && all_gone_waiter) {
+        coroutine_wake(g_steal_pointer(&all_gone_waiter));
+    }
+}
+
+static void co_main_fn del_entry(void *opaque)
+{
+    blk_export_del(opaque);
 }
 
 void co_main_fn blk_export_del_all(void)
 {
-    while (first_export) {
-        blk_export_del(first_export);
+    for (BlkExport *exp = first_export, *next; exp; exp = next) {
+        next = exp->next;
+        coroutine_start_in(aio_context_current(), del_entry, exp);
+    }
+    if (first_export) {
+        all_gone_waiter = coroutine_self();
+        coroutine_yield();
     }
 }

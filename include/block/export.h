@@ -44,8 +44,10 @@ struct BlkExport {
 
 extern const BlkExportDriver nbd_export_driver;
 
+/* Under the graph mutex. */
 BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp);
-/* Ends its clients' connections (after the requests under way) and frees it. */
+/* Ends its clients' connections (after the requests under way) and frees it.  Not under the graph
+ * mutex, which it takes itself: what a slow disk makes it wait for must hold up nobody else. */
 void co_main_fn blk_export_del(BlkExport *exp);
 bool main_fn blk_export_in_use(BlkExport *exp);
 BlkExport *main_fn blk_export_find(const char *id);
