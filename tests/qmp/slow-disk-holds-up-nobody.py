@@ -1,0 +1,80 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A disk that does not answer holds up its own client, and no command about other disks."""
+
+import json
+import time
+
+from rig import Rig, import_nbd, main, requires
+
+requires('qemu-img')
+nbd = import_nbd()
+DELAY = 3.0
+
+
+def slow_disk(r, iotype):
+    """A node 'slow' whose requests of that type take DELAY, next to disk0; both exported."""
+    r.create('slow.raw', 'raw')
+    r.drive('disk0', 'raw')
+    r.start('--blockdev', json.dumps({
+        'driver': 'raw', 'node-name': 'slow', 'file': {
+            'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': r.path('slow.raw')},
+            'inject-error': [{'event': 'none', 'iotype': iotype, 'errno': 0,
+                              'delay-ns': int(DELAY * 1e9)}]}}))
+    r.export('slow')
+    r.export('disk0')
+
+
+def start_write(r):
+    h = r.nbd('slow')
+    cookie = h.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(b'x' * 512)), 0)
+    h.poll(100)
+    return h, cookie
+
+
+def test_deleting_its_export():
+    with Rig() as r:
+        slow_disk(r, 'write')
+        start_write(r)
+        q = r.connect()
+        q.send('block-export-del', {'id': 'exp-slow', 'mode': 'hard'})
+        start = time.monotonic()
+        r.snapshot(r.member('disk0', 'a'))
+        r.nbd('disk0').pwrite(b'y' * 512, 0)
+        assert time.monotonic() - start < DELAY / 2
+        assert [e['shutting-down'] for e in r.cmd('query-block-exports')
+                if e['id'] == 'exp-slow'] == [True]
+        assert q.recv_reply()['return'] == {}
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED', id='exp-slow')
+
+
+def test_a_flush_of_a_base_that_takes_too_long():
+    """Guests run again at the deadline; the flush ends by itself and the disk stays usable."""
+    with Rig() as r:
+        slow_disk(r, 'flush')
+        h = r.nbd('slow')
+        h.pwrite(b'z' * 512, 0)
+        # The flush before the hold has no deadline, for guests run: the writes during it count.
+        q = r.connect()
+        q.send('blockdev-group-snapshot-sync',
+               {'devlist': [r.member('disk0', 'a'), r.member('slow', 'b')], 'timeout': 100})
+        gap, last = 0.0, time.monotonic()
+        deadline = last + 4 * DELAY + 20
+        reply = None
+        while reply is None and time.monotonic() < deadline:
+            h.pwrite(b'z' * 512, 0)
+            gap = max(gap, time.monotonic() - last)
+            last = time.monotonic()
+            try:
+                reply = q.recv_reply(timeout=0.001)
+            except TimeoutError:
+                pass
+        assert reply and 'error' in reply, reply
+        assert 'not flushed in time' in reply['error']['desc'], reply
+        assert reply['error']['data']['device'] == 'slow', reply
+        assert gap < DELAY / 2, gap
+        h.flush()
+        assert h.pread(512, 0) == b'z' * 512
+
+
+main(globals())
