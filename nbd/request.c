@@ -11,19 +11,19 @@
 
 typedef struct RequestRule {
     uint16_t type;
-    uint16_t flags;                 /* allowed */
+    uint16_t flags;                 /* allowed, besides FUA */
     bool writes, has_range, bounded;    /* bounded: at most NBD_MAX_PAYLOAD bytes */
     bool may_be_empty;
 } RequestRule;
 
 static const RequestRule rules[] = {
     { NBD_CMD_READ,  NBD_CMD_FLAG_DF, false, true, true, true },
-    { NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, true, true, true, true },
-    { NBD_CMD_FLUSH, NBD_CMD_FLAG_FUA, false, false, false, true },
-    { NBD_CMD_TRIM,  NBD_CMD_FLAG_FUA, true, true, false, false },
+    { NBD_CMD_WRITE, 0, true, true, true, true },
+    { NBD_CMD_FLUSH, 0, false, false, false, true },
+    { NBD_CMD_TRIM,  0, true, true, false, false },
     { NBD_CMD_CACHE, 0, false, true, true, false },
-    { NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO,
-      true, true, false, false },
+    { NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true, true, false,
+      false },
     { NBD_CMD_BLOCK_STATUS, NBD_CMD_FLAG_REQ_ONE, false, true, false, false },
 };
 
@@ -42,7 +42,8 @@ static uint32_t check(const NbdRequest *req)
     const NbdConn *conn = req->conn;
     const RequestRule *rule = find_rule(req->type);
 
-    if (!rule || req->flags & ~rule->flags) {
+    /* FUA was offered, so it is to be taken with any command. */
+    if (!rule || req->flags & ~(rule->flags | NBD_CMD_FLAG_FUA)) {
         return NBD_EINVAL;
     }
     if ((req->type == NBD_CMD_BLOCK_STATUS && !conn->meta) ||
