@@ -194,7 +194,11 @@ static bool co_main_fn start(Error **errp)
             return false;
         }
     }
-    return !command_line.pidfile || qsd_pidfile_write(command_line.pidfile, errp);
+    if (command_line.pidfile && !qsd_pidfile_write(command_line.pidfile, errp)) {
+        error_prepend(errp, "--pidfile %s: ", command_line.pidfile);
+        return false;
+    }
+    return true;
 }
 
 static void co_main_fn daemon_entry(void *opaque)

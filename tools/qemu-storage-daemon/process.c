@@ -72,19 +72,44 @@ void qsd_daemonize_done(int status)
     ready_fd = -1;
 }
 
-bool qsd_pidfile_write(const char *path, Error **errp)
+/* Is @fd the file that is now called @path, not one that a daemon removed as it ended? */
+static bool is_file_at(int fd, const char *path)
+{
+    struct stat ours, there;
+
+    return fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+           ours.st_dev == there.st_dev;
+}
+
+/* The descriptor of @path with the lock on it, or -1. */
+static int open_locked(const char *path, Error **errp)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+    for (;;) {
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+        if (fd < 0) {
+            error_setg_errno(errp, errno, "cannot create PID file: Cannot open '%s'", path);
+            return -1;
+        }
+        if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
+            error_setg_errno(errp, errno, "cannot create PID file: Cannot lock '%s'", path);
+            close(fd);
+            return -1;
+        }
+        if (is_file_at(fd, path)) {
+            return fd;
+        }
+        close(fd);
+    }
+}
+
+bool qsd_pidfile_write(const char *path, Error **errp)
+{
     g_autofree char *text = g_strdup_printf("%d\n", getpid());
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open_locked(path, errp);
 
     if (fd < 0) {
-        error_setg_errno(errp, errno, "cannot create PID file: Cannot open '%s'", path);
-        return false;
-    }
-    if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-        error_setg_errno(errp, errno, "cannot create PID file: Cannot lock '%s'", path);
-        close(fd);
         return false;
     }
     if (ftruncate(fd, 0) < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)) {

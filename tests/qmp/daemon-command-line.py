@@ -1,0 +1,313 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon's options do what the manual says; what is wrong with them is said on stderr and ends it; it starts, idles and ends properly."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import nbdwire as w
+from nbdwire import Wire
+from rig import QSD, Rig, main, requires, run
+
+requires('qemu-img', 'qemu-io')
+
+MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                      '../../docs/man/qemu-storage-daemon.1')
+NULL_NODE = ['--blockdev', 'null-co,node-name=n0,size=1M,read-zeroes=on']
+
+
+def qsd(*args, timeout=30):
+    """Run the daemon to its end: (status, stdout, stderr)."""
+    r = subprocess.run([QSD, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE, text=True, timeout=timeout)
+    return r.returncode, r.stdout, r.stderr
+
+
+def fails(option, value, *texts, before=()):
+    """The option is fatal: status 1, and a message that names it and has @texts."""
+    status, out, err = qsd(*before, option, value)
+    assert status == 1, (option, value, status, err)
+    for text in (option, *texts):
+        assert text in err, (text, err)
+    assert err.startswith('qemu-storage-daemon: '), err
+    return err
+
+
+def help_options():
+    return set(re.findall(r'^ +(?:-., +)?(--[a-z-]+)', qsd('--help')[1], re.M))
+
+
+def manual_options():
+    """Options that have an entry of their own: the line after .TP, or .TQ."""
+    with open(MANUAL) as f:
+        text = f.read().replace('\\-', '-')
+    found = set()
+    for line in re.findall(r'^\.T[PQ].*\n(.*)$', text, re.M):
+        line = re.sub(r'\\f.', '', re.sub(r'^\.[A-Z]+ ', '', line)).replace('"', '')
+        m = re.match(r'(?:-\w ?, +)?(--[a-z-]+)', line)
+        if m:
+            found.add(m.group(1))
+    return found
+
+
+def test_help_and_manual_have_the_same_options():
+    assert help_options() == manual_options(), help_options() ^ manual_options()
+
+
+def test_help_and_version():
+    for opt in ('--help', '-h'):
+        status, out, err = qsd(opt)
+        assert status == 0 and 'Usage: qemu-storage-daemon' in out and err == ''
+        assert {'--blockdev', '--export', '--nbd-server', '--object', '--chardev', '--monitor',
+                '--qmp', '--drive', '--pidfile', '--daemonize', '--name'} <= help_options()
+    for opt in ('--version', '-V'):
+        status, out, err = qsd(opt)
+        assert status == 0 and re.match(r'qemu-storage-daemon version \d+\.\d+', out), out
+
+
+def test_what_is_no_option_is_refused():
+    for args in (['--colour'], ['-x'], ['file.img'], ['--blockdev'], ['--pidfile'],
+                 ['--daemonize=yes']):
+        status, out, err = qsd(*args)
+        assert status == 1, args
+        assert args[0].split('=')[0].lstrip('-') in err and '--help' in err, err
+
+
+def test_a_fatal_option_is_named_with_its_cause():
+    fails('--blockdev', 'nosuch,node-name=x', 'nosuch')
+    fails('--blockdev', 'null-co', 'node-name')
+    fails('--blockdev', 'null-co,node-name=1x', '1x')
+    fails('--blockdev', 'null-co,node-name=n0', 'n0', before=NULL_NODE)
+    fails('--blockdev', 'file,node-name=x,filename=/nosuch/file', '/nosuch/file',
+          'No such file or directory')
+    fails('--blockdev', 'raw,node-name=x,file=nosuch', 'nosuch')
+    fails('--blockdev', 'null-co,node-name=x,colour=red', 'colour')
+    fails('--blockdev', 'null-co,node-name=x,size=much', 'size')
+    fails('--blockdev', '{"driver": "null-co", ', 'JSON')
+    fails('--drive', 'file=/nosuch/file,id=d,format=raw', '/nosuch/file')
+    fails('--drive', 'if=none', 'id')
+    fails('--drive', 'id=d,cache=warm', 'warm')
+    fails('--drive', 'id=d,if=virtio', 'if=virtio')
+    fails('--drive', 'id=d,colour=red', 'colour')
+    fails('--drive', 'id=d,readonly=maybe', 'readonly')
+    fails('--object', 'iothread,id=io0', 'io0', before=['--object', 'iothread,id=io0'])
+    fails('--object', 'toaster,id=t', 'toaster')
+    fails('--object', 'secret,id=s', 'data')
+    fails('--nbd-server', 'addr.type=unix,addr.path=/nosuch/dir/sock', '/nosuch/dir/sock')
+    fails('--nbd-server', 'addr.type=unix', 'path')
+    fails('--nbd-server', 'addr.type=inet,addr.host=127.0.0.1,addr.port=nosuch', 'nosuch')
+    fails('--export', 'nbd,id=e,node-name=n0', 'server', before=NULL_NODE)
+    fails('--export', 'nbd,id=e,node-name=nosuch', 'nosuch')
+    fails('--export', 'smoke,id=e,node-name=n0', 'smoke', before=NULL_NODE)
+    fails('--chardev', 'socket,id=c', 'c')
+    fails('--chardev', 'pipe,id=c', 'pipe')
+    fails('--chardev', 'socket,id=c,path=/nosuch/dir/s,server=on,wait=off', '/nosuch/dir/s')
+    fails('--chardev', 'socket,id=c,fd=77,server=on,wait=off', '77')
+    fails('--monitor', 'nosuch', 'nosuch')
+    fails('--qmp', 'carrier-pigeon:x', 'carrier-pigeon')
+    fails('--snapshot-layout', 'cluster-size=3', 'cluster-size')
+    fails('--metadata-cache', 'much', 'much')
+    fails('--pidfile', '/nosuch/dir/pid', '/nosuch/dir/pid')
+
+
+def test_options_take_effect_in_their_order():
+    """What an option refers to comes before it."""
+    server = ['--nbd-server', 'addr.type=unix,addr.path=order.sock']
+    with Rig() as r:
+        os.chdir(r.dir)
+        fails('--export', 'nbd,id=e,node-name=n0', 'n0', before=server)
+        assert not os.path.exists('order.sock'), 'a failed start leaves its socket'
+        os.chdir('/')
+
+
+def test_every_option_at_once():
+    with Rig() as r:
+        raw = r.create('a.raw')
+        secret = r.path('secret')
+        with open(secret, 'w') as f:
+            f.write('letmein')
+        r.start(*NULL_NODE, '--blockdev', json.dumps({'driver': 'raw', 'node-name': 'j', 'file': {
+                    'driver': 'file', 'filename': raw}}),
+                '--object', 'iothread,id=io0', '--object', 'secret,id=s0,file=' + secret,
+                '--object', '{"qom-type": "secret", "id": "s1", "data": "x"}',
+                '--nbd-server', 'addr.type=inet,addr.host=127.0.0.1,addr.port=0,id=tcp,'
+                'max-connections=3,handshake-max-seconds=5',
+                '--export', 'type=nbd,id=e0,node-name=n0,name=null,description=nothing,'
+                'writable=on,iothread=io0', '--export', 'nbd,id=e1,node-name=j',
+                '--chardev', 'socket,id=c,path=%s,server=on,wait=off' % r.path('m.sock'),
+                '--monitor', 'chardev=c,pretty=on', '--name', 'my daemon',
+                '--snapshot-layout', 'cluster-size=64k,extended-l2=off', '--metadata-cache', '8M',
+                '--pidfile', r.path('pid'))
+        assert r.cmd('query-name') == {'name': 'my daemon'}
+        assert [e['id'] for e in r.cmd('query-block-exports')] == ['e0', 'e1']
+        assert [i['id'] for i in r.cmd('query-iothreads')] == ['io0']
+        with Wire(r.path('nbd.sock')) as c:
+            names = [d for _, d in c.option(w.OPT_LIST)]
+            assert names == [w.name_option('null') + b'nothing', w.name_option('j'), b'']
+
+
+def test_drives_have_the_cache_mode_that_was_asked_for():
+    want = {'writeback': (True, False, False), 'none': (True, True, False),
+            'writethrough': (False, False, False), 'directsync': (False, True, False),
+            'unsafe': (True, False, True), None: (True, False, False)}
+    with Rig() as r:
+        for mode in want:
+            r.drive('d-%s' % mode, 'raw', '1M', ',cache=' + mode if mode else '')
+        ro = r.create('ro.qcow2', 'qcow2', '1M')
+        r.start('--drive', 'id=ro,file=%s,readonly=on' % ro, '--drive', 'id=empty')
+        for mode, flags in want.items():
+            c = r.inserted('d-%s' % mode)['cache']
+            assert (c['writeback'], c['direct'], c['no-flush']) == flags, (mode, c)
+        assert r.inserted('ro')['ro'] and r.inserted('ro')['drv'] == 'qcow2'
+        assert r.inserted('empty') is None
+
+
+def test_the_format_of_a_writable_disk_is_not_guessed_to_be_raw():
+    """CVE-2008-2004: a guest could write another format's header, and have it followed next time."""
+    with Rig() as r:
+        raw, qcow2 = r.create('a.raw'), r.create('b.qcow2', 'qcow2')
+        fails('--drive', 'id=d,file=' + raw, 'format', raw)
+        r.start('--drive', 'id=probed,file=' + qcow2, '--drive', 'id=ro,readonly=on,file=' + raw)
+        assert r.inserted('probed')['drv'] == 'qcow2' and r.inserted('ro')['drv'] == 'raw'
+
+
+# -- start, end, rest
+
+def test_the_pid_file_is_written_locked_and_removed():
+    with Rig() as r:
+        pid = r.path('pid')
+        with open(pid, 'w') as f:
+            f.write('99999999 left over from a crash\n')
+        r.start('--pidfile', pid)
+        assert open(pid).read() == '%d\n' % r.proc.pid
+        err = fails('--pidfile', pid, pid)
+        assert 'lock' in err.lower(), err
+        assert open(pid).read() == '%d\n' % r.proc.pid, 'the second daemon wrote to it'
+        r.stop()
+        assert not os.path.exists(pid)
+
+
+def test_daemonize_returns_when_the_daemon_serves():
+    with Rig() as r:
+        sock, pid = r.path('q'), r.path('pid')
+        start = time.monotonic()
+        status, out, err = qsd('--daemonize', '--pidfile', pid, '--qmp',
+                               'unix:%s,server=on,wait=off' % sock)
+        assert (status, out, err) == (0, '', ''), err
+        assert time.monotonic() - start < 10
+        with socket.socket(socket.AF_UNIX) as s:    # no waiting needed
+            s.connect(sock)
+            assert b'QMP' in s.recv(4096)
+        daemon = int(open(pid).read())
+        assert os.getsid(daemon) != os.getsid(0)
+        assert os.readlink('/proc/%d/cwd' % daemon) == '/'
+        os.kill(daemon, signal.SIGTERM)
+        w.wait_until(lambda: not os.path.exists('/proc/%d' % daemon)
+                     or open('/proc/%d/stat' % daemon).read().split()[2] == 'Z')
+        assert not os.path.exists(pid) and not os.path.exists(sock)
+
+
+def test_daemonize_reports_a_failed_start():
+    with Rig() as r:
+        pid = r.path('pid')
+        status, out, err = qsd('--daemonize', '--pidfile', pid, '--blockdev', 'nosuch,node-name=n')
+        assert status == 1 and 'nosuch' in err and '--blockdev' in err, err
+        assert not os.path.exists(pid)
+
+
+def test_the_end_removes_sockets_whatever_ends_it():
+    for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, 'quit'):
+        with Rig() as r:
+            pid = r.path('pid')
+            qmp = r.start('--pidfile', pid)
+            if how == 'quit':
+                qmp.cmd('quit')
+                assert [e for e in qmp.take_events() if e['event'] == 'SHUTDOWN'], 'no event'
+            else:
+                r.proc.send_signal(how)
+                assert qmp.wait_event('SHUTDOWN')['data'] == {'guest': False,
+                                                              'reason': 'host-signal'}
+            assert r.proc.wait(30) == 0
+            assert os.listdir(r.dir) == [], os.listdir(r.dir)
+
+
+def test_requests_in_flight_finish_when_the_daemon_ends():
+    """Every write that was acknowledged is in the file, which is closed as it should be."""
+    for fmt in ('raw', 'qcow2'):
+        with Rig() as r:
+            path = r.drive('disk', fmt, '64M')
+            r.start('--object', 'iothread,id=io0')
+            r.export('disk', iothread='io0')
+            acked = []
+
+            def writer():
+                with Wire(r.path('nbd.sock')).negotiate('disk') as c:
+                    sent = 0
+                    try:
+                        while True:
+                            while sent < len(acked) + 32:
+                                data = struct_block(sent)
+                                c.send(c.request_bytes(w.WRITE, sent % 1024 * 65536, 4096,
+                                                       cookie=sent) + data)
+                                sent += 1
+                            cookie, _, _, error = c.recv_answer()
+                            assert error == 0
+                            acked.append(cookie)
+                    except w.Closed:
+                        pass
+            t = threading.Thread(target=writer)
+            t.start()
+            w.wait_until(lambda: len(acked) > 200)
+            r.stop()                        # status 0
+            t.join()
+            last = {}
+            for cookie in acked:
+                last[cookie % 1024] = cookie
+            run('qemu-img', 'check', '-q', '-f', fmt, path) if fmt == 'qcow2' else None
+            flat = r.path('flat')
+            run('qemu-img', 'convert', '-f', fmt, '-O', 'raw', path, flat)
+            with open(flat, 'rb') as f:
+                for slot, cookie in last.items():
+                    f.seek(slot * 65536)
+                    got = int(f.read(16))
+                    assert got >= cookie, (slot, cookie, got)
+
+
+def struct_block(n):
+    return b'%016d' % n + bytes(4080)
+
+
+def test_a_second_signal_changes_nothing():
+    with Rig() as r:
+        r.start()
+        for _ in range(3):
+            r.proc.send_signal(signal.SIGTERM)
+        assert r.proc.wait(30) == 0
+
+
+def test_it_idles_at_no_cost():
+    def cpu(pid):
+        fields = open('/proc/%d/stat' % pid).read().rsplit(')')[1].split()
+        return int(fields[11]) + int(fields[12])
+    with Rig() as r:
+        r.drive('disk', 'qcow2')
+        r.start('--object', 'iothread,id=io0')
+        r.export('disk', iothread='io0')
+        with Wire(r.path('nbd.sock')).negotiate('disk') as c:
+            c.write(0, b'x' * 4096)
+            w.wait_until(lambda: not moves(r, cpu), 15)
+
+
+def moves(r, cpu):
+    before = cpu(r.proc.pid)
+    time.sleep(1)
+    return cpu(r.proc.pid) != before
+
+
+main(globals())
