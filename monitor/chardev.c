@@ -164,10 +164,11 @@ static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
     if (chr->listen_fd < 0) {
         return false;
     }
+    text = socket_spec_to_text(&chr->address);
+    socket_spec_pin(&chr->address);
     if (!chr->wait) {
         return true;
     }
-    text = socket_spec_to_text(&chr->address);
     fprintf(stderr, "%s: info: QEMU waiting for connection on: disconnected:%s,server=on\n",
             g_get_prgname() ?: "qemu", text);
     opener = coroutine_self();

@@ -160,6 +160,7 @@ NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
     NbdServer *server = g_new0(NbdServer, 1);
     server->id = g_strdup(id);
     socket_spec_copy(&server->addr, addr);
+    socket_spec_pin(&server->addr);
     server->listen_fd = fd;
     server->limits = *limits;
     server->main_ctx = aio_context_current();

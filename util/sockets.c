@@ -25,6 +25,15 @@ void any_fn socket_spec_copy(SocketSpec *to, const SocketSpec *from)
     };
 }
 
+void any_fn socket_spec_pin(SocketSpec *spec)
+{
+    if (spec->path) {
+        char *path = g_canonicalize_filename(spec->path, NULL);
+        g_free(spec->path);
+        spec->path = path;
+    }
+}
+
 char *any_fn socket_spec_to_text(const SocketSpec *spec)
 {
     switch (spec->kind) {

@@ -17,6 +17,8 @@ typedef struct SocketSpec {
 
 void any_fn socket_spec_clear(SocketSpec *spec);
 void any_fn socket_spec_copy(SocketSpec *to, const SocketSpec *from);
+/* Make its path absolute, for who removes the socket later: the daemon changes its directory. */
+void any_fn socket_spec_pin(SocketSpec *spec);
 /* "unix:/run/x.sock", "127.0.0.1:10809", "fd:5": for messages; caller frees. */
 char *any_fn socket_spec_to_text(const SocketSpec *spec);
 
