@@ -105,6 +105,15 @@ setup: { "execute": "blockdev-add",
 -> { "execute": "block_resize", "arguments": { "node-name": "disk0", "size": 2097152 } }
 <- { "return": {} }
 
+command: block_set_io_throttle
+handler: qmp_block_set_io_throttle
+disk: disk.raw 1M
+options: --drive id=disk0,file=disk.raw,format=raw,if=none
+-> { "execute": "block_set_io_throttle",
+     "arguments": { "device": "disk0", "bps": 0, "bps_rd": 1048576, "bps_wr": 524288,
+                    "iops": 100, "iops_rd": 0, "iops_wr": 0, "iops_max": 1000 } }
+<- { "return": {} }
+
 command: blockdev-add
 handler: qmp_blockdev_add
 disk: disk.qcow2 1G qcow2

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/backend-internal.h"
+#include "qemu/aio.h"
 
 /* ---- the bracket ---- */
 
@@ -94,6 +95,53 @@ bool main_fn blk_drain_forget(BlockBackend *blk)
     return waiting;
 }
 
+/* ---- limits ---- */
+
+/* Wait for the turn of a request that is not in flight yet. */
+static void co_fn throttle(BlockBackend *blk, bool is_write, int64_t bytes)
+{
+    if (!__atomic_load_n(&blk->throttle, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    /* Counted, then looked at again: who takes the place out of its group waits for the count. */
+    __atomic_fetch_add(&blk->throttled, 1, __ATOMIC_SEQ_CST);
+    ThrottleGroup *group = __atomic_load_n(&blk->throttle, __ATOMIC_SEQ_CST);
+    if (group && !__atomic_load_n(&blk->throttle_off, __ATOMIC_SEQ_CST)) {
+        throttle_group_wait(group, is_write, bytes, &blk->throttle_off);
+    }
+    __atomic_fetch_sub(&blk->throttled, 1, __ATOMIC_SEQ_CST);
+}
+
+ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk)
+{
+    return blk->throttle;
+}
+
+void any_fn blk_throttle_ignore(BlockBackend *blk)
+{
+    __atomic_store_n(&blk->throttle_off, true, __ATOMIC_SEQ_CST);
+}
+
+void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
+{
+    ThrottleGroup *old = blk->throttle;
+
+    if (old == group) {
+        return;
+    }
+    __atomic_store_n(&blk->throttle, NULL, __ATOMIC_SEQ_CST);
+    if (old) {
+        bool was_off = blk->throttle_off;
+        blk_throttle_ignore(blk);
+        while (__atomic_load_n(&blk->throttled, __ATOMIC_SEQ_CST) > 0) {
+            aio_co_sleep_ns(NS_PER_MS);         /* they look at throttle_off every 100 ms */
+        }
+        __atomic_store_n(&blk->throttle_off, was_off, __ATOMIC_SEQ_CST);
+        throttle_group_unref(old);
+    }
+    __atomic_store_n(&blk->throttle, group ? throttle_group_ref(group) : NULL, __ATOMIC_SEQ_CST);
+}
+
 /* ---- requests ---- */
 
 /* 0 if the request may go to the image, else the -errno it ends with. */
@@ -115,6 +163,7 @@ int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec 
 {
     int64_t start = clock_ns();
 
+    throttle(blk, false, bytes);
     blk_begin(blk);
     int ret = check_request(blk, offset, bytes, false);
     if (ret < 0) {
@@ -147,6 +196,7 @@ int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec
 {
     int64_t start = clock_ns();
 
+    throttle(blk, true, bytes);
     blk_begin(blk);
     int ret = check_request(blk, offset, bytes, true);
     if (ret < 0) {
@@ -164,6 +214,7 @@ int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes,
 {
     int64_t start = clock_ns();
 
+    throttle(blk, true, bytes);
     blk_begin(blk);
     int ret = check_request(blk, offset, bytes, true);
     if (ret < 0) {
@@ -181,6 +232,7 @@ int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes)
 {
     int64_t start = clock_ns();
 
+    throttle(blk, true, bytes);
     blk_begin(blk);
     int ret = check_request(blk, offset, bytes, true);
     if (ret < 0) {

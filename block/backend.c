@@ -55,6 +55,7 @@ void co_main_fn blk_free(BlockBackend *blk)
         return;
     }
     blk_remove(blk);
+    blk_set_throttle_group(blk, NULL);
     *(blk->prev ? &blk->prev->next : &first_place) = blk->next;
     *(blk->next ? &blk->next->prev : &last_place) = blk->prev;
     pthread_mutex_destroy(&blk->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* object-add, object-del: iothreads and secrets. */
+/* object-add, object-del: iothreads, secrets, throttle groups. */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
@@ -7,8 +7,10 @@
 
 typedef struct UserObject {
     char *id;
-    IOThread *iothread;             /* either */
-    char *secret;                   /* or: the contents */
+    /* One of: */
+    IOThread *iothread;
+    ThrottleGroup *throttle;
+    char *secret;                   /* the contents */
     size_t secret_len;
 } UserObject;
 
@@ -48,6 +50,9 @@ static void main_fn object_free(UserObject *o)
     if (o->iothread) {
         iothread_free(o->iothread);
     }
+    if (o->throttle) {
+        throttle_group_unref(o->throttle);
+    }
     if (o->secret) {
         explicit_bzero(o->secret, o->secret_len);
         g_free(o->secret);
@@ -83,6 +88,20 @@ static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error 
     return true;
 }
 
+static bool main_fn make_throttle_group(UserObject *o, const ThrottleLimits *limits, Error **errp)
+{
+    ThrottleConfig cfg;
+
+    if (!blockdev_throttle_config(limits, &cfg, errp)) {
+        return false;
+    }
+    o->throttle = throttle_group_new(o->id, errp);
+    if (o->throttle) {
+        throttle_group_set(o->throttle, &cfg);
+    }
+    return o->throttle != NULL;
+}
+
 static bool main_fn check_id(const char *id, Error **errp)
 {
     bool ok = g_ascii_isalpha(id[0]);
@@ -111,11 +130,17 @@ bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp)
     }
     UserObject *o = g_new0(UserObject, 1);
     o->id = g_strdup(opts->id);
-    if (opts->qom_type == OBJECT_TYPE_IOTHREAD) {
+    switch (opts->qom_type) {
+    case OBJECT_TYPE_IOTHREAD:
         o->iothread = iothread_new(opts->id, errp);
         ok = o->iothread != NULL;
-    } else {
+        break;
+    case OBJECT_TYPE_THROTTLE_GROUP:
+        ok = make_throttle_group(o, opts->u.throttle_group.limits, errp);
+        break;
+    default:
         ok = load_secret(o, &opts->u.secret, errp);
+        break;
     }
     if (!ok) {
         object_free(o);
@@ -141,7 +166,8 @@ bool co_main_fn qmp_object_del(const QmpObjectDelArgs *args, Error **errp)
         error_setg(errp, "object '%s' not found", args->id);
         return false;
     }
-    if (o->iothread && iothread_in_use(o->iothread)) {
+    if ((o->iothread && iothread_in_use(o->iothread)) ||
+        (o->throttle && throttle_group_in_use(o->throttle))) {
         error_setg(errp, "object '%s' is in use, can not be deleted", args->id);
         return false;
     }

@@ -117,6 +117,9 @@ BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *
     info->cache->direct = bs->cache_direct;
     info->cache->no_flush = bs->cache_no_flush;
     info->image = image_info(bs, flat);
+    if (blk) {
+        blockdev_throttle_info(blk, info);
+    }
     return info;
 }
 

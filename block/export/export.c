@@ -117,6 +117,7 @@ void co_main_fn blk_export_del(BlkExport *exp)
         return;                     /* another command is at it */
     }
     exp->shutting_down = true;
+    blk_throttle_ignore(exp->blk);
     exp->drv->co_stop(exp);         /* as long as its slowest request: nobody else waits for that */
 
     bdrv_graph_lock();

@@ -4,6 +4,7 @@
 #define BLOCK_BACKEND_INTERNAL_H
 
 #include "block/backend.h"
+#include "block/throttle.h"
 
 struct BlockBackend {
     char *name;                     /* NULL: cannot be named */
@@ -15,6 +16,11 @@ struct BlockBackend {
     void (*resize_cb)(void *opaque);
     void *resize_opaque;
     BlkStats stats;
+
+    /* Limits.  Changed by the main thread while held, read inside a throttled wait. */
+    ThrottleGroup *throttle;        /* NULL: none */
+    int throttled;                  /* atomic: requests waiting for their turn */
+    bool throttle_off;              /* atomic: whoever waits shall go, limits are ignored */
     BlockBackend *prev, *next;      /* all places, oldest first */
 
     /*

@@ -9,6 +9,7 @@
 
 #include "block/block.h"
 #include "block/stats.h"
+#include "block/throttle.h"
 
 /* ---- life and lookup ---- */
 
@@ -37,6 +38,15 @@ const char *main_fn blk_user(const BlockBackend *blk);
 /* The default of cache.writeback of the device: false makes every write FUA. */
 void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled);
 bool any_fn blk_write_cache(const BlockBackend *blk);
+/*
+ * Limits of the place: those of @group, of which it becomes a member (NULL: none).  A place that is emptied
+ * or gets another node keeps them.  Waits for requests that wait in the group it leaves.
+ */
+void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
+ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
+/* Its user is going away: requests that wait for their turn go at once, and so do further ones. */
+void any_fn blk_throttle_ignore(BlockBackend *blk);
+
 /* Event loop that its user runs requests on; informational. NULL: main. */
 void main_fn blk_set_iothread(BlockBackend *blk, const char *iothread_id);
 const char *main_fn blk_iothread(const BlockBackend *blk);

@@ -35,6 +35,13 @@ BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *
 bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,
                                    Error **errp);
 
+/* blockdev/throttle.c.  Limits of a group as plain values, checked; @q may be NULL: none. */
+bool any_fn blockdev_throttle_config(const ThrottleLimits *q, ThrottleConfig *cfg, Error **errp);
+/* Make @cfg the limits of the group of that name and @blk its member; no limits: it leaves its group. */
+bool co_main_fn blockdev_throttle_place(BlockBackend *blk, const char *group_name,
+                                        const ThrottleConfig *cfg, Error **errp);
+void main_fn blockdev_throttle_info(BlockBackend *blk, BlockDeviceInfo *info);
+
 /* -object */
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp);
 IOThread *main_fn blockdev_find_iothread(const char *id);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Limits on what the users of places may do.  Limits belong to a group; a place is a member of at
+ * most one, and all members share its limits.
+ *
+ * (L1) A request waits for its turn before it enters its bracket: it is not in flight meanwhile, and
+ *      a snapshot neither waits for it nor changes its limits.
+ * (L2) Requests of one direction of a group go in the order in which they came.
+ */
+#ifndef BLOCK_THROTTLE_H
+#define BLOCK_THROTTLE_H
+
+#include "qapi/error.h"
+#include "qemu/coroutine.h"
+
+typedef enum ThrottleLimit {
+    THROTTLE_BPS_TOTAL, THROTTLE_BPS_READ, THROTTLE_BPS_WRITE,
+    THROTTLE_IOPS_TOTAL, THROTTLE_IOPS_READ, THROTTLE_IOPS_WRITE, THROTTLE_LIMIT__MAX,
+} ThrottleLimit;
+
+/* Units are bytes or requests. */
+typedef struct ThrottleRate {
+    uint64_t avg;                   /* units a second, 0: no limit */
+    uint64_t max;                   /* units a second during a burst, 0: no bursts */
+    uint64_t burst_s;               /* how long a burst may last, seconds, >= 1 */
+} ThrottleRate;
+
+typedef struct ThrottleConfig {
+    ThrottleRate rate[THROTTLE_LIMIT__MAX];
+    uint64_t iops_size;             /* bytes that count as one request, 0: any request is one */
+} ThrottleConfig;
+
+typedef struct ThrottleGroup ThrottleGroup;
+
+/* No limits, no bursts. */
+void any_fn throttle_config_init(ThrottleConfig *cfg);
+/* Can these limits be kept? The names in messages are those of the QMP commands. */
+bool any_fn throttle_config_check(const ThrottleConfig *cfg, Error **errp);
+bool any_fn throttle_config_is_limited(const ThrottleConfig *cfg);
+
+/* A group by name (copied), with one reference; NULL and @errp if there is one already. */
+ThrottleGroup *main_fn throttle_group_new(const char *name, Error **errp);
+/* NULL: none. Takes no reference. */
+ThrottleGroup *main_fn throttle_group_find(const char *name);
+ThrottleGroup *main_fn throttle_group_ref(ThrottleGroup *g);
+void main_fn throttle_group_unref(ThrottleGroup *g);
+const char *any_fn throttle_group_name(const ThrottleGroup *g);
+/* References beside the first. */
+bool main_fn throttle_group_in_use(const ThrottleGroup *g);
+void any_fn throttle_group_get(ThrottleGroup *g, ThrottleConfig *ret);
+/* @cfg has been checked. Requests that wait are measured by the new limits. */
+void any_fn throttle_group_set(ThrottleGroup *g, const ThrottleConfig *cfg);
+
+/*
+ * Wait until a request of @bytes may go.  *@ignore (atomic) ends the wait: the limits do not count for
+ * this member any more.
+ */
+void co_fn throttle_group_wait(ThrottleGroup *g, bool is_write, int64_t bytes, const bool *ignore);
+
+#endif

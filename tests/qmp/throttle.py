@@ -1,0 +1,127 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Limits hold, are shared by a group, and neither delay a snapshot nor are lost by it."""
+
+import time
+
+from rig import Rig, import_nbd, main, requires
+from qmp import QMPError
+
+requires('qemu-img')
+nbd = import_nbd()
+NONE = {'bps': 0, 'bps_rd': 0, 'bps_wr': 0, 'iops': 0, 'iops_rd': 0, 'iops_wr': 0}
+
+
+def throttle(r, name, **limits):
+    r.qmp.cmd('block_set_io_throttle', dict(NONE, id='exp-' + name, **limits))
+
+
+def write_for(seconds, *handles):
+    """Writes of 4 KiB that the handles take in turn in that time, after the first burst."""
+    until = time.monotonic() + seconds
+    n = 0
+    while time.monotonic() < until:
+        handles[n % len(handles)].pwrite(b'x' * 4096, 0)
+        n += 1
+    return n
+
+
+def disks(r, n=1):
+    for i in range(n):
+        r.drive('disk%d' % i, 'raw')
+    r.start('--object', 'iothread,id=io0', '--object', 'iothread,id=io1')
+    for i in range(n):
+        r.export('disk%d' % i, iothread='io%d' % (i % 2))
+    return [r.nbd('disk%d' % i) for i in range(n)]
+
+
+def test_limits_hold_and_go_away():
+    with Rig() as r:
+        h, = disks(r)
+        throttle(r, 'disk0', iops=100)
+        assert write_for(1, h) <= 125
+        throttle(r, 'disk0', bps_wr=4096 * 50)
+        assert write_for(1, h) <= 70
+        # reads are not limited
+        start = time.monotonic()
+        for _ in range(300):
+            h.pread(4096, 0)
+        assert time.monotonic() - start < 2
+        throttle(r, 'disk0')
+        assert write_for(1, h) > 200
+        assert r.inserted('exp-disk0').get('group') is None
+
+
+def test_bursts():
+    with Rig() as r:
+        h, = disks(r)
+        throttle(r, 'disk0', iops=50, iops_max=300)
+        start = time.monotonic()
+        for _ in range(250):
+            h.pwrite(b'x' * 512, 0)
+        assert time.monotonic() - start < 2, 'a burst was not let through'
+        for _ in range(60):
+            h.pwrite(b'x' * 512, 0)
+        assert write_for(1, h) <= 80
+
+
+def test_a_group_shares_its_limits():
+    with Rig() as r:
+        a, b = disks(r, 2)
+        r.cmd('object-add', qom_type='throttle-group', id='tg', limits={'iops-total': 10})
+        throttle(r, 'disk0', iops=100, group='tg')
+        throttle(r, 'disk1', iops=100, group='tg')
+        assert write_for(1, a, b) <= 125
+        assert r.inserted('exp-disk1')['group'] == 'tg'
+        assert 'in use' in r.error('object-del', id='tg').desc
+        throttle(r, 'disk0')
+        throttle(r, 'disk1')
+        r.cmd('object-del', id='tg')
+
+
+def test_a_snapshot_does_not_wait_and_keeps_the_limits():
+    with Rig() as r:
+        h, = disks(r)
+        throttle(r, 'disk0', iops=10)
+        buf = nbd.Buffer.from_bytearray(bytearray(4096))
+        cookies = [h.aio_pwrite(buf, 0) for _ in range(40)]     # four seconds' worth
+        h.poll(200)
+        start = time.monotonic()
+        ev = r.snapshot(r.member('exp-disk0', 'o'), timeout=1000)
+        assert time.monotonic() - start < 1.5
+        assert ev['pause-ns'] < 5e8, ev
+        assert r.inserted('exp-disk0')['iops'] == 10
+        while not h.aio_command_completed(cookies[-1]):
+            h.poll(-1)
+        assert time.monotonic() - start > 2, 'the limit was lost'
+
+
+def test_an_export_with_waiting_requests_ends_at_once():
+    with Rig() as r:
+        h, = disks(r)
+        throttle(r, 'disk0', iops=1)
+        buf = nbd.Buffer.from_bytearray(bytearray(512))
+        for _ in range(50):
+            h.aio_pwrite(buf, 0)
+        h.poll(200)
+        start = time.monotonic()
+        r.cmd('block-export-del', id='exp-disk0', mode='hard')
+        assert time.monotonic() - start < 5
+
+
+def test_limits_that_make_no_sense_are_refused():
+    with Rig() as r:
+        disks(r)
+        for limits, text in (({'iops': 10, 'iops_rd': 5}, 'same time'),
+                             ({'iops_max': 10}, 'requires'), ({'iops': 10, 'iops_max': 5}, 'lower'),
+                             ({'bps': -1}, 'must be within'), ({'iops_size': 512}, 'requires'),
+                             ({'iops': 10, 'iops_max_length': 0, 'iops_max': 20}, 'cannot be 0')):
+            try:
+                throttle(r, 'disk0', **limits)
+            except QMPError as e:
+                assert text in e.desc, (limits, e)
+            else:
+                raise AssertionError('%s was accepted' % limits)
+
+
+main(globals())
