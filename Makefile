@@ -3,8 +3,9 @@
 
 BUILD ?= build
 T ?=
+FUZZ_SECONDS ?= 60
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang fuzz bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -42,11 +43,17 @@ check-clang:  ## build with clang, warnings and context errors are errors
 	@[ -f build-clang/build.ninja ] || ./configure --build-dir=build-clang --cc=clang --enable-werror
 	@ninja -C build-clang
 
+fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with clang
+	@scripts/install-deps --quiet
+	@[ -f build-fuzz/build.ninja ] || ./configure --build-dir=build-fuzz --cc=clang --enable-asan -Dfuzzing=true
+	@ninja -C build-fuzz tests/fuzz/fuzz-nbd tests/fuzz/fuzz-options tests/fuzz/fuzz-qcow2 tests/fuzz/fuzz-qmp
+	@tests/fuzz/run build-fuzz $(FUZZ_SECONDS)
+
 bench: all  ## compare with the installed QEMU, in one table
 	@tests/bench/bench $(BUILD)
 
 clean:  ## remove the build directories
-	@rm -rf build build-asan build-tsan build-clang
+	@rm -rf build build-asan build-tsan build-clang build-fuzz
 
 install: all  ## install below the prefix given to configure
 	@meson install -C $(BUILD)
