@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "qemu/systemd.h"
 #include "qapi/qapi-parse.h"
 #include "qobject/json.h"
 
@@ -323,8 +324,12 @@ bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Err
     }
     char *end;
     long fd = strtol(addr->u.fd.str, &end, 10);
-    if (*end || end == addr->u.fd.str || fd < 0 || fd > INT_MAX) {
-        error_setg(errp, "'%s' is not the number of an open file descriptor", addr->u.fd.str);
+    if (*end || end == addr->u.fd.str) {
+        fd = systemd_listen_fd(addr->u.fd.str);
+    }
+    if (fd < 0 || fd > INT_MAX) {
+        error_setg(errp, "'%s' is neither the number of an open file descriptor nor the name of "
+                   "one from the service manager", addr->u.fd.str);
         return false;
     }
     ret->kind = SOCKET_FD;

@@ -17,6 +17,7 @@
 #include "monitor/monitor.h"
 #include "qapi/qapi-events.h"
 #include "qemu/aio.h"
+#include "qemu/systemd.h"
 #include "qsd.h"
 
 const QsdOption qsd_options[] = {
@@ -208,6 +209,7 @@ static void co_main_fn daemon_entry(void *opaque)
     if (start(&err)) {
         monitor_start_commands();
         qsd_daemonize_done(0);
+        systemd_notify("READY=1");
         while (!shutdown_wanted) {
             shutdown_waiter = coroutine_self();
             coroutine_yield();
@@ -216,6 +218,7 @@ static void co_main_fn daemon_entry(void *opaque)
         error_report_err(err);
         exit_status = 1;
     }
+    systemd_notify("STOPPING=1");
     monitor_finish_commands();
     blockdev_shutdown();
     monitor_shutdown_all();
