@@ -131,6 +131,32 @@ static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page *
     return ret;
 }
 
+/* The part of the new, empty table at @table that is going to be used first.  Dirty, so that the
+ * file reaches to the table before the L1 table on disk points there. */
+static void add_first_page(Qcow2State *s, HostOffset table, uint64_t guest)
+{
+    Qcow2L2Ref ref;
+    uint64_t in_table = ref_init(s, guest, table.v, &ref);
+    Qcow2Page *page = qcow2_cache_add(&s->cache, QCOW2_PAGE_L2, table.v + in_table, true);
+
+    memset(page->buf, 0, s->g.page_size);
+    qcow2_cache_loaded(&s->cache, page);
+    qcow2_cache_touch(&s->cache, page);
+}
+
+/* Under cache.lock. */
+static void table_link(Qcow2State *s, Qcow2Page *l1, size_t pos, uint64_t guest, HostOffset old,
+                       HostOffset table)
+{
+    qcow2_cache_touch(&s->cache, l1);       /* or making room could evict it */
+    be64_store(l1->buf + pos, table.v | QCOW2_COPIED);
+    if (old.v) {
+        qcow2_free_later(s, old, 1, s->discard_other);
+    } else {
+        add_first_page(s, table, guest);
+    }
+}
+
 /* Put a new table, filled, in the place of the old one (0: none). Under l2_lock. */
 static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset old)
 {
@@ -138,7 +164,8 @@ static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset 
     HostOffset table;
     Qcow2Page *l1;
     size_t pos;
-    int ret = qcow2_alloc_contiguous(bs, 1, &table);
+    bool zero;
+    int ret = qcow2_alloc_contiguous(bs, 1, &table, &zero);
 
     if (ret < 0) {
         return ret;
@@ -146,16 +173,14 @@ static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset 
     qcow2_lock(s);
     qcow2_cache_forget(&s->cache, table.v, s->g.cluster_size);
     qcow2_unlock(s);
-    ret = table_fill(bs, old, table);
+    if (old.v || !zero) {
+        ret = table_fill(bs, old, table);
+    }
     if (ret == 0) {
         bdrv_debug_event(bs->file, "l1_update");
         ret = lock_l1_entry(bs, guest, &l1, &pos);
         if (ret == 0) {
-            qcow2_cache_touch(&s->cache, l1);
-            be64_store(l1->buf + pos, table.v | QCOW2_COPIED);
-            if (old.v) {
-                qcow2_free_later(s, old, 1, s->discard_other);
-            }
+            table_link(s, l1, pos, guest, old, table);
         }
         qcow2_unlock(s);
     }

@@ -158,7 +158,8 @@ int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t gu
 int co_fn qcow2_alloc_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
                            HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero);
 /* @want clusters in one piece. Not under cache.lock. */
-int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset);
+int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset,
+                                 bool *ret_zero);
 /* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under
  * cache.lock. */
 int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters);

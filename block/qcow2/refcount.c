@@ -200,11 +200,13 @@ int co_fn qcow2_alloc_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
     return alloc_at_tail(bs, w, want, ret_offset, ret_clusters, ret_zero);
 }
 
-int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset)
+int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset,
+                                 bool *ret_zero)
 {
     Qcow2State *s = qcow2_state(bs);
     HostOffset start = host_offset(0), offset;
     uint64_t have = 0, n;
+    bool all_zero = true;
     int ret = 0;
 
     while (have < want && ret == 0) {
@@ -228,13 +230,16 @@ int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset
         }
         if (have == 0) {
             start = offset;
+            all_zero = true;
         }
         have += n;
+        all_zero = all_zero && zero;
     }
     if (ret < 0 && have) {
         qcow2_free_now(bs, start, have);
     }
     *ret_offset = start;
+    *ret_zero = all_zero;
     return ret;
 }
 

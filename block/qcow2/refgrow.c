@@ -194,15 +194,19 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
     }
     qcow2_lock(s);
     bool bad = qcow2_overlaps_tables(s, offset, g->cluster_size);
+    bool zero = offset.v >= s->fresh_from;
     qcow2_cache_forget(&s->cache, offset.v, g->cluster_size);
     qcow2_unlock(s);
     if (bad) {
         return -EIO;
     }
-    bdrv_debug_event(bs->file, "refblock_alloc_write");
-    int ret = bdrv_co_pwrite_zeroes(bs->file, offset.v, g->cluster_size, 0);
-    if (ret < 0) {
-        return ret;
+    int ret = 0;
+    if (!zero) {
+        bdrv_debug_event(bs->file, "refblock_alloc_write");
+        ret = bdrv_co_pwrite_zeroes(bs->file, offset.v, g->cluster_size, 0);
+        if (ret < 0) {
+            return ret;
+        }
     }
     bdrv_debug_event(bs->file, "refblock_alloc_hookup");
     ret = lock_table_page(bs, block, &table);

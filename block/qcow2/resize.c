@@ -39,7 +39,8 @@ static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     HostOffset to, old = s->l1_offset;
 
     bdrv_debug_event(bs->file, "l1_grow_alloc_table");
-    int ret = qcow2_alloc_contiguous(bs, clusters, &to);
+    bool zero;
+    int ret = qcow2_alloc_contiguous(bs, clusters, &to, &zero);
     if (ret < 0) {
         return ret;
     }
@@ -232,7 +233,8 @@ static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prea
     if (ret == 0 && prealloc != BDRV_PREALLOC_OFF) {
         ret = preallocate(bs, ROUND_UP((uint64_t)old, s->g.cluster_size), length, prealloc);
     }
-    return ret == 0 ? qcow2_co_flush(bs, 0) : ret;
+    /* Settled: the file reaches as far as what was mapped. */
+    return ret == 0 ? qcow2_co_flush(bs, BDRV_FLUSH_SETTLE) : ret;
 }
 
 bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,

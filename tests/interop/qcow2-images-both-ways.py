@@ -133,13 +133,13 @@ def test_layouts(d, rng):
             model = bytearray(SIZE)
             path = create(d, opts)
             judge(path, model, what + ', empty')
-            theirs_edit(path, model, rng)
-            judge(path, model, what + ', written by qemu-io')
-            ours_edit(path, model, rng)
-            judge(path, model, what + ', then here')
-            theirs_edit(path, model, rng)
-            ours_edit(path, model, rng)
-            judge(path, model, what + ', by turns')
+            first, second = (theirs_edit, ours_edit)[::1 if create is create_ours else -1]
+            first(path, model, rng)
+            judge(path, model, f'{what}, after {first.__name__}')
+            second(path, model, rng)
+            first(path, model, rng)
+            second(path, model, rng)
+            judge(path, model, what + ', written by turns')
             if 'data_file_raw' in opts:
                 with open(os.path.join(d, 'data'), 'rb') as f:
                     same(f.read(), bytes(model), what + ', the raw data file')

@@ -5,6 +5,9 @@
  *
  * Random requests run side by side, over and over; in front of every sync of the disk below,
  * the test makes states that a power cut could leave then, opens each and judges it.
+ *
+ * With QCOW2_CRASH_DIR in the environment it also leaves every tenth state there, for other judges
+ * (tests/interop/qcow2-crash-states.py).
  */
 #include "qemu/osdep.h"
 
@@ -96,6 +99,18 @@ static void set_allowed(Bed *b, const uint32_t *values)
 
 /* ---- judging a state ---- */
 
+static void save_state(Bed *b)
+{
+    static unsigned saved;
+    const char *dir = g_getenv("QCOW2_CRASH_DIR");
+
+    if (!dir || b->states % 10) {
+        return;
+    }
+    g_autofree char *path = g_strdup_printf("%s/%s-%u", dir, b->v->name, saved++);
+    g_assert_true(memdisk_save(b->crashed, path));
+}
+
 static void co_main_fn judge(Bed *b, const char *what)
 {
     BdrvLink *link = rig_open(b->crashed, &(RigOpen){ .backing = b->base });
@@ -134,6 +149,7 @@ static void co_main_fn at_sync(MemDisk *d, void *opaque)
     for (int i = 0; i < STATES_PER_SYNC; i++) {
         MemCrash how = rig_random(&b->seed) % G_N_ELEMENTS(names);
         memdisk_crash(d, b->crashed, how, rig_random(&b->seed));
+        save_state(b);
         judge(b, names[how]);
     }
 }
