@@ -178,6 +178,31 @@ bool co_main_fn qmp_block_resize(const QmpBlockResizeArgs *args, Error **errp)
     return ok;
 }
 
+/* ---- block-set-write-threshold ---- */
+
+static void main_fn threshold_passed(const char *node_name, uint64_t exceeded, uint64_t threshold)
+{
+    EventBlockWriteThresholdArgs ev = {
+        .node_name = (char *)node_name, .amount_exceeded = exceeded, .write_threshold = threshold,
+    };
+
+    qapi_event_send_block_write_threshold(&ev);
+}
+
+bool co_main_fn qmp_block_set_write_threshold(const QmpBlockSetWriteThresholdArgs *args,
+                                              Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(args->node_name);
+
+    if (!bs) {
+        error_setg(errp, "Device '%s' not found", args->node_name);
+        return false;
+    }
+    bdrv_set_write_threshold_cb(threshold_passed);
+    bdrv_set_write_threshold(bs, args->write_threshold);
+    return true;
+}
+
 /* ---- the group snapshot ---- */
 
 static void main_fn send_completed(GroupSnapshot *g)

@@ -105,6 +105,13 @@ setup: { "execute": "blockdev-add",
 -> { "execute": "block_resize", "arguments": { "node-name": "disk0", "size": 2097152 } }
 <- { "return": {} }
 
+command: block-set-write-threshold
+handler: qmp_block_set_write_threshold
+setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }
+-> { "execute": "block-set-write-threshold",
+     "arguments": { "node-name": "disk0", "write-threshold": 17179869184 } }
+<- { "return": {} }
+
 command: block_set_io_throttle
 handler: qmp_block_set_io_throttle
 disk: disk.raw 1M

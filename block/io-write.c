@@ -263,6 +263,9 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     if (offset < 0 || bytes < 0 || offset > BDRV_MAX_LENGTH - bytes) {
         return -EIO;
     }
+    if (__atomic_load_n(&bs->write_threshold, __ATOMIC_RELAXED)) {
+        bdrv_write_threshold_check(bs, offset + bytes);
+    }
     if (!bdrv_is_mapped(bs)) {
         ret = write_protocol(bs, offset, bytes, qiov, flags);
         bdrv_mark_written(bs, bytes);

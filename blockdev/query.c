@@ -116,11 +116,44 @@ BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *
     info->cache->writeback = !blk || blk_write_cache(blk);
     info->cache->direct = bs->cache_direct;
     info->cache->no_flush = bs->cache_no_flush;
+    info->write_threshold = __atomic_load_n(&bs->write_threshold, __ATOMIC_RELAXED);
     info->image = image_info(bs, flat);
     if (blk) {
         blockdev_throttle_info(blk, info);
     }
     return info;
+}
+
+/* ---- who uses a node ---- */
+
+static BlockClaimKindList *claim_list(unsigned claims)
+{
+    BlockClaimKindList *list = NULL, **tail = &list;
+
+    for (int i = 0; i < BLOCK_CLAIM_KIND__MAX; i++) {
+        if (claims & (1u << i)) {
+            BlockClaimKindList_append(&tail, (BlockClaimKind)i);
+        }
+    }
+    return list;
+}
+
+static BlockClaimList *main_fn node_claims(BlockDriverState *bs)
+{
+    BlockClaimList *list = NULL, **tail = &list;
+    GQueue *users[] = { &bs->followers, &bs->others };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+        for (GList *e = users[i]->head; e; e = e->next) {
+            BdrvLink *link = e->data;
+            BlockClaim *claim = g_new0(BlockClaim, 1);
+            claim->holder = bdrv_link_describe(link);
+            claim->needs = claim_list(link->needs);
+            claim->allows = claim_list(link->allows);
+            BlockClaimList_append(&tail, claim);
+        }
+    }
+    return list;
 }
 
 /* ---- commands ---- */
@@ -149,7 +182,9 @@ bool co_main_fn qmp_query_named_block_nodes(const QmpQueryNamedBlockNodesArgs *a
     BlockDeviceInfoList *list = NULL, **tail = &list;
 
     for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        BlockDeviceInfoList_append(&tail, blockdev_node_info(bs, NULL, flat));
+        BlockDeviceInfo *info = blockdev_node_info(bs, NULL, flat);
+        info->claims = node_claims(bs);
+        BlockDeviceInfoList_append(&tail, info);
     }
     *ret = list;
     return true;

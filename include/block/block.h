@@ -93,6 +93,12 @@ char *any_fn bdrv_path_combine(const char *base_filename, const char *name);
 /* Does @name begin with a protocol ("nbd:", "json:"), as opposed to being a path? */
 bool any_fn bdrv_path_has_protocol(const char *name);
 
+/* Called on the main thread, once, when @node_name is written beyond the threshold that was set for it. */
+void main_fn bdrv_set_write_threshold_cb(void (*cb)(const char *node_name, uint64_t exceeded,
+                                                    uint64_t threshold));
+/* From now on report the first write beyond @threshold (bytes; 0: none). */
+void main_fn bdrv_set_write_threshold(BlockDriverState *bs, uint64_t threshold);
+
 /* ---- pivot ---- */
 
 /*

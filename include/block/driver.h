@@ -217,6 +217,7 @@ struct BlockDriverState {
     uint64_t write_gen;             /* atomic: +1 after every completed change */
     uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
     int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted again */
+    uint64_t write_threshold;       /* atomic; 0: none: a write beyond it is reported once */
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
     unsigned new_needs, new_allows; /* valid while claims_pending */
     bool claims_pending;

@@ -33,6 +33,9 @@ static inline void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t bytes)
     __atomic_fetch_add(&bs->write_gen, 1, __ATOMIC_SEQ_CST);
 }
 
+/* Report a write up to @end if that is beyond the node's threshold. */
+void any_fn bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
+
 /* Flush one node and what stores it (not its backing chain); skipped if nothing changed. */
 int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags);
 

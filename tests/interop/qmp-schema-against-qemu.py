@@ -18,7 +18,7 @@ from qmp import QMP
 # Ours alone: commands and events, and members by the command or event they are in.
 EXTRA = {'blockdev-group-snapshot-sync', 'BLOCK_GROUP_SNAPSHOT_COMPLETED'}
 EXTRA_MEMBERS = {
-    'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
+    'claims', 'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
 }
 # allow-oob is a promise that ours makes for more commands.
 
