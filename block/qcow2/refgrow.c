@@ -239,7 +239,8 @@ int co_fn qcow2_refblock_make(BlockDriverState *bs, uint64_t cluster_index)
         Qcow2Page *table;
 
         ret = lock_table_page(bs, block, &table);
-        bool have = ret == 0 && be64_load(table->buf + block * 8 % s->g.page_size) != 0;
+        /* The low bits are reserved: as everywhere, an entry without an offset is an empty one. */
+        bool have = ret == 0 && be64_load(table->buf + block * 8 % s->g.page_size) >> 9;
         qcow2_unlock(s);
         if (ret == 0 && !have) {
             ret = make_block(bs, block);
