@@ -28,6 +28,8 @@ struct MemDisk {
     unsigned syncs;
     MemCounts counts;
     int64_t operations;
+    int64_t max_bytes;
+    bool fixed_length;
     int64_t fail_after;             /* < 0: never */
     int fail_error;
     bool fail_sticky;
@@ -123,6 +125,7 @@ MemDisk *memdisk_new(const char *name)
     d->name = g_strdup(name);
     d->ops = g_ptr_array_new_with_free_func(op_free);
     d->fail_after = -1;
+    d->max_bytes = MAX_BYTES;
     if (!disks) {
         disks = g_hash_table_new(g_str_hash, g_str_equal);
     }
@@ -259,6 +262,14 @@ void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opa
     d->on_sync_opaque = opaque;
 }
 
+void memdisk_fix_length(MemDisk *d, int64_t bytes)
+{
+    image_set_length(&d->now, bytes);
+    image_set_length(&d->synced, bytes);
+    d->max_bytes = bytes;
+    d->fixed_length = true;
+}
+
 void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky)
 {
     d->fail_after = after;
@@ -297,7 +308,7 @@ static int co_fn begin(BlockDriverState *bs, int64_t end)
     for (int i = 0; i < 3 && d->shuffle && next_random(&d->shuffle_state) % d->shuffle == 0; i++) {
         coroutine_reschedule();
     }
-    if (end > MAX_BYTES) {
+    if (end > d->max_bytes) {
         return -ENOSPC;
     }
     if (d->fail_after < 0) {
@@ -417,6 +428,9 @@ static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
 {
     int ret = begin(bs, length);
 
+    if (ret == 0 && disk_of(bs)->fixed_length) {
+        ret = -ENOTSUP;
+    }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot truncate '%s'", bs->filename);
         return false;

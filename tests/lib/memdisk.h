@@ -54,6 +54,9 @@ void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opa
 
 /* ---- faults ---- */
 
+/* A device: @bytes long for ever. */
+void memdisk_fix_length(MemDisk *d, int64_t bytes);
+
 /* The operation after @after more of them fails with @error, and the one after that works again
  * (@sticky: does not).  Counts reads, writes, zeroes, discards, flushes and truncates. @after <
  * 0: never. */

@@ -111,6 +111,35 @@ static void co_main_fn test_huge_disk_needs_little_memory(void)
     memdisk_free(d);
 }
 
+/* A chain of 200 images: what no layer but the last has is found, in bounded memory. */
+static void co_main_fn test_deep_chain(void)
+{
+    enum { DEPTH = 200 };
+    MemDisk *d[DEPTH];
+    BdrvLink *link[DEPTH];
+    BdrvCreateOptions opts = rig_create_options(64 * MiB);
+
+    qcow2_cache_set_global_budget(256 * KiB);
+    for (int i = 0; i < DEPTH; i++) {
+        g_autofree char *name = g_strdup_printf("disk%d", i);
+
+        d[i] = memdisk_new(name);
+        opts.u.qcow2.backing_file = i ? (char *)"below" : NULL;
+        rig_create(d[i], &opts);
+        link[i] = rig_open(d[i], &(RigOpen){ .backing = i ? link[i - 1] : NULL });
+        rig_write(link[i], i * 64 * KiB, 4096, i % 250 + 1);
+    }
+    for (int i = 0; i < DEPTH; i++) {
+        rig_expect(link[DEPTH - 1], i * 64 * KiB, 4096, i % 250 + 1);
+    }
+    g_assert_cmpuint(qcow2_cache_global_usage(), <=, 256 * KiB + DEPTH * MIN_BYTES_PER_IMAGE);
+    for (int i = DEPTH - 1; i >= 0; i--) {
+        rig_close(link[i]);
+        memdisk_free(d[i]);
+    }
+    qcow2_cache_set_global_budget(QCOW2_DEFAULT_CACHE_BUDGET);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -119,5 +148,6 @@ int main(int argc, char **argv)
     rig_add("/qcow2/cache/size-caps-one-image", test_cache_size_caps_one_image);
     rig_add("/qcow2/cache/idle-image-gives-way", test_idle_image_gives_way);
     rig_add("/qcow2/cache/huge-disk-needs-little-memory", test_huge_disk_needs_little_memory);
+    rig_add("/qcow2/cache/deep-chain", test_deep_chain);
     return g_test_run();
 }

@@ -309,6 +309,44 @@ static void co_main_fn test_discarded_space_is_reused(void)
     memdisk_free(d);
 }
 
+/*
+ * On a device, which may hold anything and does not grow, an image is laid out, used until the
+ * device is full, and still in order; what is discarded makes room again.
+ */
+static void co_main_fn test_image_on_a_device(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(16 * MiB);
+    g_autofree uint8_t *junk = g_malloc(8 * MiB);
+    int64_t full = 0;
+
+    memdisk_fix_length(d, 8 * MiB);
+    memset(junk, 0xee, 8 * MiB);
+    memdisk_poke(d, 0, 8 * MiB, junk);
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_expect(link, 0, 16 * MiB, 0);
+    while (bdrv_co_pwrite(link, full, 96 * KiB, junk, 0) == 0) {
+        full += 96 * KiB;
+    }
+    g_assert_cmpint(full, >, 6 * MiB);
+    g_assert_cmpint(bdrv_co_pwrite(link, full, 96 * KiB, junk, 0), ==, -ENOSPC);
+    rig_expect(link, 0, full, 0xee);
+    rig_flush(link);
+    rig_check(link);
+    rig_discard(link, 0, MiB);
+    rig_flush(link);
+    rig_write(link, 12 * MiB, 512, 0x44);
+    rig_expect(link, 12 * MiB + 512, 64 * KiB - 512, 0);
+    rig_close(link);
+    link = rig_open(d, NULL);
+    rig_expect(link, MiB, full - MiB, 0xee);
+    rig_expect(link, 12 * MiB, 512, 0x44);
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -318,5 +356,6 @@ int main(int argc, char **argv)
     rig_add("/qcow2/io/subcluster-write-copies-nothing", test_subcluster_write_copies_nothing);
     rig_add("/qcow2/io/flush-costs-few-syncs", test_flush_costs_few_syncs);
     rig_add("/qcow2/io/discarded-space-is-reused", test_discarded_space_is_reused);
+    rig_add("/qcow2/io/image-on-a-device", test_image_on_a_device);
     return g_test_run();
 }
