@@ -47,13 +47,14 @@ const QsdOption qsd_options[] = {
     { "name", "NAME", "name that query-name returns", 0, NULL },
     { "pidfile", "FILE", "write the process id to FILE once started; removed at the end", 0, NULL },
     { "daemonize", NULL, "go to the background once started", 0, NULL },
+    { "sandbox", "on|off", "give up system calls that the daemon does not need [off]", 0, NULL },
     { NULL },
 };
 
 typedef struct CommandLine {
     GArray *steps;                  /* of Step, in order */
     const char *pidfile;
-    bool daemonize;
+    bool daemonize, sandbox;
 } CommandLine;
 
 typedef struct Step {
@@ -96,6 +97,12 @@ static void handle_early(const QsdOption *o, const char *value)
         command_line.pidfile = value;
     } else if (strcmp(o->name, "daemonize") == 0) {
         command_line.daemonize = true;
+    } else if (strcmp(o->name, "sandbox") == 0) {
+        if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+            g_printerr("%s: --sandbox takes 'on' or 'off', not '%s'\n", g_get_prgname(), value);
+            exit(1);
+        }
+        command_line.sandbox = strcmp(value, "on") == 0;
     } else if (strcmp(o->name, "name") == 0) {
         monitor_set_name(value);
     }
@@ -238,6 +245,10 @@ int main(int argc, char **argv)
     parse_command_line(argc, argv);
     if (command_line.daemonize) {
         qsd_daemonize();
+    }
+    if (command_line.sandbox && !qsd_sandbox_enter(&err)) {
+        error_report_err(err);
+        return 1;
     }
     int signal_fd = block_signals();
     context_set_main();

@@ -38,4 +38,7 @@ void qsd_daemonize_done(int status);
 bool qsd_pidfile_write(const char *path, Error **errp);
 void qsd_pidfile_remove(void);
 
+/* sandbox.c: give up system calls that the daemon does not need, for all threads. */
+bool qsd_sandbox_enter(Error **errp);
+
 #endif
