@@ -61,6 +61,41 @@ static void main_fn object_free(UserObject *o)
     g_free(o);
 }
 
+/* Letters of the alphabet in fours, the last filled up with '='; white space is left out. */
+static bool is_base64(const char *text, size_t len)
+{
+    size_t letters = 0, fill = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        if (g_ascii_isspace(text[i])) {
+            continue;
+        }
+        if (text[i] == '=') {
+            fill++;
+        } else if (fill || !(g_ascii_isalnum(text[i]) || text[i] == '+' || text[i] == '/')) {
+            return false;
+        }
+        letters++;
+    }
+    return letters % 4 == 0 && fill <= 2;
+}
+
+static bool main_fn decode_base64(UserObject *o, Error **errp)
+{
+    gsize len;
+
+    if (!is_base64(o->secret, o->secret_len)) {
+        error_setg(errp, "The content of secret '%s' is not valid base64", o->id);
+        return false;
+    }
+    guchar *raw = g_base64_decode(o->secret, &len);
+    explicit_bzero(o->secret, o->secret_len);
+    g_free(o->secret);
+    o->secret = (char *)raw;
+    o->secret_len = len;
+    return true;
+}
+
 static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error **errp)
 {
     g_autoptr(GError) gerr = NULL;
@@ -78,12 +113,7 @@ static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error 
         return false;
     }
     if (p->has_format && p->format == Q_CRYPTO_SECRET_FORMAT_BASE64) {
-        gsize len;
-        guchar *raw = g_base64_decode(o->secret, &len);
-        explicit_bzero(o->secret, o->secret_len);
-        g_free(o->secret);
-        o->secret = (char *)raw;
-        o->secret_len = len;
+        return decode_base64(o, errp);
     }
     return true;
 }

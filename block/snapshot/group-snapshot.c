@@ -314,7 +314,7 @@ static bool co_main_fn create_all(GroupSnapshot *g, Error **errp)
         }
         for (guint i = 0; i < g->members->len; i++) {
             GroupMember *m = member_at(g, i);
-            if (m->wave == wave && !group_member_check_identity(m)) {
+            if (m->wave == wave && !m->snap && !group_member_check_identity(m)) {
                 fail_first(g, errp);
                 return false;
             }
