@@ -144,6 +144,17 @@ void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
 
 /* ---- requests ---- */
 
+/* A request that reached the image is over. */
+static void finish(BlockBackend *blk, BlkOp op, int64_t bytes, int64_t start_ns, int ret)
+{
+    blk_stats_account(&blk->stats, op, bytes, start_ns, ret);
+    /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
+    if (ret < 0 && ret != -ENOTSUP) {
+        blk_report_io_error(blk, op != BLK_OP_READ, ret);
+    }
+}
+
+
 /* 0 if the request may go to the image, else the -errno it ends with. */
 static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool writes)
 {
@@ -170,7 +181,7 @@ int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec 
         blk_stats_invalid(&blk->stats, BLK_OP_READ);
     } else {
         ret = bdrv_co_preadv(blk->root, offset, bytes, qiov);
-        blk_stats_account(&blk->stats, BLK_OP_READ, bytes, start, ret);
+        finish(blk, BLK_OP_READ, bytes, start, ret);
     }
     blk_end(blk);
     return ret;
@@ -204,7 +215,7 @@ int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec
     } else {
         ret = bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
         note_highest(blk, offset + bytes);
-        blk_stats_account(&blk->stats, BLK_OP_WRITE, bytes, start, ret);
+        finish(blk, BLK_OP_WRITE, bytes, start, ret);
     }
     blk_end(blk);
     return ret;
@@ -222,7 +233,7 @@ int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes,
     } else {
         ret = bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
         note_highest(blk, offset + bytes);
-        blk_stats_account(&blk->stats, BLK_OP_WRITE, bytes, start, ret);
+        finish(blk, BLK_OP_WRITE, bytes, start, ret);
     }
     blk_end(blk);
     return ret;
@@ -239,7 +250,7 @@ int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes)
         blk_stats_invalid(&blk->stats, BLK_OP_UNMAP);
     } else {
         ret = bdrv_co_pdiscard(blk->root, offset, bytes);
-        blk_stats_account(&blk->stats, BLK_OP_UNMAP, bytes, start, ret);
+        finish(blk, BLK_OP_UNMAP, bytes, start, ret);
     }
     blk_end(blk);
     return ret;
@@ -251,7 +262,7 @@ int co_fn blk_co_flush(BlockBackend *blk)
 
     blk_begin(blk);
     int ret = blk->root ? bdrv_co_flush(blk->root, 0) : -ENOMEDIUM;
-    blk_stats_account(&blk->stats, BLK_OP_FLUSH, 0, start, ret);
+    finish(blk, BLK_OP_FLUSH, 0, start, ret);
     blk_end(blk);
     return ret;
 }

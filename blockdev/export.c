@@ -239,8 +239,21 @@ void co_main_fn blockdev_shutdown(void)
     blockdev_delete_all_objects();
 }
 
+static void main_fn io_error(const BlkIoError *e)
+{
+    EventBlockIoErrorArgs ev = {
+        .device = (char *)e->device, .node_name = (char *)e->node_name,
+        .operation = e->is_write ? IO_OPERATION_TYPE_WRITE : IO_OPERATION_TYPE_READ,
+        .action = BLOCK_ERROR_ACTION_REPORT, .has_nospace = true,
+        .nospace = e->error == -ENOSPC, .reason = (char *)g_strerror(-e->error),
+    };
+
+    qapi_event_send_block_io_error(&ev);
+}
+
 void main_fn blockdev_init(void)
 {
+    blk_set_io_error_cb(io_error);
     bdrv_json_options_parser = blockdev_options_from_json;
     blk_export_set_deleted_cb(export_deleted);
 }

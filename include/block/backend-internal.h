@@ -16,6 +16,7 @@ struct BlockBackend {
     void (*resize_cb)(void *opaque);
     void *resize_opaque;
     BlkStats stats;
+    int64_t io_error_reported_ns;   /* atomic: clock_ns() of the last report, 0: never */
 
     /* Limits.  Changed by the main thread while held, read inside a throttled wait. */
     ThrottleGroup *throttle;        /* NULL: none */
@@ -33,6 +34,9 @@ struct BlockBackend {
     CoWaiter *held_head, *held_tail;    /* requests that wait for the hold to end */
     Coroutine *drain_waiter;        /* who waits for in_flight to become 0 */
 };
+
+/* A request has failed with @error (-errno); inside its bracket. */
+void any_fn blk_report_io_error(BlockBackend *blk, bool is_write, int error);
 
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);

@@ -55,6 +55,16 @@ BlkStats *any_fn blk_stats(BlockBackend *blk);
 void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void *opaque);
 void main_fn blk_notify_resize(BlockDriverState *bs);
 
+/* A request of a place that failed; strings are valid during the call. */
+typedef struct BlkIoError {
+    const char *device, *node_name;
+    bool is_write;                  /* anything but a read */
+    int error;                      /* -errno */
+} BlkIoError;
+
+/* Called on the main thread for failed requests, at most once a second for each place. */
+void main_fn blk_set_io_error_cb(void (*cb)(const BlkIoError *error));
+
 /* ---- requests, from any thread, in a coroutine ---- */
 
 /*

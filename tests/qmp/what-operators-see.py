@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A write beyond a threshold is reported once; who uses a node, and how, can be seen."""
+"""Failed requests and writes beyond a threshold are reported; who uses a node, and how, can be seen."""
+
+import json
 
 from rig import Rig, import_nbd, main, requires
 
 requires('qemu-img')
-import_nbd()
+nbd = import_nbd()
 
 
 def test_threshold_is_reported_once():
@@ -44,6 +46,30 @@ def test_users_of_a_node_are_listed_with_their_claims():
         below, = nodes[ev['base-node']]
         assert ev['node'] in below['holder'] and 'backing' in below['holder'], below
         assert 'write' not in below['allows'] and 'resize' not in below['allows'], below
+
+
+def test_failed_requests_are_reported_but_not_each_of_them():
+    with Rig() as r:
+        r.create('bad.raw', 'raw')
+        r.start('--object', 'iothread,id=io0', '--blockdev', json.dumps({
+            'driver': 'raw', 'node-name': 'bad', 'file': {
+                'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': r.path('bad.raw')},
+                'inject-error': [{'event': 'none', 'iotype': 'write', 'errno': 28}]}}))
+        r.export('bad', iothread='io0')
+        h = r.nbd('bad')
+        for _ in range(50):
+            try:
+                h.pwrite(b'x' * 512, 0)
+            except nbd.Error as e:
+                assert e.errno == 'ENOSPC', e
+            else:
+                raise AssertionError('the write succeeded')
+        ev = r.qmp.wait_event('BLOCK_IO_ERROR')['data']
+        assert ev == {'device': 'exp-bad', 'node-name': 'bad', 'operation': 'write',
+                      'action': 'report', 'nospace': True,
+                      'reason': 'No space left on device'}, ev
+        r.cmd('query-status')
+        assert len([e for e in r.qmp.take_events() if e['event'] == 'BLOCK_IO_ERROR']) < 5
 
 
 main(globals())
