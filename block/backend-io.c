@@ -144,17 +144,6 @@ void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
 
 /* ---- requests ---- */
 
-/* A request that reached the image is over. */
-static void finish(BlockBackend *blk, BlkOp op, int64_t bytes, int64_t start_ns, int ret)
-{
-    blk_stats_account(&blk->stats, op, bytes, start_ns, ret);
-    /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
-    if (ret < 0 && ret != -ENOTSUP) {
-        blk_report_io_error(blk, op != BLK_OP_READ, ret);
-    }
-}
-
-
 /* 0 if the request may go to the image, else the -errno it ends with. */
 static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool writes)
 {
@@ -170,20 +159,42 @@ static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool 
     return writes && !blk_is_writable(blk) ? -EPERM : 0;
 }
 
-int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov)
-{
-    int64_t start = clock_ns();
+/* One request, between request_begin() and request_end(). */
+typedef struct Request {
+    BlockBackend *blk;
+    BlkOp op;
+    int64_t offset, bytes;
+    int64_t start_ns;               /* when it came, throttled and held time included */
+    bool refused;                   /* it never reached the image */
+} Request;
 
-    throttle(blk, false, bytes);
+/* Enters the bracket.  0, or the -errno with which the request ends without reaching the image. */
+static int co_fn request_begin(Request *r, BlockBackend *blk, BlkOp op, int64_t offset,
+                               int64_t bytes)
+{
+    bool writes = op != BLK_OP_READ;
+
+    *r = (Request){ blk, op, offset, bytes, clock_ns(), false };
+    throttle(blk, writes, bytes);
     blk_begin(blk);
-    int ret = check_request(blk, offset, bytes, false);
-    if (ret < 0) {
-        blk_stats_invalid(&blk->stats, BLK_OP_READ);
+    int ret = check_request(blk, offset, bytes, writes);
+    r->refused = ret < 0;
+    return ret;
+}
+
+/* Accounts for it and leaves the bracket; returns @ret. */
+static int request_end(Request *r, int ret)
+{
+    if (r->refused) {
+        blk_stats_invalid(&r->blk->stats, r->op);
     } else {
-        ret = bdrv_co_preadv(blk->root, offset, bytes, qiov);
-        finish(blk, BLK_OP_READ, bytes, start, ret);
+        blk_stats_account(&r->blk->stats, r->op, r->bytes, r->start_ns, ret);
     }
-    blk_end(blk);
+    /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
+    if (ret < 0 && !r->refused && ret != -ENOTSUP) {
+        blk_report_io_error(r->blk, r->op != BLK_OP_READ, ret);
+    }
+    blk_end(r->blk);
     return ret;
 }
 
@@ -202,69 +213,59 @@ static unsigned write_flags(const BlockBackend *blk, unsigned flags)
     return blk->write_cache ? flags : flags | BDRV_REQ_FUA;
 }
 
+int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov)
+{
+    Request r;
+    int ret = request_begin(&r, blk, BLK_OP_READ, offset, bytes);
+
+    if (ret == 0) {
+        ret = bdrv_co_preadv(blk->root, offset, bytes, qiov);
+    }
+    return request_end(&r, ret);
+}
+
 int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov,
                          unsigned flags)
 {
-    int64_t start = clock_ns();
+    Request r;
+    int ret = request_begin(&r, blk, BLK_OP_WRITE, offset, bytes);
 
-    throttle(blk, true, bytes);
-    blk_begin(blk);
-    int ret = check_request(blk, offset, bytes, true);
-    if (ret < 0) {
-        blk_stats_invalid(&blk->stats, BLK_OP_WRITE);
-    } else {
+    if (ret == 0) {
         ret = bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
         note_highest(blk, offset + bytes);
-        finish(blk, BLK_OP_WRITE, bytes, start, ret);
     }
-    blk_end(blk);
-    return ret;
+    return request_end(&r, ret);
 }
 
 int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags)
 {
-    int64_t start = clock_ns();
+    Request r;
+    int ret = request_begin(&r, blk, BLK_OP_WRITE, offset, bytes);
 
-    throttle(blk, true, bytes);
-    blk_begin(blk);
-    int ret = check_request(blk, offset, bytes, true);
-    if (ret < 0) {
-        blk_stats_invalid(&blk->stats, BLK_OP_WRITE);
-    } else {
+    if (ret == 0) {
         ret = bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
         note_highest(blk, offset + bytes);
-        finish(blk, BLK_OP_WRITE, bytes, start, ret);
     }
-    blk_end(blk);
-    return ret;
+    return request_end(&r, ret);
 }
 
 int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes)
 {
-    int64_t start = clock_ns();
+    Request r;
+    int ret = request_begin(&r, blk, BLK_OP_UNMAP, offset, bytes);
 
-    throttle(blk, true, bytes);
-    blk_begin(blk);
-    int ret = check_request(blk, offset, bytes, true);
-    if (ret < 0) {
-        blk_stats_invalid(&blk->stats, BLK_OP_UNMAP);
-    } else {
+    if (ret == 0) {
         ret = bdrv_co_pdiscard(blk->root, offset, bytes);
-        finish(blk, BLK_OP_UNMAP, bytes, start, ret);
     }
-    blk_end(blk);
-    return ret;
+    return request_end(&r, ret);
 }
 
 int co_fn blk_co_flush(BlockBackend *blk)
 {
-    int64_t start = clock_ns();
+    Request r = { .blk = blk, .op = BLK_OP_FLUSH, .start_ns = clock_ns() };
 
     blk_begin(blk);
-    int ret = blk->root ? bdrv_co_flush(blk->root, 0) : -ENOMEDIUM;
-    finish(blk, BLK_OP_FLUSH, 0, start, ret);
-    blk_end(blk);
-    return ret;
+    return request_end(&r, blk->root ? bdrv_co_flush(blk->root, 0) : -ENOMEDIUM);
 }
 
 int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,
