@@ -24,15 +24,6 @@ typedef struct BlkdebugState {
 
 /* ---- rules ---- */
 
-static void rule_free(void *opaque)
-{
-    BlkdebugRule *rule = opaque;
-
-    g_free(rule->event);
-    g_free(rule->iotype);
-    g_free(rule);
-}
-
 static BlkdebugRule *rule_copy(const BlkdebugRule *rule)
 {
     BlkdebugRule *copy = g_memdup2(rule, sizeof(*rule));
@@ -131,7 +122,7 @@ static bool co_main_fn blkdebug_open(BlockDriverState *bs, const BdrvOpenOptions
     }
     pthread_mutex_init(&s->lock, NULL);
     s->state = 1;
-    s->rules = g_ptr_array_new_with_free_func(rule_free);
+    s->rules = g_ptr_array_new_with_free_func(blkdebug_rule_free);
     s->states = g_array_new(false, true, sizeof(RuleState));
     for (guint i = 0; i < o->rules->len; i++) {
         RuleState rs = { .rule = rule_copy(o->rules->pdata[i]) };

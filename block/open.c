@@ -5,18 +5,14 @@
 #include "block/block.h"
 #include "block/claims.h"
 #include "block/ranges.h"
+#include "qemu/id.h"
 
 /* Longest node name, so that QEMU's clients and ours can use each other's. */
 #define NODE_NAME_MAX 31
 
 bool main_fn bdrv_check_node_name(const char *name, Error **errp)
 {
-    bool ok = g_ascii_isalpha(name[0]) && strlen(name) <= NODE_NAME_MAX;
-
-    for (const char *p = name; ok && *p; p++) {
-        ok = g_ascii_isalnum(*p) || strchr("-._", *p);
-    }
-    if (!ok) {
+    if (!id_is_well_formed(name) || strlen(name) > NODE_NAME_MAX) {
         error_setg(errp, "Invalid node-name: '%s'", name);
         return false;
     }

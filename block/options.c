@@ -10,7 +10,7 @@ static void child_option_clear(BdrvChildOption *child)
     bdrv_open_options_free(child->options);
 }
 
-static void blkdebug_rule_free(void *opaque)
+void any_fn blkdebug_rule_free(void *opaque)
 {
     BlkdebugRule *rule = opaque;
 

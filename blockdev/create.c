@@ -6,6 +6,7 @@
 #include "block/target.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
+#include "qemu/id.h"
 
 typedef struct CreateJob {
     char *id;
@@ -187,12 +188,7 @@ static void co_main_fn job_entry(void *opaque)
 
 static bool main_fn check_job_id(const char *id, Error **errp)
 {
-    bool ok = g_ascii_isalpha(id[0]);
-
-    for (const char *p = id; ok && *p; p++) {
-        ok = g_ascii_isalnum(*p) || strchr("-._", *p);
-    }
-    if (!ok) {
+    if (!id_is_well_formed(id)) {
         error_setg(errp, "Invalid job ID '%s'", id);
         return false;
     }

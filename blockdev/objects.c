@@ -4,6 +4,7 @@
 
 #include "block/blockdev.h"
 #include "qapi/qapi-commands.h"
+#include "qemu/id.h"
 
 typedef struct UserObject {
     char *id;
@@ -134,12 +135,7 @@ static bool main_fn make_throttle_group(UserObject *o, const ThrottleLimits *lim
 
 static bool main_fn check_id(const char *id, Error **errp)
 {
-    bool ok = g_ascii_isalpha(id[0]);
-
-    for (const char *p = id; ok && *p; p++) {
-        ok = g_ascii_isalnum(*p) || strchr("-._", *p);
-    }
-    if (!ok) {
+    if (!id_is_well_formed(id)) {
         error_setg(errp, "Parameter 'id' expects an identifier");
         return false;
     }

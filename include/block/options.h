@@ -57,6 +57,9 @@ typedef struct BlkdebugRule {
     int state, new_state;           /* blkdebug state machine; 0: any / no change */
 } BlkdebugRule;
 
+/* A GDestroyNotify of BlkdebugRule. */
+void any_fn blkdebug_rule_free(void *opaque);
+
 typedef struct BlkdebugOpenOptions {
     GPtrArray *rules;               /* of BlkdebugRule */
     int64_t align;                  /* bytes, 0: of the child */
