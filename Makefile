@@ -4,8 +4,9 @@
 BUILD ?= build
 T ?=
 FUZZ_SECONDS ?= 60
+KILL_ROUNDS ?= 300
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang fuzz bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang fuzz torture bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -48,6 +49,9 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with
 	@[ -f build-fuzz/build.ninja ] || ./configure --build-dir=build-fuzz --cc=clang --enable-asan -Dfuzzing=true
 	@ninja -C build-fuzz tests/fuzz/fuzz-nbd tests/fuzz/fuzz-options tests/fuzz/fuzz-qcow2 tests/fuzz/fuzz-qmp
 	@tests/fuzz/run build-fuzz $(FUZZ_SECONDS)
+
+torture: all  ## kill the daemon KILL_ROUNDS (300) times around group snapshots, verify each time
+	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/qmp/killed-at-every-step.py $(KILL_ROUNDS)
 
 bench: all  ## compare with the installed QEMU, in one table
 	@tests/bench/bench $(BUILD)

@@ -11,6 +11,8 @@ struct FileTarget {
     int dir_fd;                     /* the directory it is in */
     int fd;
     bool created;                   /* by us */
+    bool named;                     /* has its name: always, unless created */
+    struct stat dir_st;             /* of the directory, if created */
     struct stat st;
     const char *refused;            /* why it cannot be used, if that is not an errno */
 };
@@ -68,6 +70,15 @@ bool co_main_fn file_id_of_path_co(const char *path, BdrvFileId *ret_id)
     return found;
 }
 
+bool any_fn file_target_equal(const FileTarget *a, const FileTarget *b)
+{
+    if (!a->named && !b->named) {
+        return file_id_equal(file_id_of_stat(&a->dir_st), file_id_of_stat(&b->dir_st)) &&
+               strcmp(a->base, b->base) == 0;
+    }
+    return file_id_equal(file_target_id(a), file_target_id(b));
+}
+
 const char *any_fn file_target_driver(const FileTarget *t)
 {
     return S_ISBLK(t->st.st_mode) ? "host_device" : "file";
@@ -109,6 +120,23 @@ static int open_existing(FileTarget *t)
     return t->fd < 0 ? -errno : 0;
 }
 
+/*
+ * A file without a name, where the file system has such: it gets its name when it is complete.  False:
+ * there is none; the name is taken, or something that the usual way will find as well.
+ */
+static bool create_unnamed(FileTarget *t)
+{
+    struct stat st;
+
+    if (fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT) {
+        return false;
+    }
+    t->fd = openat(t->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0644);
+    t->created = t->fd >= 0;
+    t->named = !t->created;
+    return t->created;
+}
+
 static int prepare_in_thread(void *opaque)
 {
     FileTarget *t = opaque;
@@ -119,15 +147,18 @@ static int prepare_in_thread(void *opaque)
     if (t->dir_fd < 0) {
         return -errno;
     }
-    t->fd = openat(t->dir_fd, t->base, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    t->created = t->fd >= 0;
+    t->named = true;
+    if (!create_unnamed(t)) {
+        t->fd = openat(t->dir_fd, t->base, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        t->created = t->fd >= 0;
+    }
     if (t->fd < 0) {
         ret = errno == EEXIST ? open_existing(t) : -errno;
         if (ret < 0) {
             return ret;
         }
     }
-    if (fstat(t->fd, &t->st) < 0) {
+    if (fstat(t->fd, &t->st) < 0 || fstat(t->dir_fd, &t->dir_st) < 0) {
         return -errno;
     }
     return t->created ? 0 : check_usable(t, &t->st);
@@ -206,6 +237,14 @@ static int sync_dir_in_thread(void *opaque)
 {
     FileTarget *t = opaque;
 
+    if (!t->named) {
+        char path[64];
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
+        if (linkat(AT_FDCWD, path, t->dir_fd, t->base, AT_SYMLINK_FOLLOW) < 0) {
+            return -errno;
+        }
+        t->named = true;
+    }
     return fsync(t->dir_fd) < 0 ? -errno : 0;
 }
 
@@ -213,7 +252,9 @@ bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp)
 {
     int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(sync_dir_in_thread, t);
 
-    if (ret < 0) {
+    if (ret < 0 && !t->named) {
+        error_setg_errno(errp, -ret, "Cannot create '%s'", t->filename);
+    } else if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot sync the directory of '%s'", t->filename);
     }
     return ret == 0;
@@ -229,9 +270,9 @@ static int abort_in_thread(void *opaque)
         return t->fd >= 0 && S_ISREG(t->st.st_mode) && t->st.st_size == 0 &&
                ftruncate(t->fd, 0) < 0 ? -errno : 0;
     }
-    if (fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+    if (!t->named || fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         st.st_dev != t->st.st_dev || st.st_ino != t->st.st_ino) {
-        return 0;                   /* somebody renamed or replaced it: not ours any more */
+        return 0;                   /* never had one, or was renamed or replaced: not ours now */
     }
     if (unlinkat(t->dir_fd, t->base, 0) < 0) {
         return -errno;

@@ -64,8 +64,7 @@ bool main_fn group_member_check_identity(GroupMember *m)
     }
     for (guint i = 0; i < (guint)m->index; i++) {
         GroupMember *other = m->group->members->pdata[i];
-        if (other->target &&
-            file_id_equal(file_target_id(m->target), file_target_id(other->target))) {
+        if (other->target && file_target_equal(m->target, other->target)) {
             error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': it is the same file "
                        "as '%s'", m->req.filename, m->req.device, other->req.filename);
             return false;

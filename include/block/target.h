@@ -6,7 +6,9 @@
  * (T1) A regular file that is not empty is never touched.
  * (T2) A file that did not exist is gone after file_target_abort(), unless its name leads to
  *      another file by then; an empty one is empty again.
- * (T3) After file_target_sync_dir() the name survives a power cut.
+ * (T3) A new file has a name only from file_target_sync_dir() on, where the file system can do that
+ *      (O_TMPFILE): whenever the process is killed before, nothing is left.  Afterwards the name
+ *      survives a power cut.
  */
 #ifndef BLOCK_TARGET_H
 #define BLOCK_TARGET_H
@@ -27,6 +29,10 @@ BdrvFileId any_fn file_target_id(const FileTarget *t);
 const char *any_fn file_target_driver(const FileTarget *t);
 /* A description of its own (locks and O_DIRECT are per description), for a node; -1 with @errp set. */
 int co_main_fn file_target_dup(FileTarget *t, bool direct, Error **errp);
+/* The same file, or going to be, under whatever names. */
+bool any_fn file_target_equal(const FileTarget *a, const FileTarget *b);
+/* The content is complete and synced: gives a new file its name ("File exists" if somebody else
+ * has taken it since) and syncs the directory. */
 bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp);
 /* Undo and free; nothing has it open any more. NULL is fine. */
 void co_main_fn file_target_abort(FileTarget *t);

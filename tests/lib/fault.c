@@ -76,7 +76,7 @@ int __wrap_open64(const char *path, int flags, ...)
     va_list ap;
 
     va_start(ap, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+    mode_t mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
     va_end(ap);
     return strikes(FAULT_OPEN) ? -1 : __real_open64(path, flags, mode);
 }
@@ -88,7 +88,7 @@ int __wrap_openat64(int dir, const char *path, int flags, ...)
     va_list ap;
 
     va_start(ap, flags);
-    mode_t mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+    mode_t mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(ap, mode_t) : 0;
     va_end(ap);
     return strikes(FAULT_OPEN) ? -1 : __real_openat64(dir, path, flags, mode);
 }
