@@ -326,6 +326,18 @@ void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes)
     }
 }
 
+bool any_fn qcow2_cache_is_dirty(Qcow2Cache *c, uint64_t offset, uint64_t bytes)
+{
+    for (uint64_t o = offset; o < offset + bytes; o += c->page_size) {
+        Qcow2Page *page = qcow2_cache_find(c, o);
+
+        if (page && !page->loading && (page->dirty || page->flush_buf)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void any_fn qcow2_cache_pin(Qcow2Page *page)
 {
     page->pins++;

@@ -100,6 +100,9 @@ void any_fn qcow2_cache_touch(Qcow2Cache *c, Qcow2Page *page);
 /* The table at [@offset, @offset + @bytes) is gone, or about to be made: drop its pages, which
  * must not be dirty or frozen. */
 void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes);
+/* Whether a page of that range waits to be written.  If the range was just allocated, refcounts of
+ * the image are wrong: the table there must not be overwritten. */
+bool any_fn qcow2_cache_is_dirty(Qcow2Cache *c, uint64_t offset, uint64_t bytes);
 
 /* A dirty page becomes clean and frozen. */
 void any_fn qcow2_cache_freeze(Qcow2Cache *c, Qcow2Page *page);

@@ -171,8 +171,14 @@ static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset 
         return ret;
     }
     qcow2_lock(s);
-    qcow2_cache_forget(&s->cache, table.v, s->g.cluster_size);
+    bool in_use = qcow2_cache_is_dirty(&s->cache, table.v, s->g.cluster_size);
+    if (!in_use) {
+        qcow2_cache_forget(&s->cache, table.v, s->g.cluster_size);
+    }
     qcow2_unlock(s);
+    if (in_use) {
+        return -EIO;                /* the image is damaged; the cluster stays allocated */
+    }
     if (old.v || !zero) {
         ret = table_fill(bs, old, table);
     }

@@ -193,9 +193,12 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
         return -ENOSPC;
     }
     qcow2_lock(s);
-    bool bad = qcow2_overlaps_tables(s, offset, g->cluster_size);
+    bool bad = qcow2_overlaps_tables(s, offset, g->cluster_size) ||
+               qcow2_cache_is_dirty(&s->cache, offset.v, g->cluster_size);
     bool zero = offset.v >= s->fresh_from;
-    qcow2_cache_forget(&s->cache, offset.v, g->cluster_size);
+    if (!bad) {
+        qcow2_cache_forget(&s->cache, offset.v, g->cluster_size);
+    }
     qcow2_unlock(s);
     if (bad) {
         return -EIO;
