@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include "config-host.h"
@@ -191,6 +192,17 @@ static int block_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* Many disks and clients take many descriptors: as many as we may have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 /* ---- from start to end ---- */
 
 static bool co_main_fn start(Error **errp)
@@ -250,6 +262,7 @@ int main(int argc, char **argv)
         error_report_err(err);
         return 1;
     }
+    raise_descriptor_limit();
     int signal_fd = block_signals();
     context_set_main();
     main_ctx = aio_context_new(AIO_BACKEND_AUTO, &err);
