@@ -258,7 +258,8 @@ def test_memory_and_descriptors_come_back():
         start = rss()
         for _ in range(300):
             r.snapshot_error(r.member('disk0', 'a'), r.member('disk1', 'precious'))
-        assert rss() - start < 2 << 20, (start, rss())
+        if not r.is_sanitized():        # they keep freed memory for a while
+            assert rss() - start < 2 << 20, (start, rss())
         after = r.state()
         assert before['fds'] == after['fds'] and before['nodes'] == after['nodes']
 

@@ -100,6 +100,10 @@ class Rig:
             raise
         return self.qmp
 
+    def is_sanitized(self):
+        with open('/proc/%d/maps' % self.proc.pid) as f:
+            return 'libasan' in f.read()
+
     def connect(self, **kwargs):
         """Another QMP client, on a monitor of its own; at most four."""
         return QMP(self.more_monitors.pop(), **kwargs)
