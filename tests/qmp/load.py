@@ -11,6 +11,7 @@ or anything that was sent since.
 import random
 import struct
 import threading
+import time
 
 SLOT = 4096
 UNKNOWN = -1            # trimmed: anything
@@ -103,12 +104,15 @@ class Writer(threading.Thread):
         self.error = None               # of the connection
         self.wrong = None               # what was read and should not have been
         self.requests = 0
+        self.gate = threading.Lock()    # whoever holds it has the writer pause
 
     def run(self):
         try:
             while not self.stop and not self.wrong:
-                self.one()
+                with self.gate:
+                    self.one()
                 self.requests += 1
+                time.sleep(0)           # let somebody else have the gate
         except Exception as e:
             self.error = e
 

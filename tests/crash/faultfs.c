@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A file system that passes everything through to a directory, and fails the n-th operation of some
+ * kinds.  It sees whatever reaches the kernel, io_uring included.
+ *
+ *     faultfs DIRECTORY MOUNTPOINT            until SIGTERM
+ *
+ * Write one line to the file .control in it:
+ *     KIND[,KIND...] NTH ERRNO once|forever [PART-OF-THE-PATH]
+ *     none
+ * Read it: "struck COUNT", then the operations seen since the last such line was written, one a
+ * line: "KIND PATH", with a ! behind those that were failed.
+ */
+#define FUSE_USE_VERSION 31
+#include "qemu/osdep.h"
+
+#include <dirent.h>
+#include <fuse.h>
+
+#define CONTROL "/.control"
+
+/* ---- faults ---- */
+
+typedef enum Kind {
+    OPEN, CREATE, READ, WRITE, FSYNC, FSYNCDIR, TRUNCATE, FALLOCATE, UNLINK, RENAME, LINK, KINDS
+} Kind;
+
+static const char *const kind_names[KINDS] = {
+    "open", "create", "read", "write", "fsync", "fsyncdir", "truncate", "fallocate", "unlink",
+    "rename", "link",
+};
+
+static struct {
+    GMutex lock;
+    unsigned kinds;                 /* bits 1 << Kind */
+    long left;                      /* operations until the failing one */
+    int error;
+    bool forever;
+    char part[256];                 /* only of paths that contain it */
+    unsigned struck;
+    GString *log;
+} fault;
+
+static const char *root;
+static int root_fd;
+
+/* 0, or -errno with which the operation shall fail.  @path: NULL if it was removed. */
+static int strike(Kind kind, const char *path)
+{
+    int ret = 0;
+
+    path = path ?: "(removed)";
+    g_mutex_lock(&fault.lock);
+    if (fault.kinds & 1u << kind && strstr(path, fault.part)) {
+        fault.left--;
+        if (fault.left == 0 || (fault.forever && fault.left < 0)) {
+            fault.struck++;
+            ret = -fault.error;
+        }
+    }
+    if (fault.log->len < 1 << 20) {
+        g_string_append_printf(fault.log, "%s %s%s\n", kind_names[kind], path, ret ? " !" : "");
+    }
+    g_mutex_unlock(&fault.lock);
+    return ret;
+}
+
+static int set_faults(const char *line)
+{
+    g_auto(GStrv) words = g_strsplit_set(line, " \n", -1);
+    guint n = g_strv_length(words);
+    unsigned kinds = 0;
+
+    if (n >= 4) {
+        g_auto(GStrv) names = g_strsplit(words[0], ",", -1);
+        for (char **name = names; *name; name++) {
+            int k = 0;
+            while (k < KINDS && strcmp(kind_names[k], *name) != 0) {
+                k++;
+            }
+            if (k == KINDS) {
+                return -EINVAL;
+            }
+            kinds |= 1u << k;
+        }
+    } else if (strcmp(words[0], "none") != 0) {
+        return -EINVAL;
+    }
+    g_mutex_lock(&fault.lock);
+    fault.kinds = kinds;
+    fault.struck = 0;
+    g_string_truncate(fault.log, 0);
+    if (kinds) {
+        fault.left = atol(words[1]);
+        fault.error = atoi(words[2]);
+        fault.forever = strcmp(words[3], "forever") == 0;
+        g_strlcpy(fault.part, n > 4 ? words[4] : "", sizeof(fault.part));
+    }
+    g_mutex_unlock(&fault.lock);
+    return 0;
+}
+
+static bool is_control(const char *path)
+{
+    return path && strcmp(path, CONTROL) == 0;
+}
+
+static int read_control(char *buf, size_t size, off_t offset)
+{
+    g_mutex_lock(&fault.lock);
+    g_autofree char *text = g_strdup_printf("struck %u\n%s", fault.struck, fault.log->str);
+    g_mutex_unlock(&fault.lock);
+    size_t len = strlen(text), n = offset < (off_t)len ? MIN(size, len - offset) : 0;
+
+    memcpy(buf, text + offset, n);
+    return n;
+}
+
+/* ---- files ---- */
+
+static const char *below(const char *path)
+{
+    return path[1] ? path + 1 : ".";
+}
+
+static int result(long ret)
+{
+    return ret < 0 ? -errno : ret;
+}
+
+static void *fs_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
+{
+    cfg->use_ino = 1;
+    cfg->hard_remove = 1;
+    cfg->entry_timeout = cfg->attr_timeout = cfg->negative_timeout = 0;
+    return NULL;
+}
+
+static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
+{
+    if (is_control(path)) {
+        *st = (struct stat){ .st_mode = S_IFREG | 0600, .st_nlink = 1 };
+        return 0;
+    }
+    return fi ? result(fstat(fi->fh, st))
+              : result(fstatat(root_fd, below(path), st, AT_SYMLINK_NOFOLLOW));
+}
+
+static int fs_open(const char *path, struct fuse_file_info *fi)
+{
+    if (is_control(path)) {
+        fi->direct_io = 1;
+        return 0;
+    }
+    int ret = strike(OPEN, path);
+    if (ret == 0) {
+        ret = result(openat(root_fd, below(path), fi->flags & ~O_DIRECT));
+        fi->fh = ret;
+    }
+    return MIN(ret, 0);
+}
+
+static int fs_create(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+    int ret = strike(CREATE, path);
+
+    if (ret == 0) {
+        ret = result(openat(root_fd, below(path), (fi->flags & ~O_DIRECT) | O_CREAT, mode));
+        fi->fh = ret;
+    }
+    return MIN(ret, 0);
+}
+
+static int fs_release(const char *path, struct fuse_file_info *fi)
+{
+    if (!is_control(path)) {
+        close(fi->fh);
+    }
+    return 0;
+}
+
+static int fs_read(const char *path, char *buf, size_t size, off_t offset,
+                   struct fuse_file_info *fi)
+{
+    if (is_control(path)) {
+        return read_control(buf, size, offset);
+    }
+    return strike(READ, path) ?: result(pread(fi->fh, buf, size, offset));
+}
+
+static int fs_write(const char *path, const char *buf, size_t size, off_t offset,
+                    struct fuse_file_info *fi)
+{
+    if (is_control(path)) {
+        g_autofree char *line = g_strndup(buf, size);
+        return set_faults(line) ?: (int)size;
+    }
+    return strike(WRITE, path) ?: result(pwrite(fi->fh, buf, size, offset));
+}
+
+static int fs_fsync(const char *path, int data_only, struct fuse_file_info *fi)
+{
+    return strike(FSYNC, path) ?: result(data_only ? fdatasync(fi->fh) : fsync(fi->fh));
+}
+
+static int fs_truncate(const char *path, off_t size, struct fuse_file_info *fi)
+{
+    if (is_control(path)) {
+        return 0;
+    }
+    int ret = strike(TRUNCATE, path);
+    if (ret < 0 || fi) {
+        return ret ?: result(ftruncate(fi->fh, size));
+    }
+    int fd = openat(root_fd, below(path), O_WRONLY);
+    if (fd < 0) {
+        return -errno;
+    }
+    ret = result(ftruncate(fd, size));
+    close(fd);
+    return ret;
+}
+
+static int fs_fallocate(const char *path, int mode, off_t offset, off_t len,
+                        struct fuse_file_info *fi)
+{
+    return strike(FALLOCATE, path) ?: result(fallocate(fi->fh, mode, offset, len));
+}
+
+static off_t fs_lseek(const char *path, off_t offset, int whence, struct fuse_file_info *fi)
+{
+    off_t ret = lseek(fi->fh, offset, whence);
+
+    return ret < 0 ? -errno : ret;
+}
+
+/* ---- names ---- */
+
+static int fs_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t offset,
+                      struct fuse_file_info *fi, enum fuse_readdir_flags flags)
+{
+    int fd = openat(root_fd, below(path), O_RDONLY | O_DIRECTORY);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *e;
+
+    if (!dir) {
+        return -errno;
+    }
+    while ((e = readdir(dir))) {
+        fill(buf, e->d_name, NULL, 0, 0);
+    }
+    closedir(dir);
+    return 0;
+}
+
+static int fs_fsyncdir(const char *path, int data_only, struct fuse_file_info *fi)
+{
+    return strike(FSYNCDIR, path);
+}
+
+static int fs_unlink(const char *path)
+{
+    return strike(UNLINK, path) ?: result(unlinkat(root_fd, below(path), 0));
+}
+
+static int fs_rename(const char *from, const char *to, unsigned flags)
+{
+    return strike(RENAME, from) ?:
+           result(renameat2(root_fd, below(from), root_fd, below(to), flags));
+}
+
+static int fs_link(const char *from, const char *to)
+{
+    return strike(LINK, to) ?: result(linkat(root_fd, below(from), root_fd, below(to), 0));
+}
+
+static int fs_mkdir(const char *path, mode_t mode)
+{
+    return result(mkdirat(root_fd, below(path), mode));
+}
+
+static int fs_rmdir(const char *path)
+{
+    return result(unlinkat(root_fd, below(path), AT_REMOVEDIR));
+}
+
+static int fs_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
+{
+    return result(fchmodat(root_fd, below(path), mode, 0));
+}
+
+static int fs_statfs(const char *path, struct statvfs *st)
+{
+    return result(fstatvfs(root_fd, st));
+}
+
+static const struct fuse_operations operations = {
+    .init = fs_init, .getattr = fs_getattr, .open = fs_open, .create = fs_create,
+    .release = fs_release, .read = fs_read, .write = fs_write, .fsync = fs_fsync,
+    .truncate = fs_truncate, .fallocate = fs_fallocate, .lseek = fs_lseek,
+    .readdir = fs_readdir, .fsyncdir = fs_fsyncdir, .unlink = fs_unlink, .rename = fs_rename,
+    .link = fs_link, .mkdir = fs_mkdir, .rmdir = fs_rmdir, .chmod = fs_chmod,
+    .statfs = fs_statfs,
+};
+
+int main(int argc, char **argv)
+{
+    if (argc != 3) {
+        fprintf(stderr, "usage: faultfs DIRECTORY MOUNTPOINT\n");
+        return 2;
+    }
+    root = argv[1];
+    root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root_fd < 0) {
+        perror(root);
+        return 1;
+    }
+    umask(0);
+    fault.log = g_string_new(NULL);
+    char foreground[] = "-f";
+    char *args[] = { argv[0], argv[2], foreground, NULL };
+    return fuse_main(3, args, &operations, NULL);
+}
