@@ -88,6 +88,8 @@ static Coroutine *map_stack(unsigned colour)
         g_error("Cannot map a coroutine stack: %s", g_strerror(errno));
     }
 #if SANITIZE_ADDRESS
+    /* Whoever had this address before, a thread maybe, may have left its red zones behind. */
+    __asan_unpoison_memory_region(map + page, STACK_SIZE);
     /* What only a suspended coroutine points to is not a leak. */
     __lsan_register_root_region(map + page, STACK_SIZE);
 #endif
@@ -107,6 +109,7 @@ static void unmap_stack(Coroutine *co)
 #if SANITIZE_ADDRESS
     size_t page = sysconf(_SC_PAGESIZE);
     __lsan_unregister_root_region((char *)map + page, STACK_SIZE);
+    __asan_unpoison_memory_region((char *)map + page, STACK_SIZE);
 #endif
     munmap(map, map_size);
 }
