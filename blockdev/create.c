@@ -58,6 +58,11 @@ static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **e
         .holder = "blockdev-create",
     };
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
+
+    if (q->has_nocow && q->nocow) {
+        error_setg(errp, "Cannot create '%s': nocow is not supported", q->filename);
+        return false;
+    }
     FileTarget *target = file_target_prepare(q->filename, errp);
 
     if (!target) {

@@ -103,9 +103,34 @@ static bool convert_raw(const BlockdevOptionsRaw *q, BdrvOpenOptions *o, Error *
     return set_child(&o->file, q->file, errp);
 }
 
+/* Options that clients of QEMU may know and that would do nothing here. */
+static bool refuse_qcow2(const BlockdevOptionsQcow2 *q, Error **errp)
+{
+    const char *what = NULL;
+
+    if (q->overlap_check && !(q->overlap_check->type == QTYPE_QSTRING &&
+                              q->overlap_check->u.mode == QCOW2_OVERLAP_CHECK_MODE_NONE)) {
+        what = "overlap-check other than 'none'";
+    } else if (q->has_cache_clean_interval && q->cache_clean_interval != 0) {
+        what = "cache-clean-interval";
+    } else if (q->has_l2_cache_entry_size && q->l2_cache_entry_size != 4096) {
+        what = "l2-cache-entry-size other than 4096";
+    } else if (q->has_lazy_refcounts && q->lazy_refcounts) {
+        what = "lazy-refcounts=on";
+    }
+    if (what) {
+        error_setg(errp, "qcow2: %s is not supported", what);
+    }
+    return !what;
+}
+
 static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Error **errp)
 {
     Qcow2OpenOptions *p = &o->u.qcow2;
+
+    if (!refuse_qcow2(q, errp)) {
+        return false;
+    }
 
     if (q->has_cache_size) {
         p->cache_size = q->cache_size;
@@ -311,8 +336,10 @@ bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Err
         ret->path = g_strdup(addr->u.q_unix.path);
         return true;
     case SOCKET_ADDRESS_TYPE_INET:
-        if (addr->u.inet.has_to) {
-            error_setg(errp, "A range of ports ('to') is not supported");
+        if (addr->u.inet.has_to || addr->u.inet.has_numeric || addr->u.inet.has_ipv4 ||
+            addr->u.inet.has_ipv6 || addr->u.inet.has_keep_alive) {
+            error_setg(errp, "Addresses with 'to', 'numeric', 'ipv4', 'ipv6' or 'keep-alive' are "
+                       "not supported");
             return false;
         }
         ret->kind = SOCKET_INET;
