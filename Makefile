@@ -5,8 +5,10 @@ BUILD ?= build
 T ?=
 FUZZ_SECONDS ?= 60
 KILL_ROUNDS ?= 300
+SOAK_SECONDS ?= 600
+SOAK_SEED ?=
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang fuzz torture bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang fuzz torture soak bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -52,6 +54,9 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with
 
 torture: all  ## kill the daemon KILL_ROUNDS (300) times around group snapshots, verify each time
 	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/qmp/killed-at-every-step.py $(KILL_ROUNDS)
+
+soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if given
+	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/soak/soak $(SOAK_SECONDS) $(SOAK_SEED)
 
 bench: all  ## compare with the installed QEMU, in one table
 	@tests/bench/bench $(BUILD)

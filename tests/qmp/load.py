@@ -33,7 +33,8 @@ class Model:
         self.slots = slots
         self.current = [0] * slots              # what was acknowledged last
         self.allowed = [{0} for _ in range(slots)]
-        self.log = None                         # {slot: values sent since begin_log()}
+        self.sent = [0] * slots                 # what was sent last: it may be under way
+        self.log = None                         # for each slot: values it had since begin_log()
         self.lock = threading.Lock()
         self.next_value = 1
 
@@ -41,6 +42,7 @@ class Model:
         """A write is about to be sent."""
         with self.lock:
             for s in range(first, first + n):
+                self.sent[s] = value
                 self.allowed[s].add(value)
                 if self.log is not None:
                     self.log[s].add(value)
@@ -60,7 +62,7 @@ class Model:
 
     def begin_log(self):
         with self.lock:
-            self.log = [{v} for v in self.current]
+            self.log = [{a, b} for a, b in zip(self.current, self.sent)]
 
     def end_log(self):
         """For each slot what a snapshot taken since begin_log() may hold."""
@@ -81,7 +83,8 @@ class Model:
             assert ok, '%s: slot %d is %s, may be %s' % (who, s, v, sorted(self.allowed[s]))
             if UNKNOWN in self.allowed[s] and v is None:
                 v = UNKNOWN
-            self.current[s], self.allowed[s] = v, {v}
+            self.current[s] = self.sent[s] = v
+            self.allowed[s] = {v}
 
 
 def judge_snapshot(data, log, who):
