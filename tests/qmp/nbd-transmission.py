@@ -67,9 +67,10 @@ def test_the_largest_payload_is_32_mib():
     with Disk() as r:
         for structured in (True, False):
             with r.wire(structured=structured) as c:
-                data = pattern(32 * MiB, structured)
-                c.write(MiB, data)
-                assert c.read(MiB, 32 * MiB) == data
+                if structured:
+                    data = pattern(32 * MiB)
+                    c.write(MiB, data)
+                    assert c.read(MiB, 32 * MiB) == data
                 assert c.error(w.READ, 0, 32 * MiB + 1) in (w.EINVAL, w.EOVERFLOW)
                 assert c.error(w.READ, 0, 0xffffffff) in (w.EINVAL, w.EOVERFLOW)
                 assert c.error(w.CACHE, 0, 32 * MiB + 1) in (w.EINVAL, w.EOVERFLOW)
@@ -389,8 +390,9 @@ def test_a_client_that_leaves_in_the_middle_of_a_write_writes_nothing():
 
 def clients(r):
     """Connections that the daemon holds."""
-    out = run('ss', '-xH', 'src', r.path('nbd.sock'))
-    return [line for line in out.splitlines() if 'ESTAB' in line]
+    with open('/proc/net/unix') as f:
+        rows = [line.split() for line in f]
+    return [row for row in rows if row[-1] == r.path('nbd.sock') and row[5] == '03']
 
 
 def test_a_client_that_reads_no_answers_is_bounded_and_harms_nobody():
@@ -401,7 +403,7 @@ def test_a_client_that_reads_no_answers_is_bounded_and_harms_nobody():
         c.sock.setblocking(False)
         request = c.request_bytes(w.READ, 0, MiB, w.DF)
         sent = 0
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 1.5
         while sent < 20000 * len(request) and time.monotonic() < deadline:
             try:
                 sent += c.sock.send(request * 100)
@@ -421,10 +423,10 @@ def test_a_client_that_reads_no_answers_is_bounded_and_harms_nobody():
 def test_a_client_that_reads_slowly_gets_everything():
     with Disk() as r, r.wire() as c:
         c.write(0, pattern(4 * MiB))
-        for i in range(64):
+        for i in range(20):
             c.send(c.request_bytes(w.READ, 0, 4 * MiB, w.DF, cookie=i))
         time.sleep(0.5)
-        for _ in range(64):
+        for _ in range(20):
             _, done, kind, content = c.recv_answer()
             assert done and kind == w.CHUNK_DATA and content[8:] == pattern(4 * MiB)
 

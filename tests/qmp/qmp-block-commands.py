@@ -568,14 +568,23 @@ def unix(path):
     return {'type': 'unix', 'data': {'path': path}}
 
 
+def tcp_port(pid):
+    """Where the process listens."""
+    sockets = {os.readlink('/proc/%d/fd/%s' % (pid, fd)) for fd in os.listdir('/proc/%d/fd' % pid)}
+    with open('/proc/net/tcp') as f:
+        for row in (line.split() for line in f):
+            if row[3] == '0A' and 'socket:[%s]' % row[9] in sockets:
+                return int(row[1].split(':')[1], 16)
+    raise AssertionError('it does not listen')
+
+
 def test_several_servers_each_with_its_exports():
     with Daemon() as r:
         r.add_null('n')
         r.cmd('nbd-server-start', id='second', addr=unix(r.path('second.sock')))
         r.cmd('nbd-server-start', id='tcp', addr={'type': 'inet', 'data': {
             'host': '127.0.0.1', 'port': '0'}})
-        port, = [int(line.split()[3].split(':')[1]) for line in
-                 run('ss', '-tlnpH').splitlines() if 'pid=%d,' % r.proc.pid in line]
+        port = tcp_port(r.proc.pid)
         for server in ('second', 'tcp'):
             r.cmd('block-export-add', type='nbd', id='e-' + server, node_name='n', name='x',
                   server=server, writable=True)
