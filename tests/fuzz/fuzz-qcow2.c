@@ -10,6 +10,7 @@
 #include "tests/lib/qcow2-rig.h"
 
 #define PROGRAM_BYTES 64
+#define MAX_DISK_BYTES (2 * MiB)
 #define MAX_REQUESTS 12
 #define MAX_REQUEST_BYTES (256 * KiB)
 
@@ -70,6 +71,7 @@ static void co_main_fn run(const uint8_t *data, size_t size)
     FuzzInput program = { data, PROGRAM_BYTES };
     Error *err = NULL;
 
+    memdisk_set_max_bytes(disk, MAX_DISK_BYTES);
     memdisk_poke(disk, 0, size - PROGRAM_BYTES, data + PROGRAM_BYTES);
     unsigned flags = fuzz_take(&program, 1);
     RigOpen how = { .read_only = flags & 1, .cache_size = flags & 2 ? 1 : 0 };

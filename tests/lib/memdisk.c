@@ -262,6 +262,11 @@ void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opa
     d->on_sync_opaque = opaque;
 }
 
+void memdisk_set_max_bytes(MemDisk *d, int64_t bytes)
+{
+    d->max_bytes = bytes;
+}
+
 void memdisk_fix_length(MemDisk *d, int64_t bytes)
 {
     image_set_length(&d->now, bytes);

@@ -17,6 +17,8 @@ typedef struct MemDisk MemDisk;
 /* @name is copied; one of each name at a time. */
 MemDisk *memdisk_new(const char *name);
 void memdisk_free(MemDisk *d);
+/* Beyond @bytes (40 MiB) it is full: a damaged image may ask for anything. */
+void memdisk_set_max_bytes(MemDisk *d, int64_t bytes);
 
 /* Options to open it. */
 BdrvOpenOptions *memdisk_options(MemDisk *d, bool read_only);
