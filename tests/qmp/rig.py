@@ -208,7 +208,20 @@ class Rig:
     # -- what must not change
 
     def state(self):
-        """All that a failed command has to leave as it was."""
+        """All that a failed command has to leave as it was, once what went before has settled: a client
+        that left may still be being cleaned up after."""
+        last = None
+        for _ in range(100):
+            try:
+                now = self._state()
+            except FileNotFoundError:           # a descriptor was closed while we looked
+                continue
+            if now == last:
+                return now
+            last = now
+        raise AssertionError('the daemon does not come to rest')
+
+    def _state(self):
         pid = self.proc.pid
         nodes = sorted((n['node-name'], n['file'], n['ro'], n.get('backing_file'))
                        for n in self.cmd('query-named-block-nodes', flat=True))
