@@ -106,6 +106,14 @@ static void page_release(Qcow2Cache *c, Qcow2Page *page)
     g_free(page);
 }
 
+/* @page is stale: in no list and not in the hash. */
+static void release_if_unused(Qcow2Cache *c, Qcow2Page *page)
+{
+    if (page->pins == 0 && !page->flush_buf) {
+        page_release(c, page);
+    }
+}
+
 /* @page is in no list. */
 static void page_free(Qcow2Cache *c, Qcow2Page *page)
 {
@@ -311,18 +319,20 @@ void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes)
         if (!page) {
             continue;
         }
+        page->stale = true;
         if (page->loading) {
-            page->stale = true;
-            continue;
+            continue;               /* its loader drops it */
         }
-        assert(!page->dirty && !page->flush_buf);
-        TAILQ_REMOVE(&c->clean, page, link);
+        /* Dirty, it is a table of a damaged image, in the place of another. */
+        if (page->dirty) {
+            TAILQ_REMOVE(&c->dirty, page, link);
+            page->dirty = false;
+            c->n_dirty--;
+        } else if (!page->flush_buf) {
+            TAILQ_REMOVE(&c->clean, page, link);
+        }
         hash_remove(c, page);
-        if (page->pins) {
-            page->stale = true;
-        } else {
-            page_release(c, page);
-        }
+        release_if_unused(c, page);
     }
 }
 
@@ -346,8 +356,9 @@ void any_fn qcow2_cache_pin(Qcow2Page *page)
 void any_fn qcow2_cache_unpin(Qcow2Cache *c, Qcow2Page *page)
 {
     assert(page->pins > 0);
-    if (--page->pins == 0 && page->stale) {
-        page_release(c, page);
+    page->pins--;
+    if (page->stale) {
+        release_if_unused(c, page);
     }
 }
 
@@ -369,6 +380,10 @@ void any_fn qcow2_cache_thaw(Qcow2Cache *c, Qcow2Page *page, bool written)
     }
     page->flush_buf = NULL;
     c->n_frozen--;
+    if (page->stale) {
+        release_if_unused(c, page);
+        return;
+    }
     if (page->dirty) {
         return;
     }

@@ -43,7 +43,7 @@ typedef struct Qcow2Page {
     bool loading;
     bool dirty;
     bool referenced;                /* used since the clock hand passed */
-    /* the table is gone: drop the page when it is loaded or unpinned */
+    /* the table is gone: drop the page when it is loaded, written and unpinned */
     bool stale;
     unsigned pins;                  /* a walk (page.c) needs it after a yield */
     Qcow2PageWaiter *waiters;
@@ -97,8 +97,8 @@ void any_fn qcow2_cache_load_failed(Qcow2Cache *c, Qcow2Page *page);
 /* Before changing @page->buf: dirty, and what a flush is writing stays as it is. */
 void any_fn qcow2_cache_touch(Qcow2Cache *c, Qcow2Page *page);
 
-/* The table at [@offset, @offset + @bytes) is gone, or about to be made: drop its pages, which
- * must not be dirty or frozen. */
+/* The table at [@offset, @offset + @bytes) is gone, or about to be made: drop its pages, changed
+ * ones too. */
 void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes);
 /* Whether a page of that range waits to be written.  If the range was just allocated, refcounts of
  * the image are wrong: the table there must not be overwritten. */

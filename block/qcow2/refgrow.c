@@ -137,6 +137,18 @@ static int co_fn growth_switch(BlockDriverState *bs, const Growth *grow)
     return 0;
 }
 
+/* Is something in the area, although no refcount says so? */
+static bool growth_hits_table(Qcow2State *s, const Growth *grow)
+{
+    uint64_t bytes = (grow->blocks + grow->table_clusters) << s->g.cluster_bits;
+
+    qcow2_lock(s);
+    bool hits = qcow2_overlaps_tables(s, grow->area, bytes) ||
+                qcow2_cache_is_dirty(&s->cache, grow->area.v, bytes);
+    qcow2_unlock(s);
+    return hits;
+}
+
 /* A table that has an entry for block @block.  Under refcount_lock. */
 static int co_fn grow_table(BlockDriverState *bs, uint64_t block)
 {
@@ -144,6 +156,9 @@ static int co_fn grow_table(BlockDriverState *bs, uint64_t block)
     Growth grow;
     int ret = growth_plan(s, block, &grow);
 
+    if (ret == 0 && growth_hits_table(s, &grow)) {
+        ret = -EIO;                 /* the image is damaged */
+    }
     if (ret == 0) {
         /* Nothing but this function and new blocks, under the same lock, makes pages of the
          * table dirty: afterwards the disk has what is copied. */

@@ -25,6 +25,7 @@ typedef struct Variant {
     bool extended_l2, backing, snapshot;
     int64_t disk_bytes;
     int64_t cache_size;
+    int64_t prefill;                /* bytes written before */
 } Variant;
 
 static const Variant variants[] = {
@@ -34,6 +35,7 @@ static const Variant variants[] = {
     { "refcount64", 3, 512, 64, .disk_bytes = 256 * KiB },
     { "refcount1", 3, 1024, 1, .disk_bytes = 512 * KiB },
     { "extended-l2", 3, 16384, 16, .extended_l2 = true, .disk_bytes = 2 * MiB },
+    { "refcount-table-grows", 3, 512, 64, .disk_bytes = 3 * MiB, .prefill = 1600 * KiB },
     { "backing", 3, 4096, 16, .backing = true, .disk_bytes = MiB },
     { "backing-extended-l2", 3, 16384, 16, .extended_l2 = true, .backing = true,
       .disk_bytes = 2 * MiB },
@@ -247,17 +249,19 @@ static void co_main_fn make_base(Bed *b)
     rig_flush(b->base);
 }
 
-/* Some data, of which an internal snapshot then has the other reference. */
-static void co_main_fn make_shared(Bed *b)
+/* Some data to begin with; an internal snapshot may then have the other reference to it. */
+static void co_main_fn fill_before(Bed *b)
 {
-    b->link = rig_open(b->disk, NULL);
-    g_autofree uint32_t *buf = g_malloc(b->v->disk_bytes / 2);
-    for (int64_t i = 0; i < b->v->disk_bytes / 8; i++) {
-        buf[i] = 0xcccccccc;
+    int64_t bytes = b->v->snapshot ? b->v->disk_bytes / 2 : b->v->prefill;
+
+    if (bytes) {
+        b->link = rig_open(b->disk, NULL);
+        rig_write(b->link, 0, bytes, 0xcc);
+        rig_close(b->link);
     }
-    g_assert_cmpint(bdrv_co_pwrite(b->link, 0, b->v->disk_bytes / 2, buf, 0), ==, 0);
-    rig_close(b->link);
-    qcow2_share_with_snapshot(b->disk);
+    if (b->v->snapshot) {
+        qcow2_share_with_snapshot(b->disk);
+    }
 }
 
 static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
@@ -276,9 +280,7 @@ static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
     opts.u.qcow2.refcount_bits = v->refcount_bits;
     opts.u.qcow2.extended_l2 = v->extended_l2;
     rig_create(b->disk, &opts);
-    if (v->snapshot) {
-        make_shared(b);
-    }
+    fill_before(b);
     b->allowed = g_new(GArray *, b->n_sectors);
     for (int64_t i = 0; i < b->n_sectors; i++) {
         b->allowed[i] = g_array_new(FALSE, FALSE, sizeof(uint32_t));

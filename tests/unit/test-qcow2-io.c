@@ -2,7 +2,9 @@
 /* What is written to a qcow2 image is what is read, whatever its layout options. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/types.h"
 #include "tests/lib/qcow2-rig.h"
+#include "tests/lib/qcow2-share.h"
 
 typedef struct Variant {
     const char *name;
@@ -309,42 +311,123 @@ static void co_main_fn test_discarded_space_is_reused(void)
     memdisk_free(d);
 }
 
+/* A settling flush leaves what a clean close does: not even a leak after a power cut. */
+static void co_main_fn test_settling_flush_leaves_no_leak(void)
+{
+    MemDisk *d = memdisk_new("disk"), *crashed = memdisk_new("crashed");
+    BdrvCreateOptions opts = rig_create_options(16 * MiB);
+
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 4 * MiB, 1);
+    rig_flush(link);
+    rig_discard(link, 0, 2 * MiB);
+    g_assert_cmpint(bdrv_co_flush(link, BDRV_FLUSH_SETTLE), ==, 0);
+    memdisk_crash(d, crashed, MEM_CRASH_DROP_ALL, 0);
+    BdrvLink *c = rig_open(crashed, NULL);
+    g_assert_cmpuint(rig_check(c), ==, 0);
+    rig_close(c);
+    rig_close(link);
+    memdisk_free(d);
+    memdisk_free(crashed);
+}
+
+static uint16_t refcount_of(MemDisk *d, int64_t cluster)
+{
+    uint8_t block[8], count[2];
+    uint64_t reftable = 65536;      /* as created */
+
+    memdisk_read(d, reftable, 8, block);
+    memdisk_read(d, be64_load(block) + cluster * 2, 2, count);
+    return be16_load(count);
+}
+
+/* What an internal snapshot shares with the disk is not touched, whatever is written to the disk. */
+static void co_main_fn test_snapshot_keeps_its_clusters(void)
+{
+    MemDisk *d = memdisk_new("disk"), *before = memdisk_new("before");
+    BdrvCreateOptions opts = rig_create_options(16 * MiB);
+    int64_t shared = 0;
+
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 4 * MiB, 1);
+    rig_close(link);
+    qcow2_share_with_snapshot(d);
+    memdisk_crash(d, before, MEM_CRASH_KEEP_ALL, 0);
+    link = rig_open(d, NULL);
+    rig_write(link, 100, MiB, 2);
+    rig_write(link, MiB + 4096, 512, 2);
+    rig_zero(link, 2 * MiB, 100000, 0);
+    rig_zero(link, 3 * MiB, 100000, BDRV_REQ_MAY_UNMAP);
+    rig_discard(link, 3 * MiB + 512 * KiB, 256 * KiB);
+    rig_close(link);
+    link = rig_open(d, NULL);
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    for (int64_t i = 0; i * 65536 < memdisk_length(before); i++) {
+        g_autofree uint8_t *a = g_malloc(65536), *b = g_malloc(65536);
+
+        if (refcount_of(before, i) < 2) {
+            continue;
+        }
+        memdisk_read(before, i * 65536, 65536, a);
+        memdisk_read(d, i * 65536, 65536, b);
+        g_assert_cmpint(memcmp(a, b, 65536), ==, 0);
+        g_assert_cmpuint(refcount_of(d, i), >=, 1);
+        shared++;
+    }
+    g_assert_cmpint(shared, >=, 64);
+    memdisk_free(d);
+    memdisk_free(before);
+}
+
 /*
  * On a device, which may hold anything and does not grow, an image is laid out, used until the
  * device is full, and still in order; what is discarded makes room again.
  */
-static void co_main_fn test_image_on_a_device(void)
+static void co_main_fn image_on_a_device(int64_t cluster_size, int refcount_bits,
+                                         int64_t device_bytes)
 {
     MemDisk *d = memdisk_new("disk");
-    BdrvCreateOptions opts = rig_create_options(16 * MiB);
-    g_autofree uint8_t *junk = g_malloc(8 * MiB);
-    int64_t full = 0;
+    BdrvCreateOptions opts = rig_create_options(2 * device_bytes);
+    g_autofree uint8_t *junk = g_malloc(device_bytes);
+    int64_t full = 0, last = 2 * device_bytes - 4 * MiB;
 
-    memdisk_fix_length(d, 8 * MiB);
-    memset(junk, 0xee, 8 * MiB);
-    memdisk_poke(d, 0, 8 * MiB, junk);
+    memdisk_fix_length(d, device_bytes);
+    memset(junk, 0xee, device_bytes);
+    memdisk_poke(d, 0, device_bytes, junk);
+    opts.u.qcow2.cluster_size = cluster_size;
+    opts.u.qcow2.refcount_bits = refcount_bits;
     rig_create(d, &opts);
     BdrvLink *link = rig_open(d, NULL);
-    rig_expect(link, 0, 16 * MiB, 0);
+    rig_expect(link, 0, 2 * device_bytes, 0);
     while (bdrv_co_pwrite(link, full, 96 * KiB, junk, 0) == 0) {
         full += 96 * KiB;
     }
-    g_assert_cmpint(full, >, 6 * MiB);
+    g_assert_cmpint(full, >, device_bytes / 4 * 3);
     g_assert_cmpint(bdrv_co_pwrite(link, full, 96 * KiB, junk, 0), ==, -ENOSPC);
     rig_expect(link, 0, full, 0xee);
     rig_flush(link);
     rig_check(link);
     rig_discard(link, 0, MiB);
     rig_flush(link);
-    rig_write(link, 12 * MiB, 512, 0x44);
-    rig_expect(link, 12 * MiB + 512, 64 * KiB - 512, 0);
+    rig_write(link, last, 512, 0x44);
+    rig_expect(link, last + 512, 64 * KiB - 512, 0);
     rig_close(link);
     link = rig_open(d, NULL);
     rig_expect(link, MiB, full - MiB, 0xee);
-    rig_expect(link, 12 * MiB, 512, 0x44);
+    rig_expect(link, last, 512, 0x44);
     g_assert_cmpuint(rig_check(link), ==, 0);
     rig_close(link);
     memdisk_free(d);
+}
+
+static void co_main_fn test_image_on_a_device(void)
+{
+    image_on_a_device(65536, 16, 8 * MiB);
+    image_on_a_device(512, 16, 8 * MiB);
+    image_on_a_device(8192, 64, 20 * MiB);      /* more than one refcount block, of two pages */
 }
 
 int main(int argc, char **argv)
@@ -356,6 +439,8 @@ int main(int argc, char **argv)
     rig_add("/qcow2/io/subcluster-write-copies-nothing", test_subcluster_write_copies_nothing);
     rig_add("/qcow2/io/flush-costs-few-syncs", test_flush_costs_few_syncs);
     rig_add("/qcow2/io/discarded-space-is-reused", test_discarded_space_is_reused);
+    rig_add("/qcow2/io/settling-flush-leaves-no-leak", test_settling_flush_leaves_no_leak);
+    rig_add("/qcow2/io/snapshot-keeps-its-clusters", test_snapshot_keeps_its_clusters);
     rig_add("/qcow2/io/image-on-a-device", test_image_on_a_device);
     return g_test_run();
 }

@@ -99,7 +99,7 @@ static void co_main_fn at_sync(MemDisk *d, void *opaque)
 {
     MemDisk *to = opaque;
 
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    for (uint64_t seed = 0; seed < 100; seed++) {
         memdisk_crash(d, to, seed % 5, seed);
         BdrvLink *link = rig_open(to, NULL);
         int64_t length = bdrv_length(link->bs);
