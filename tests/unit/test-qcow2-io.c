@@ -342,8 +342,7 @@ static uint16_t refcount_of(MemDisk *d, int64_t cluster)
     return be16_load(count);
 }
 
-/* What an internal snapshot shares with the disk is not touched, whatever is written to the disk.
- * */
+/* What an internal snapshot shares with the disk stays, whatever is written to the disk. */
 static void co_main_fn test_snapshot_keeps_its_clusters(void)
 {
     MemDisk *d = memdisk_new("disk"), *before = memdisk_new("before");
