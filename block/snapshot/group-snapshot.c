@@ -30,8 +30,8 @@ void main_fn group_snapshot_set_layout(int64_t cluster_size, bool extended_l2)
 }
 
 /* Flushing the bases before the hold: at most so often, and no more once it is this quick. */
-#define MAX_RUNNING_FLUSHES 3
-#define QUICK_FLUSH_NS (2 * NS_PER_MS)
+#define MAX_RUNNING_FLUSHES 2
+#define QUICK_FLUSH_NS (10 * NS_PER_MS)
 
 static GroupMember *member_at(const GroupSnapshot *g, guint i)
 {
