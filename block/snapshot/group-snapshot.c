@@ -463,7 +463,7 @@ static bool co_main_fn flush_running(GroupSnapshot *g, Error **errp)
 
     for (int pass = 0; ok && !quick && pass < MAX_RUNNING_FLUSHES; pass++) {
         int64_t start = clock_ns();
-        group_flush_bases(g, 0, -1);
+        group_flush_bases(g, BDRV_FLUSH_SETTLE, -1);
         ok = !fail_first(g, errp);
         quick = clock_ns() - start < QUICK_FLUSH_NS;
     }
