@@ -21,18 +21,18 @@ QObject *qobject_ref(QObject *obj)
     return obj;
 }
 
-/* Drop one reference; what nobody holds any more is freed, or put on @todo if it has members. */
-static void drop(QObject *obj, GPtrArray **todo)
+/* Drop one reference; what nobody holds any more is freed, or put on @pending if it has members. */
+static void drop(QObject *obj, GPtrArray **pending)
 {
     assert(obj->refcnt > 0);
     if (--obj->refcnt > 0) {
         return;
     }
     if (obj->type == QTYPE_QDICT || obj->type == QTYPE_QLIST) {
-        if (!*todo) {
-            *todo = g_ptr_array_new();
+        if (!*pending) {
+            *pending = g_ptr_array_new();
         }
-        g_ptr_array_add(*todo, obj);
+        g_ptr_array_add(*pending, obj);
     } else {
         g_free(obj);
     }
@@ -41,27 +41,27 @@ static void drop(QObject *obj, GPtrArray **todo)
 /* Not recursive: values may be nested deeper than a coroutine's stack would bear. */
 void qobject_unref(QObject *obj)
 {
-    g_autoptr(GPtrArray) todo = NULL;
+    g_autoptr(GPtrArray) pending = NULL;
 
     if (!obj) {
         return;
     }
-    drop(obj, &todo);
-    while (todo && todo->len > 0) {
-        QObject *next = g_ptr_array_steal_index(todo, todo->len - 1);
+    drop(obj, &pending);
+    while (pending && pending->len > 0) {
+        QObject *next = g_ptr_array_steal_index(pending, pending->len - 1);
 
         if (next->type == QTYPE_QDICT) {
             QDict *dict = (QDict *)next;
 
             for (size_t i = 0; i < dict->len; i++) {
-                drop(dict->entries[i].value, &todo);
+                drop(dict->entries[i].value, &pending);
             }
             qdict_free_memory(dict);
         } else {
             QList *list = (QList *)next;
 
             for (size_t i = 0; i < list->len; i++) {
-                drop(list->items[i], &todo);
+                drop(list->items[i], &pending);
             }
             qlist_free_memory(list);
         }
