@@ -32,7 +32,6 @@ static bool set_backing(BdrvOpenOptions *o, const BlockdevRefOrNull *ref, Error 
     if (!ref) {
         return true;
     }
-    o->has_backing = true;
     switch (ref->type) {
     case QTYPE_QNULL:
         o->backing.is_null = true;

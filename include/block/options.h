@@ -75,8 +75,7 @@ struct BdrvOpenOptions {
     bool discard;                   /* pass discards down ("unmap"), else ignore them */
     BdrvDetectZeroes detect_zeroes;
 
-    BdrvChildOption file, backing, data_file;   /* all empty: none given */
-    bool has_backing;               /* @backing was given, otherwise the image's own is used */
+    BdrvChildOption file, backing, data_file;   /* all empty: none given, the image's own is used */
     bool no_backing_open;           /* leave the image's recorded backing file alone: the
                                      * caller links one */
 
