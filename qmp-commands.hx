@@ -97,6 +97,18 @@ setup: { "execute": "blockdev-create", "arguments": { "job-id": "job0", "options
 <- { "event": "JOB_STATUS_CHANGE", "data": { "status": "null", "id": "job0" }, ... }
 <- { "return": {} }
 
+command: job-cancel
+handler: qmp_job_cancel
+disk: new.qcow2 0
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "file", "node-name": "file0", "filename": "new.qcow2" } }
+setup: { "execute": "blockdev-create", "arguments": { "job-id": "job0", "options":
+         { "driver": "qcow2", "file": "file0", "size": 1073741824 } } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+-> { "execute": "job-cancel", "arguments": { "id": "job0" } }
+<- { "error": { "class": "GenericError",
+                "desc": "Job 'job0' in state 'concluded' cannot accept command verb 'cancel'" } }
+
 command: block_resize
 handler: qmp_block_resize
 disk: disk.raw 1M

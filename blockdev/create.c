@@ -1,42 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* blockdev-create: jobs that make images, and the commands that look at jobs. */
+/* blockdev-create: jobs that make images. */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/job.h"
 #include "block/target.h"
 #include "qapi/qapi-commands.h"
-#include "qapi/qapi-events.h"
-#include "qemu/id.h"
 
 typedef struct CreateJob {
-    char *id;
-    JobStatus status;
+    Job job;
     BlockdevCreateOptions *options;
-    char *error;                    /* how it failed, or NULL */
-    struct CreateJob *next;
 } CreateJob;
-
-static CreateJob *jobs;             /* newest first */
-static int running;
-static Coroutine *shutdown_waiter;
-
-static CreateJob *main_fn find_job(const char *id)
-{
-    for (CreateJob *job = jobs; job; job = job->next) {
-        if (strcmp(job->id, id) == 0) {
-            return job;
-        }
-    }
-    return NULL;
-}
-
-static void main_fn set_status(CreateJob *job, JobStatus status)
-{
-    EventJobStatusChangeArgs ev = { .id = job->id, .status = status };
-
-    job->status = status;
-    qapi_event_send_job_status_change(&ev);
-}
 
 /* ---- the work ---- */
 
@@ -166,125 +140,44 @@ static bool co_main_fn create_image(const BlockdevCreateOptions *q, Error **errp
     }
 }
 
-static void co_main_fn job_entry(void *opaque)
-{
-    CreateJob *job = opaque;
-    Error *err = NULL;
+/* ---- the job ---- */
 
-    coroutine_reschedule();         /* the command answers first */
+static bool co_main_fn create_run(Job *job, Error **errp)
+{
+    CreateJob *c = container_of(job, CreateJob, job);
+
     bdrv_graph_lock();
-    bool ok = create_image(job->options, &err);
+    bool ok = create_image(c->options, errp);
     bdrv_graph_unlock();
-    if (!ok) {
-        job->error = g_strdup(error_get_pretty(err));
-        error_free(err);
-        set_status(job, JOB_STATUS_ABORTING);
-    } else {
-        set_status(job, JOB_STATUS_WAITING);
-        set_status(job, JOB_STATUS_PENDING);
-    }
-    set_status(job, JOB_STATUS_CONCLUDED);
-    if (--running == 0 && shutdown_waiter) {
-        coroutine_wake(g_steal_pointer(&shutdown_waiter));
-    }
+    return ok;
 }
 
-/* ---- commands ---- */
-
-static bool main_fn check_job_id(const char *id, Error **errp)
+static void create_clear(Job *job)
 {
-    if (!id_is_well_formed(id)) {
-        error_setg(errp, "Invalid job ID '%s'", id);
-        return false;
-    }
-    if (find_job(id)) {
-        error_setg(errp, "Job ID '%s' already in use", id);
-        return false;
-    }
-    return true;
+    BlockdevCreateOptions_free(container_of(job, CreateJob, job)->options);
 }
+
+static const JobDriver create_job = {
+    .type          = JOB_TYPE_CREATE,
+    .instance_size = sizeof(CreateJob),
+    .co_run        = create_run,
+    .clear         = create_clear,
+};
 
 bool co_main_fn qmp_blockdev_create(const QmpBlockdevCreateArgs *args, Error **errp)
 {
-    if (!check_job_id(args->job_id, errp)) {
+    Job *job = job_new(&create_job, args->job_id, errp);
+
+    if (!job) {
         return false;
     }
     if (args->options->driver != BLOCKDEV_DRIVER_FILE &&
         args->options->driver != BLOCKDEV_DRIVER_QCOW2) {
         error_setg(errp, "Driver does not support blockdev-create");
-        return false;
-    }
-    CreateJob *job = g_new0(CreateJob, 1);
-    job->id = g_strdup(args->job_id);
-    job->options = BlockdevCreateOptions_clone(args->options);
-    job->next = jobs;
-    jobs = job;
-    running++;
-    set_status(job, JOB_STATUS_CREATED);
-    set_status(job, JOB_STATUS_RUNNING);
-    coroutine_start(job_entry, job);
-    return true;
-}
-
-bool co_main_fn qmp_query_jobs(JobInfoList **ret, Error **errp)
-{
-    JobInfoList *list = NULL, **tail = &list;
-
-    for (CreateJob *job = jobs; job; job = job->next) {
-        JobInfo *info = g_new0(JobInfo, 1);
-        info->id = g_strdup(job->id);
-        info->type = JOB_TYPE_CREATE;
-        info->status = job->status;
-        info->current_progress = job->status == JOB_STATUS_CONCLUDED && !job->error;
-        info->total_progress = 1;
-        info->error = g_strdup(job->error);
-        JobInfoList_append(&tail, info);
-    }
-    *ret = list;
-    return true;
-}
-
-static void job_free(CreateJob *job)
-{
-    g_free(job->id);
-    g_free(job->error);
-    BlockdevCreateOptions_free(job->options);
-    g_free(job);
-}
-
-bool co_main_fn qmp_job_dismiss(const QmpJobDismissArgs *args, Error **errp)
-{
-    CreateJob *job = find_job(args->id);
-
-    if (!job) {
-        error_setg(errp, "Job not found");
-        return false;
-    }
-    if (job->status != JOB_STATUS_CONCLUDED) {
-        error_setg(errp, "Job '%s' in state '%s' cannot accept command verb 'dismiss'", job->id,
-                   JobStatus_str(job->status));
-        return false;
-    }
-    for (CreateJob **p = &jobs; *p; p = &(*p)->next) {
-        if (*p == job) {
-            *p = job->next;
-            break;
-        }
-    }
-    set_status(job, JOB_STATUS_NULL);
-    job_free(job);
-    return true;
-}
-
-void co_main_fn blockdev_jobs_shutdown(void)
-{
-    while (running > 0) {
-        shutdown_waiter = coroutine_self();
-        coroutine_yield();
-    }
-    while (jobs) {
-        CreateJob *job = jobs;
-        jobs = job->next;
         job_free(job);
+        return false;
     }
+    container_of(job, CreateJob, job)->options = BlockdevCreateOptions_clone(args->options);
+    job_start(job);
+    return true;
 }

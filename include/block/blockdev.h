@@ -61,7 +61,7 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *opts, Error **errp
 /* After jobs have ended: exports, servers, places, nodes, objects. */
 void co_main_fn blockdev_shutdown(void);
 void main_fn blockdev_init(void);
-/* Waits for running create jobs. */
+/* Cancels jobs where that is possible, and waits for all. */
 void co_main_fn blockdev_jobs_shutdown(void);
 
 /* True, with the plain address in @ret (caller clears), or false. */
