@@ -242,6 +242,11 @@ setup: { "execute": "block-export-add",
 -> { "execute": "query-block-exports" }
 <- { "return": [ { "id": "exp0", "type": "nbd", "node-name": "disk0", "shutting-down": false } ] }
 
+command: cont
+handler: qmp_cont
+-> { "execute": "cont" }
+<- { "return": {} }
+
 command: blockdev-group-snapshot-sync
 handler: qmp_blockdev_group_snapshot_sync
 disk: data.qcow2 1G qcow2

@@ -20,6 +20,14 @@ void any_fn blk_end(BlockBackend *blk)
     pthread_mutex_unlock(&blk->lock);
 }
 
+void any_fn blk_wake_all(WaiterList taken)
+{
+    for (CoWaiter *w = taken.head, *next; w; w = next) {
+        next = w->next;             /* it lives on the stack of the one that is woken */
+        coroutine_wake(w->co);
+    }
+}
+
 static void co_fn wait_while_held(BlockBackend *blk)
 {
     CoWaiter w = { .co = coroutine_self() };
@@ -27,8 +35,7 @@ static void co_fn wait_while_held(BlockBackend *blk)
     pthread_mutex_lock(&blk->lock);
     bool wait = __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) > 0;
     if (wait) {
-        *(blk->held_tail ? &blk->held_tail->next : &blk->held_head) = &w;
-        blk->held_tail = &w;
+        waiter_list_add(&blk->held, &w);
     }
     pthread_mutex_unlock(&blk->lock);
     if (wait) {
@@ -55,19 +62,15 @@ void main_fn blk_hold(BlockBackend *blk)
 
 void main_fn blk_release(BlockBackend *blk)
 {
-    CoWaiter *w = NULL;
+    WaiterList taken = { NULL };
 
     pthread_mutex_lock(&blk->lock);
     if (__atomic_sub_fetch(&blk->quiesced, 1, __ATOMIC_SEQ_CST) == 0) {
-        w = blk->held_head;
-        blk->held_head = blk->held_tail = NULL;
+        taken = blk->held;
+        blk->held = (WaiterList){ NULL };
     }
     pthread_mutex_unlock(&blk->lock);
-    while (w) {
-        CoWaiter *next = w->next;   /* it lives on the stack of the one that is woken */
-        coroutine_wake(w->co);
-        w = next;
-    }
+    blk_wake_all(taken);
 }
 
 bool co_main_fn blk_drain_check(BlockBackend *blk)
@@ -117,9 +120,11 @@ ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk)
     return blk->throttle;
 }
 
-void any_fn blk_throttle_ignore(BlockBackend *blk)
+void main_fn blk_user_leaves(BlockBackend *blk)
 {
     __atomic_store_n(&blk->throttle_off, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&blk->user_leaves, true, __ATOMIC_SEQ_CST);
+    blk_continue(blk);
 }
 
 void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
@@ -132,7 +137,7 @@ void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
     __atomic_store_n(&blk->throttle, NULL, __ATOMIC_SEQ_CST);
     if (old) {
         bool was_off = blk->throttle_off;
-        blk_throttle_ignore(blk);
+        __atomic_store_n(&blk->throttle_off, true, __ATOMIC_SEQ_CST);
         while (__atomic_load_n(&blk->throttled, __ATOMIC_SEQ_CST) > 0) {
             aio_co_sleep_ns(NS_PER_MS);         /* they look at throttle_off every 100 ms */
         }
@@ -159,52 +164,76 @@ static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool 
     return writes && !blk_is_writable(blk) ? -EPERM : 0;
 }
 
-/* One request, between request_begin() and request_end(). */
+/*
+ * One request: request_init(), then once or, if the place stops and is continued, more often
+ * request_enter(), the image's part, request_leave().
+ */
 typedef struct Request {
     BlockBackend *blk;
     BlkOp op;
     int64_t offset, bytes;
-    int64_t start_ns;               /* when it came, throttled and held time included */
+    int64_t start_ns;               /* when it came, throttled, held and stopped time included */
     bool refused;                   /* it never reached the image */
+    bool ignored;                   /* it failed, and that is ignored */
 } Request;
 
-/* Enters the bracket.  0, or the -errno with which the request ends without reaching the image. */
-static int co_fn request_begin(Request *r, BlockBackend *blk, BlkOp op, int64_t offset,
+static void co_fn request_init(Request *r, BlockBackend *blk, BlkOp op, int64_t offset,
                                int64_t bytes)
 {
-    bool writes = op != BLK_OP_READ;
+    *r = (Request){ .blk = blk, .op = op, .offset = offset, .bytes = bytes,
+                    .start_ns = clock_ns() };
+    if (op != BLK_OP_FLUSH) {
+        throttle(blk, op != BLK_OP_READ, bytes);
+    }
+}
 
-    *r = (Request){ blk, op, offset, bytes, clock_ns(), false };
-    throttle(blk, writes, bytes);
-    blk_begin(blk);
-    int ret = check_request(blk, offset, bytes, writes);
+/* Enters the bracket.  0, or the -errno with which the request ends without reaching the image. */
+static int co_fn request_enter(Request *r)
+{
+    blk_wait_while_stopped(r->blk);
+    blk_begin(r->blk);
+    int ret = check_request(r->blk, r->offset, r->bytes,
+                            r->op != BLK_OP_READ && r->op != BLK_OP_FLUSH);
     r->refused = ret < 0;
     return ret;
 }
 
-/* Accounts for it and leaves the bracket; returns @ret. */
-static int request_end(Request *r, int ret)
+static void request_account(Request *r, int ret)
 {
     if (r->refused) {
         blk_stats_invalid(&r->blk->stats, r->op);
     } else {
         blk_stats_account(&r->blk->stats, r->op, r->bytes, r->start_ns, ret);
     }
-    /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
-    if (ret < 0 && !r->refused && ret != -ENOTSUP) {
-        blk_report_io_error(r->blk, r->op != BLK_OP_READ, ret);
-    }
-    blk_end(r->blk);
-    return ret;
 }
 
-static void note_highest(BlockBackend *blk, uint64_t end)
+/* Leaves the bracket; true: the request, which came to *@ret, has to be tried again. */
+static bool co_fn request_leave(Request *r, int *ret)
 {
-    uint64_t seen = __atomic_load_n(&blk->stats.wr_highest_offset, __ATOMIC_RELAXED);
+    BlkErrorAction action = BLK_ERROR_ACTION_REPORT;
 
-    while (seen < end &&
-           !__atomic_compare_exchange_n(&blk->stats.wr_highest_offset, &seen, end, true,
-                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    request_account(r, *ret);
+    /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
+    if (*ret < 0 && !r->refused && *ret != -ENOTSUP) {
+        action = blk_handle_error(r->blk, r->op != BLK_OP_READ, *ret);
+    }
+    blk_end(r->blk);
+    r->ignored = action == BLK_ERROR_ACTION_IGNORE;
+    if (r->ignored) {
+        *ret = 0;
+    }
+    return action == BLK_ERROR_ACTION_STOP;
+}
+
+static void note_highest(const Request *r)
+{
+    uint64_t *highest = &r->blk->stats.wr_highest_offset;
+    uint64_t seen = __atomic_load_n(highest, __ATOMIC_RELAXED);
+    uint64_t end = r->offset + r->bytes;
+
+    while (!r->refused && seen < end &&
+           !__atomic_compare_exchange_n(highest, &seen, end, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
     }
 }
 
@@ -216,56 +245,69 @@ static unsigned write_flags(const BlockBackend *blk, unsigned flags)
 int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov)
 {
     Request r;
-    int ret = request_begin(&r, blk, BLK_OP_READ, offset, bytes);
+    int ret;
 
-    if (ret == 0) {
-        ret = bdrv_co_preadv(blk->root, offset, bytes, qiov);
+    request_init(&r, blk, BLK_OP_READ, offset, bytes);
+    do {
+        ret = request_enter(&r) ?: bdrv_co_preadv(blk->root, offset, bytes, qiov);
+    } while (request_leave(&r, &ret));
+    if (r.ignored) {
+        iovec_memset(qiov, 0, 0, bytes);
     }
-    return request_end(&r, ret);
+    return ret;
 }
 
 int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov,
                          unsigned flags)
 {
     Request r;
-    int ret = request_begin(&r, blk, BLK_OP_WRITE, offset, bytes);
+    int ret;
 
-    if (ret == 0) {
-        ret = bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
-        note_highest(blk, offset + bytes);
-    }
-    return request_end(&r, ret);
+    request_init(&r, blk, BLK_OP_WRITE, offset, bytes);
+    do {
+        ret = request_enter(&r) ?:
+              bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
+        note_highest(&r);
+    } while (request_leave(&r, &ret));
+    return ret;
 }
 
 int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags)
 {
     Request r;
-    int ret = request_begin(&r, blk, BLK_OP_WRITE, offset, bytes);
+    int ret;
 
-    if (ret == 0) {
-        ret = bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
-        note_highest(blk, offset + bytes);
-    }
-    return request_end(&r, ret);
+    request_init(&r, blk, BLK_OP_WRITE, offset, bytes);
+    do {
+        ret = request_enter(&r) ?:
+              bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
+        note_highest(&r);
+    } while (request_leave(&r, &ret));
+    return ret;
 }
 
 int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes)
 {
     Request r;
-    int ret = request_begin(&r, blk, BLK_OP_UNMAP, offset, bytes);
+    int ret;
 
-    if (ret == 0) {
-        ret = bdrv_co_pdiscard(blk->root, offset, bytes);
-    }
-    return request_end(&r, ret);
+    request_init(&r, blk, BLK_OP_UNMAP, offset, bytes);
+    do {
+        ret = request_enter(&r) ?: bdrv_co_pdiscard(blk->root, offset, bytes);
+    } while (request_leave(&r, &ret));
+    return ret;
 }
 
 int co_fn blk_co_flush(BlockBackend *blk)
 {
-    Request r = { .blk = blk, .op = BLK_OP_FLUSH, .start_ns = clock_ns() };
+    Request r;
+    int ret;
 
-    blk_begin(blk);
-    return request_end(&r, blk->root ? bdrv_co_flush(blk->root, 0) : -ENOMEDIUM);
+    request_init(&r, blk, BLK_OP_FLUSH, 0, 0);
+    do {
+        ret = request_enter(&r) ?: bdrv_co_flush(blk->root, 0);
+    } while (request_leave(&r, &ret));
+    return ret;
 }
 
 int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,

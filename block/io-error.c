@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Telling that requests of a place fail.  A disk that is gone fails thousands a second: each place
- * reports at most one a second.
+ * What a place does about requests that its image fails: the policy, telling, stopping.
+ *
+ * (E1) A request that waits in a stopped place is outside of its bracket: nothing that holds the place
+ *      waits for it, and it is tried again in whatever image the place leads to then.
+ * (E2) A stop is always told.  Other failures are told at most once a second: a disk that is gone fails
+ *      thousands.
+ * (E3) Once its user leaves, a place does not stop, and nothing waits in it.
  */
 #include "qemu/osdep.h"
 
@@ -9,6 +14,8 @@
 #include "qemu/aio.h"
 
 #define REPORT_INTERVAL_NS NS_PER_SEC
+
+/* ---- telling ---- */
 
 typedef struct Report {
     BlkIoError error;
@@ -34,19 +41,107 @@ static void main_fn send_report(void *opaque)
     g_free(r);
 }
 
-void any_fn blk_report_io_error(BlockBackend *blk, bool is_write, int error)
+/* May a failure be told now, a second after the last one? */
+static bool report_is_due(BlockBackend *blk)
 {
     int64_t now = clock_ns();
     int64_t last = __atomic_load_n(&blk->io_error_reported_ns, __ATOMIC_RELAXED);
 
-    if (!report_cb || (last && now - last < REPORT_INTERVAL_NS) ||
-        !__atomic_compare_exchange_n(&blk->io_error_reported_ns, &last, now, false,
-                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    return (!last || now - last >= REPORT_INTERVAL_NS) &&
+           __atomic_compare_exchange_n(&blk->io_error_reported_ns, &last, now, false,
+                                       __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static void report(BlockBackend *blk, bool is_write, int error, BlkErrorAction action)
+{
+    if (!report_cb) {
         return;
     }
     Report *r = g_new0(Report, 1);
     r->device = g_strdup(blk_name(blk));
     r->node_name = g_strdup(blk->root ? blk->root->bs->node_name : "");
-    r->error = (BlkIoError){ r->device, r->node_name, is_write, error };
+    r->error = (BlkIoError){ r->device, r->node_name, is_write, error, action };
     aio_bh_schedule_oneshot(main_ctx, send_report, r);
+}
+
+/* ---- the policy ---- */
+
+void main_fn blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror)
+{
+    blk->rerror = rerror;
+    blk->werror = werror;
+}
+
+static bool may_stop(BlkOnError policy)
+{
+    return policy == BLK_ON_ERROR_STOP || policy == BLK_ON_ERROR_ENOSPC;
+}
+
+bool main_fn blk_may_stop(const BlockBackend *blk)
+{
+    return may_stop(blk->rerror) || may_stop(blk->werror);
+}
+
+/* Stops the place unless its user is leaving; *@ret_first: it ran until now. */
+static bool try_to_stop(BlockBackend *blk, int error, bool *ret_first)
+{
+    pthread_mutex_lock(&blk->lock);
+    bool stop = !__atomic_load_n(&blk->user_leaves, __ATOMIC_SEQ_CST);
+    *ret_first = stop && blk->stop_reason == 0;
+    if (*ret_first) {
+        __atomic_store_n(&blk->stop_reason, error, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&blk->lock);
+    return stop;
+}
+
+BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, bool is_write, int error)
+{
+    BlkOnError policy = is_write ? blk->werror : blk->rerror;
+    BlkErrorAction action = policy == BLK_ON_ERROR_IGNORE ? BLK_ERROR_ACTION_IGNORE
+                                                          : BLK_ERROR_ACTION_REPORT;
+    bool first = false;
+
+    if ((policy == BLK_ON_ERROR_STOP || (policy == BLK_ON_ERROR_ENOSPC && error == -ENOSPC)) &&
+        try_to_stop(blk, error, &first)) {
+        action = BLK_ERROR_ACTION_STOP;
+    }
+    if (first || (action != BLK_ERROR_ACTION_STOP && report_is_due(blk))) {
+        report(blk, is_write, error, action);
+    }
+    return action;
+}
+
+/* ---- stopped ---- */
+
+int any_fn blk_stop_reason(const BlockBackend *blk)
+{
+    return __atomic_load_n(&blk->stop_reason, __ATOMIC_ACQUIRE);
+}
+
+void co_fn blk_wait_while_stopped(BlockBackend *blk)
+{
+    while (blk_stop_reason(blk)) {
+        CoWaiter w = { .co = coroutine_self() };
+
+        pthread_mutex_lock(&blk->lock);
+        bool wait = blk->stop_reason != 0;
+        if (wait) {
+            waiter_list_add(&blk->stopped, &w);
+        }
+        pthread_mutex_unlock(&blk->lock);
+        if (wait) {
+            coroutine_yield();
+        }
+    }
+}
+
+void main_fn blk_continue(BlockBackend *blk)
+{
+    pthread_mutex_lock(&blk->lock);
+    WaiterList taken = blk->stopped;
+    blk->stopped = (WaiterList){ NULL };
+    __atomic_store_n(&blk->stop_reason, 0, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&blk->lock);
+    blk_wake_all(taken);
 }

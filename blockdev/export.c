@@ -102,6 +102,8 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
         .type = BlockExportType_str(q->type), .id = q->id,
         .writable = q->has_writable && q->writable,
         .writethrough = q->has_writethrough && q->writethrough,
+        .rerror = blockdev_on_error(q->has_rerror, q->rerror, false),
+        .werror = blockdev_on_error(q->has_werror, q->werror, true),
         .nbd_server = server_id(q->u.nbd.server), .nbd_name = q->u.nbd.name ?: q->node_name,
         .nbd_description = q->u.nbd.description,
         .nbd_allocation_depth = q->u.nbd.has_allocation_depth && q->u.nbd.allocation_depth,
@@ -239,21 +241,9 @@ void co_main_fn blockdev_shutdown(void)
     blockdev_delete_all_objects();
 }
 
-static void main_fn io_error(const BlkIoError *e)
-{
-    EventBlockIoErrorArgs ev = {
-        .device = (char *)e->device, .node_name = (char *)e->node_name,
-        .operation = e->is_write ? IO_OPERATION_TYPE_WRITE : IO_OPERATION_TYPE_READ,
-        .action = BLOCK_ERROR_ACTION_REPORT, .has_nospace = true,
-        .nospace = e->error == -ENOSPC, .reason = (char *)g_strerror(-e->error),
-    };
-
-    qapi_event_send_block_io_error(&ev);
-}
-
 void main_fn blockdev_init(void)
 {
-    blk_set_io_error_cb(io_error);
+    blockdev_io_error_init();
     bdrv_json_options_parser = blockdev_options_from_json;
     blk_export_set_deleted_cb(export_deleted);
 }

@@ -158,6 +158,13 @@ static BlockClaimList *main_fn node_claims(BlockDriverState *bs)
 
 /* ---- commands ---- */
 
+static BlockDeviceIoStatus io_status(int stop_reason)
+{
+    return stop_reason == 0       ? BLOCK_DEVICE_IO_STATUS_OK :
+           stop_reason == -ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE
+                                  : BLOCK_DEVICE_IO_STATUS_FAILED;
+}
+
 bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
 {
     BlockInfoList *list = NULL, **tail = &list;
@@ -169,6 +176,8 @@ bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
         info->type = g_strdup("unknown");
         info->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
         info->inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
+        info->has_io_status = blk_may_stop(blk);
+        info->io_status = io_status(blk_stop_reason(blk));
         BlockInfoList_append(&tail, info);
     }
     *ret = list;

@@ -32,6 +32,11 @@ static void co_main_fn hmp_info_version(GString *out, int argc, char **argv)
     g_string_append_printf(out, "%s\n", monitor_version_text());
 }
 
+static void co_main_fn hmp_cont(GString *out, int argc, char **argv)
+{
+    qmp_cont(NULL);
+}
+
 static const HmpCommand info_commands[] = {
     { "block", "[-n] [-v] [device]", "show info of one block device or all block devices "
       "(-n: show named nodes; -v: show details)", "nv", 1, hmp_info_block },
@@ -42,6 +47,7 @@ static const HmpCommand info_commands[] = {
 
 static const HmpCommand commands[] = {
     { "help|?", "[cmd]", "show the help", NULL, MAX_WORDS, hmp_help },
+    { "cont|c", "", "let disks run that an error has stopped", "", 0, hmp_cont },
     { "info", "[subcommand]", "show various information about the system state", NULL, MAX_WORDS,
       hmp_info },
     { "quit|q", "", "quit the emulator", "", 0, hmp_quit },

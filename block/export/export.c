@@ -57,6 +57,7 @@ static BlockBackend *co_main_fn make_place(const BlkExportOptions *opts, Error *
         return NULL;
     }
     blk_set_write_cache(blk, !opts->writethrough);
+    blk_set_on_error(blk, opts->rerror, opts->werror);
     blk_set_iothread(blk, opts->iothread ? iothread_id(opts->iothread) : NULL);
     return blk;
 }
@@ -117,7 +118,7 @@ void co_main_fn blk_export_del(BlkExport *exp)
         return;                     /* another command is at it */
     }
     exp->shutting_down = true;
-    blk_throttle_ignore(exp->blk);
+    blk_user_leaves(exp->blk);
     exp->drv->co_stop(exp);         /* as long as its slowest request: nobody else waits for that */
 
     bdrv_graph_lock();

@@ -6,6 +6,11 @@
 #include "block/backend.h"
 #include "block/throttle.h"
 
+/* Coroutines of any thread that wait, first come first; on their stacks. */
+typedef struct WaiterList {
+    CoWaiter *head, *tail;
+} WaiterList;
+
 struct BlockBackend {
     char *name;                     /* NULL: cannot be named */
     char *user;                     /* what it is attached to, or NULL */
@@ -16,12 +21,18 @@ struct BlockBackend {
     void (*resize_cb)(void *opaque);
     void *resize_opaque;
     BlkStats stats;
+
+    /* Failed requests (block/io-error.c). */
+    BlkOnError rerror, werror;
     int64_t io_error_reported_ns;   /* atomic: clock_ns() of the last report, 0: never */
+    int stop_reason;                /* atomic, set under @lock: -errno that stopped it; 0: it runs */
+    WaiterList stopped;             /* under @lock: requests that wait for it to be continued */
 
     /* Limits.  Changed by the main thread while held, read inside a throttled wait. */
     ThrottleGroup *throttle;        /* NULL: none */
     int throttled;                  /* atomic: requests waiting for their turn */
     bool throttle_off;              /* atomic: whoever waits shall go, limits are ignored */
+    bool user_leaves;               /* atomic */
     BlockBackend *prev, *next;      /* all places, oldest first */
 
     /*
@@ -31,12 +42,27 @@ struct BlockBackend {
     int in_flight;                  /* atomic */
     int quiesced;                   /* atomic; number of holds; changed by the main thread under @lock */
     pthread_mutex_t lock;                    /* guards the rest */
-    CoWaiter *held_head, *held_tail;    /* requests that wait for the hold to end */
+    WaiterList held;                /* requests that wait for the hold to end */
     Coroutine *drain_waiter;        /* who waits for in_flight to become 0 */
 };
 
-/* A request has failed with @error (-errno); inside its bracket. */
-void any_fn blk_report_io_error(BlockBackend *blk, bool is_write, int error);
+/* Add @w to @list, under @blk's lock; who waits yields after unlocking. */
+static inline void waiter_list_add(WaiterList *list, CoWaiter *w)
+{
+    *(list->tail ? &list->tail->next : &list->head) = w;
+    list->tail = w;
+}
+
+/* Wake all that were taken off @blk's list @taken; without the lock. */
+void any_fn blk_wake_all(WaiterList taken);
+
+/*
+ * A request has failed with @error (-errno); inside its bracket.  Says what shall become of it, reports it,
+ * and stops the place if need be: the request then leaves the bracket, waits and tries again.
+ */
+BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, bool is_write, int error);
+/* Wait as long as @blk is stopped; outside of the bracket. */
+void co_fn blk_wait_while_stopped(BlockBackend *blk);
 
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);

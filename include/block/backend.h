@@ -44,8 +44,9 @@ bool any_fn blk_write_cache(const BlockBackend *blk);
  */
 void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
 ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
-/* Its user is going away: requests that wait for their turn go at once, and so do further ones. */
-void any_fn blk_throttle_ignore(BlockBackend *blk);
+/* Its user is going away: requests that wait for their turn go at once, those of a stopped place end with
+ * the errors that stopped it, and further ones neither wait for limits nor stop it. */
+void main_fn blk_user_leaves(BlockBackend *blk);
 
 /* Event loop that its user runs requests on; informational. NULL: main. */
 void main_fn blk_set_iothread(BlockBackend *blk, const char *iothread_id);
@@ -55,14 +56,39 @@ BlkStats *any_fn blk_stats(BlockBackend *blk);
 void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void *opaque);
 void main_fn blk_notify_resize(BlockDriverState *bs);
 
+/* ---- failed requests ---- */
+
+/* What is done about a request that the image fails. */
+typedef enum BlkOnError {
+    BLK_ON_ERROR_REPORT,            /* its user gets the error; the default */
+    BLK_ON_ERROR_IGNORE,            /* it succeeds; what was to be read is zeroes */
+    BLK_ON_ERROR_ENOSPC,            /* stop if there is no space, else report */
+    BLK_ON_ERROR_STOP,              /* wait until somebody continues, then try again */
+} BlkOnError;
+
+/* @werror is for everything but reads.  While nothing uses the place. */
+void main_fn blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror);
+/* May the place stop? */
+bool main_fn blk_may_stop(const BlockBackend *blk);
+/* 0, or the -errno that stopped the place. */
+int any_fn blk_stop_reason(const BlockBackend *blk);
+/* Let a stopped place run: what waits is tried again, in the image that is there now. */
+void main_fn blk_continue(BlockBackend *blk);
+
+typedef enum BlkErrorAction {
+    BLK_ERROR_ACTION_REPORT, BLK_ERROR_ACTION_IGNORE, BLK_ERROR_ACTION_STOP,
+} BlkErrorAction;
+
 /* A request of a place that failed; strings are valid during the call. */
 typedef struct BlkIoError {
     const char *device, *node_name;
     bool is_write;                  /* anything but a read */
     int error;                      /* -errno */
+    BlkErrorAction action;
 } BlkIoError;
 
-/* Called on the main thread for failed requests, at most once a second for each place. */
+/* Called on the main thread for failed requests: whenever a place stops, and else at most once a second for
+ * each place. */
 void main_fn blk_set_io_error_cb(void (*cb)(const BlkIoError *error));
 
 /* ---- requests, from any thread, in a coroutine ---- */

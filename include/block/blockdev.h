@@ -42,6 +42,11 @@ bool co_main_fn blockdev_throttle_place(BlockBackend *blk, const char *group_nam
                                         const ThrottleConfig *cfg, Error **errp);
 void main_fn blockdev_throttle_info(BlockBackend *blk, BlockDeviceInfo *info);
 
+/* blockdev/io-error.c.  A policy for requests that fail, `report` if none was given. */
+BlkOnError any_fn blockdev_on_error(bool has_policy, BlockdevOnError policy, bool is_write);
+/* Send the events. */
+void main_fn blockdev_io_error_init(void);
+
 /* -object */
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp);
 IOThread *main_fn blockdev_find_iothread(const char *id);

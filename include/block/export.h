@@ -15,6 +15,7 @@ typedef struct BlkExportOptions {
     BlockDriverState *bs;
     bool writable;
     bool writethrough;              /* every write is durable when it is answered */
+    BlkOnError rerror, werror;
     IOThread *iothread;             /* NULL: main thread */
 
     /* nbd */

@@ -16,9 +16,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from qmp import QMP
 
 # Ours alone: commands and events, and members by the command or event they are in.
-EXTRA = {'blockdev-group-snapshot-sync', 'BLOCK_GROUP_SNAPSHOT_COMPLETED'}
+EXTRA = {'blockdev-group-snapshot-sync', 'BLOCK_GROUP_SNAPSHOT_COMPLETED', 'cont'}
 EXTRA_MEMBERS = {
     'claims', 'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
+    'rerror', 'werror',
 }
 # allow-oob is a promise that ours makes for more commands.
 

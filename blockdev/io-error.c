@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Failed requests as clients see them: the policy, the event, and letting stopped disks run. */
+#include "qemu/osdep.h"
+
+#include "block/blockdev.h"
+#include "qapi/qapi-commands.h"
+#include "qapi/qapi-events.h"
+
+BlkOnError any_fn blockdev_on_error(bool has_policy, BlockdevOnError policy, bool is_write)
+{
+    static const BlkOnError policies[] = {
+        [BLOCKDEV_ON_ERROR_REPORT] = BLK_ON_ERROR_REPORT,
+        [BLOCKDEV_ON_ERROR_IGNORE] = BLK_ON_ERROR_IGNORE,
+        [BLOCKDEV_ON_ERROR_ENOSPC] = BLK_ON_ERROR_ENOSPC,
+        [BLOCKDEV_ON_ERROR_STOP]   = BLK_ON_ERROR_STOP,
+    };
+
+    if (!has_policy) {
+        return BLK_ON_ERROR_REPORT;
+    }
+    if (policy == BLOCKDEV_ON_ERROR_AUTO) {
+        return is_write ? BLK_ON_ERROR_ENOSPC : BLK_ON_ERROR_REPORT;
+    }
+    return policies[policy];
+}
+
+static void main_fn io_error(const BlkIoError *e)
+{
+    static const BlockErrorAction actions[] = {
+        [BLK_ERROR_ACTION_REPORT] = BLOCK_ERROR_ACTION_REPORT,
+        [BLK_ERROR_ACTION_IGNORE] = BLOCK_ERROR_ACTION_IGNORE,
+        [BLK_ERROR_ACTION_STOP]   = BLOCK_ERROR_ACTION_STOP,
+    };
+    EventBlockIoErrorArgs ev = {
+        .device = (char *)e->device, .node_name = (char *)e->node_name,
+        .operation = e->is_write ? IO_OPERATION_TYPE_WRITE : IO_OPERATION_TYPE_READ,
+        .action = actions[e->action], .has_nospace = true,
+        .nospace = e->error == -ENOSPC, .reason = (char *)g_strerror(-e->error),
+    };
+
+    qapi_event_send_block_io_error(&ev);
+}
+
+void main_fn blockdev_io_error_init(void)
+{
+    blk_set_io_error_cb(io_error);
+}
+
+bool co_main_fn qmp_cont(Error **errp)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        blk_continue(blk);
+    }
+    return true;
+}

@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+What becomes of requests that a disk fails is the user's choice: told, ignored, or the disk stops
+until somebody has mended the cause and nothing is lost.
+"""
+
+import json
+
+from rig import Rig, import_nbd, main, requires
+
+requires('qemu-img')
+nbd = import_nbd()
+BLOCK = 4096
+
+
+def bad_disk(r, name, **rule):
+    """A raw disk of 16M whose file fails requests as @rule says; its node has that name."""
+    r.create(name + '.raw', 'raw')
+    r.options += ['--blockdev', json.dumps({
+        'driver': 'raw', 'node-name': name, 'file': {
+            'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': r.path(name + '.raw')},
+            'inject-error': [dict({'event': 'none'}, **rule)]}})]
+
+
+class Pending:
+    """A request that is under way."""
+
+    def __init__(self, h, cookie):
+        self.h, self.cookie = h, cookie
+
+    def is_done(self):
+        for _ in range(20):
+            self.h.poll(10)
+        return self.h.aio_in_flight() == 0
+
+    def wait(self):
+        while not self.h.aio_command_completed(self.cookie):
+            self.h.poll(-1)
+
+
+def start_write(h, byte, offset=0):
+    return Pending(h, h.aio_pwrite(nbd.Buffer.from_bytearray(bytearray(byte * BLOCK)), offset))
+
+
+def io_status(r, device):
+    return {b['device']: b.get('io-status') for b in r.cmd('query-block')}[device]
+
+
+def test_stopped_disk_loses_nothing_and_goes_on_when_told():
+    with Rig() as r:
+        bad_disk(r, 'bad', iotype='write', errno=5, once=True)
+        r.drive('good', 'raw')
+        r.start('--object', 'iothread,id=io0')
+        r.export('bad', iothread='io0', werror='stop')
+        r.export('good', iothread='io0', werror='stop')
+        h, good = r.nbd('bad'), r.nbd('good')
+        assert io_status(r, 'exp-bad') == 'ok'
+        first = start_write(h, b'a')
+        ev = r.qmp.wait_event('BLOCK_IO_ERROR')['data']
+        assert (ev['device'], ev['action'], ev['nospace']) == ('exp-bad', 'stop', False), ev
+        assert io_status(r, 'exp-bad') == 'failed'
+        second = start_write(r.nbd('bad'), b'b', BLOCK)     # comes while it is stopped
+        assert not first.is_done() and not second.is_done()
+        good.pwrite(b'g' * BLOCK, 0)                        # others do not notice
+        assert io_status(r, 'exp-good') == 'ok'
+        r.cmd('cont')
+        first.wait()
+        second.wait()
+        assert h.pread(2 * BLOCK, 0) == b'a' * BLOCK + b'b' * BLOCK
+        assert io_status(r, 'exp-bad') == 'ok'
+
+
+def test_enospc_stops_only_for_lack_of_space():
+    with Rig() as r:
+        bad_disk(r, 'full', iotype='write', errno=28, once=True)
+        bad_disk(r, 'broken', iotype='write', errno=5)
+        r.start()
+        r.export('full', werror='enospc')
+        r.export('broken', werror='auto')
+        write = start_write(r.nbd('full'), b'a')
+        ev = r.qmp.wait_event('BLOCK_IO_ERROR')['data']
+        assert (ev['device'], ev['action'], ev['nospace']) == ('exp-full', 'stop', True), ev
+        assert io_status(r, 'exp-full') == 'nospace'
+        try:
+            r.nbd('broken').pwrite(b'a' * BLOCK, 0)
+        except nbd.Error as e:
+            assert e.errno == 'EIO', e
+        else:
+            raise AssertionError('a failed write was acknowledged')
+        assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'report'
+        r.cmd('cont')
+        write.wait()
+
+
+def test_snapshot_onto_another_file_system_rescues_a_full_disk():
+    with Rig() as r:
+        bad_disk(r, 'full', iotype='write', errno=28)       # for ever
+        r.drive('other', 'raw')
+        r.start()
+        r.export('full', werror='enospc')
+        r.export('other')
+        h, other = r.nbd('full'), r.nbd('other')
+        write = start_write(h, b'a')
+        r.qmp.wait_event('BLOCK_IO_ERROR')
+        # What waits in a stopped disk is not in flight: the group does not wait for it.
+        r.snapshot(r.member('full', 'full.snap'), r.member('other', 'other.snap'), timeout=5000)
+        other.pwrite(b'o' * BLOCK, 0)
+        assert not write.is_done()
+        r.cmd('cont')
+        write.wait()
+        h.flush()
+        assert h.pread(BLOCK, 0) == b'a' * BLOCK
+        assert io_status(r, 'exp-full') == 'ok'
+        with open(r.path('full.raw'), 'rb') as f:
+            assert f.read(BLOCK) == bytes(BLOCK)
+
+
+def test_stop_is_told_each_time():
+    with Rig() as r:
+        bad_disk(r, 'bad', iotype='write', errno=28)
+        r.start()
+        r.export('bad', werror='stop')
+        start_write(r.nbd('bad'), b'a')
+        for _ in range(5):
+            assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'stop'
+            r.cmd('cont')
+
+
+def test_ignored_errors_are_success_and_zeroes():
+    with Rig() as r:
+        bad_disk(r, 'bad', iotype='read', errno=5)
+        bad_disk(r, 'worse', iotype='write', errno=5)
+        r.start()
+        r.export('bad', rerror='ignore')
+        r.export('worse', werror='ignore')
+        h = r.nbd('bad')
+        h.pwrite(b'a' * BLOCK, 0)
+        assert h.pread(BLOCK, 0) == bytes(BLOCK)
+        assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'ignore'
+        h = r.nbd('worse')
+        h.pwrite(b'a' * BLOCK, 0)
+        assert h.pread(BLOCK, 0) == bytes(BLOCK)
+
+
+def test_failed_flush_that_is_tried_again_is_not_a_success():
+    """What a failed fsync covered may be gone for good, whatever the next one says."""
+    with Rig() as r:
+        bad_disk(r, 'bad', iotype='flush', errno=5)
+        r.start()
+        r.export('bad', werror='stop')
+        h = r.nbd('bad')
+        h.pwrite(b'a' * BLOCK, 0)
+        flush = Pending(h, h.aio_flush())
+        for _ in range(3):
+            assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'stop'
+            r.cmd('cont')
+        assert not flush.is_done()
+
+
+def test_export_of_a_stopped_disk_can_go():
+    for how in ('delete', 'quit'):
+        with Rig() as r:
+            bad_disk(r, 'bad', iotype='write', errno=28)
+            r.start('--object', 'iothread,id=io0')
+            r.export('bad', werror='stop', iothread='io0')
+            h = r.nbd('bad')
+            start_write(h, b'a')
+            r.qmp.wait_event('BLOCK_IO_ERROR')
+            if how == 'delete':
+                r.cmd('block-export-del', id='exp-bad', mode='hard')
+                r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+                r.cmd('blockdev-del', node_name='bad')
+            # else Rig.stop() sees to it that the daemon ends
+
+
+def test_policies_are_an_exports_not_a_drives():
+    with Rig() as r:
+        r.create('d.raw', 'raw')
+        try:
+            r.start('--drive', 'id=d,file=%s,format=raw,werror=stop' % r.path('d.raw'))
+        except Exception:
+            assert 'does not support werror=stop' in r.log, r.log
+            r.proc = None
+        else:
+            raise AssertionError('a policy that nothing would follow was accepted')
+
+
+main(globals())
