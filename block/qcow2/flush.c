@@ -275,17 +275,21 @@ static int co_fn run(BlockDriverState *bs, bool data)
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t begun = __atomic_load_n(&s->writebacks, __ATOMIC_SEQ_CST);
+    int ret = qcow2_header_settle(bs);
 
+    if (ret < 0) {
+        return ret;
+    }
     co_mutex_lock(&s->writeback_lock);
     if (!data && s->writebacks > begun) {
         /* One that began after this call has done its work. */
-        int ret = s->writeback_ret;
+        ret = s->writeback_ret;
         co_mutex_unlock(&s->writeback_lock);
         return ret;
     }
     __atomic_fetch_add(&s->writebacks, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&s->writeback_owner, coroutine_self(), __ATOMIC_RELAXED);
-    int ret = writeback_locked(bs, data);
+    ret = writeback_locked(bs, data);
     __atomic_store_n(&s->writeback_owner, NULL, __ATOMIC_RELAXED);
     s->writeback_ret = ret;
     co_mutex_unlock(&s->writeback_lock);

@@ -56,8 +56,8 @@ typedef struct Qcow2State {
     /* ---- guarded by header_lock ---- */
     uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
 
-    /* A header write failed: nobody knows which header is on disk, so nothing may
-     * change; atomic. */
+    /* A header write failed, and so did putting the old one back: nobody knows which is on disk, and
+     * nothing may change before it is known again; atomic, changes under header_lock. */
     bool header_unknown;
 
     /* Autoclear bits whose promise must be dealt with before anything changes; atomic, cleared
@@ -197,6 +197,8 @@ bool co_fn qcow2_in_writeback(Qcow2State *s);
 /* Before a change of anything; at the first, what autoclear bits promise about the image is taken
  * back: bits that are not known are cleared, bitmaps are marked (bitmaps.c). */
 int co_fn qcow2_prepare_change(BlockDriverState *bs);
+/* If it is not known which header is on disk, make it the one that we go by. */
+int co_fn qcow2_header_settle(BlockDriverState *bs);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
 /* Another size and L1 table; durable on return. */

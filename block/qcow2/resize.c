@@ -52,7 +52,7 @@ static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     if (ret == 0) {
         bdrv_debug_event(bs->file, "l1_grow_activate_table");
         ret = qcow2_header_set_size(bs, s->header.size, to, entries);
-        if (ret < 0) {
+        if (ret < 0 && __atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
             return ret;             /* whichever the header names: both stay allocated */
         }
     }

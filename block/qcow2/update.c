@@ -8,20 +8,46 @@
 
 #include "qcow2.h"
 
-/* Write @sector and make it durable; it becomes the known header then.  Under header_lock. */
+static int co_fn put_sector(BlockDriverState *bs, const uint8_t *sector)
+{
+    int ret = bdrv_co_pwrite(bs->file, 0, sizeof(qcow2_state(bs)->header_sector), sector, 0);
+
+    return ret == 0 ? bdrv_co_flush(bs->file, 0) : ret;
+}
+
+/*
+ * Write @sector and make it durable; it becomes the known header then.  After a failure either header may
+ * be on disk, so the old one is written once more.  Under header_lock.
+ */
 static int co_fn write_sector(BlockDriverState *bs, const uint8_t *sector)
 {
     Qcow2State *s = qcow2_state(bs);
-    int ret = bdrv_co_pwrite(bs->file, 0, sizeof(s->header_sector), sector, 0);
+    int ret = put_sector(bs, sector);
 
     if (ret == 0) {
-        ret = bdrv_co_flush(bs->file, 0);
-    }
-    if (ret == 0) {
         memcpy(s->header_sector, sector, sizeof(s->header_sector));
-    } else {
+    } else if (put_sector(bs, s->header_sector) < 0) {
         __atomic_store_n(&s->header_unknown, true, __ATOMIC_RELEASE);
     }
+    return ret;
+}
+
+int co_fn qcow2_header_settle(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = 0;
+
+    if (!__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
+        return 0;
+    }
+    co_mutex_lock(&s->header_lock);
+    if (__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
+        ret = put_sector(bs, s->header_sector);
+        if (ret == 0) {
+            __atomic_store_n(&s->header_unknown, false, __ATOMIC_RELEASE);
+        }
+    }
+    co_mutex_unlock(&s->header_lock);
     return ret;
 }
 
@@ -53,13 +79,10 @@ static int co_fn take_back_promises(BlockDriverState *bs)
 int co_fn qcow2_prepare_change(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
-    int ret = 0;
+    int ret = qcow2_header_settle(bs);
 
-    if (__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
-        return -EIO;
-    }
-    if (__atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0) {
-        return 0;
+    if (ret < 0 || __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0) {
+        return ret;
     }
     co_mutex_lock(&s->header_lock);
     if (s->autoclear_pending) {

@@ -90,6 +90,9 @@ static bool co_main_fn run_with_fault(const Variant *v, int64_t after, bool stic
         expect_consistent(crashed, when);
     }
     rig_expect(link, 0, FLUSHED_BYTES, 0x11);
+    rig_write(link, DISK_BYTES - 256 * KiB, 128 * KiB, 0x44);
+    rig_flush(link);
+    rig_expect(link, DISK_BYTES - 256 * KiB, 128 * KiB, 0x44);
     rig_close(link);
     expect_consistent(d, when);
     memdisk_free(d);
