@@ -82,9 +82,11 @@ static int bind_unix(int fd, const struct sockaddr_un *sun)
     if (errno != EADDRINUSE) {
         return -errno;
     }
-    if (lstat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode) || unix_is_alive(sun) ||
-        unlink(sun->sun_path) < 0) {
+    if (lstat(sun->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode) || unix_is_alive(sun)) {
         return -EADDRINUSE;
+    }
+    if (unlink(sun->sun_path) < 0) {
+        return -errno;
     }
     return bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ? 0 : -errno;
 }
@@ -100,6 +102,7 @@ static int listen_unix(const SocketSpec *spec, Error **errp)
     int ret = fd < 0 ? -errno : bind_unix(fd, &sun);
     if (ret == 0 && listen(fd, BACKLOG) < 0) {
         ret = -errno;
+        unlink(spec->path);         /* bind() made it */
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to listen on socket '%s'", spec->path);
@@ -121,7 +124,7 @@ static struct addrinfo *resolve(const SocketSpec *spec, int flags, Error **errp)
 
     if (ret != 0) {
         error_setg(errp, "Cannot resolve address '%s' port '%s': %s", spec->host ?: "",
-                   spec->port, gai_strerror(ret));
+                   spec->port, ret == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(ret));
         return NULL;
     }
     return list;
