@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
+#include <netdb.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "fault.h"
 
 static struct {
     GMutex lock;
-    unsigned kinds;
+    unsigned kinds, seen;
     int left;                       /* calls until the failing one */
     int error;
     bool sticky, struck;
@@ -21,6 +26,7 @@ void fault_arm(unsigned kinds, int nth, int error, bool sticky)
     fault.error = error;
     fault.sticky = sticky;
     fault.struck = false;
+    fault.seen = 0;
     g_mutex_unlock(&fault.lock);
 }
 
@@ -33,12 +39,21 @@ bool fault_disarm(void)
     return struck;
 }
 
+unsigned fault_seen(void)
+{
+    g_mutex_lock(&fault.lock);
+    unsigned seen = fault.seen;
+    g_mutex_unlock(&fault.lock);
+    return seen;
+}
+
 /* True: the call shall fail; errno is set. */
 static bool strikes(unsigned kind)
 {
     bool strike = false;
 
     g_mutex_lock(&fault.lock);
+    fault.seen |= kind;
     if (fault.kinds & kind) {
         fault.left--;
         strike = fault.left == 0 || (fault.sticky && fault.left < 0);
@@ -59,15 +74,81 @@ static bool strikes(unsigned kind)
         return strikes(kind) ? -1 : __real_##name args; \
     }
 
-WRAP(int, fdatasync, FAULT_SYNC, (int fd), (fd))
-WRAP(int, fsync, FAULT_SYNC, (int fd), (fd))
 WRAP(int, ftruncate64, FAULT_TRUNCATE, (int fd, off_t len), (fd, len))
-WRAP(int, fallocate64, FAULT_TRUNCATE, (int fd, int mode, off_t off, off_t len),
+WRAP(int, fallocate64, FAULT_SPACE, (int fd, int mode, off_t off, off_t len),
      (fd, mode, off, len))
 WRAP(ssize_t, preadv64v2, FAULT_READ,
      (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
 WRAP(ssize_t, pwritev64v2, FAULT_WRITE,
      (int fd, const struct iovec *iov, int n, off_t off, int flags), (fd, iov, n, off, flags))
+WRAP(int, linkat, FAULT_LINK,
+     (int from_dir, const char *from, int to_dir, const char *to, int flags),
+     (from_dir, from, to_dir, to, flags))
+WRAP(int, unlink, FAULT_UNLINK, (const char *path), (path))
+WRAP(int, unlinkat, FAULT_UNLINK, (int dir, const char *path, int flags), (dir, path, flags))
+WRAP(int, fstat64, FAULT_STAT, (int fd, struct stat *st), (fd, st))
+WRAP(int, socket, FAULT_SOCKET, (int domain, int type, int protocol), (domain, type, protocol))
+WRAP(int, bind, FAULT_SOCKET, (int fd, const struct sockaddr *addr, socklen_t len),
+     (fd, addr, len))
+WRAP(int, listen, FAULT_SOCKET, (int fd, int backlog), (fd, backlog))
+WRAP(int, accept4, FAULT_SOCKET, (int fd, struct sockaddr *addr, socklen_t *len, int flags),
+     (fd, addr, len, flags))
+WRAP(int, eventfd, FAULT_EVENT, (unsigned value, int flags), (value, flags))
+WRAP(int, epoll_create1, FAULT_EVENT, (int flags), (flags))
+
+#define WRAP_SYNC(name)                             \
+    int __wrap_##name(int fd);                      \
+    int __wrap_##name(int fd)                       \
+    {                                               \
+        return strikes(FAULT_SYNC) ? -1 : 0;        \
+    }
+
+WRAP_SYNC(fsync)
+WRAP_SYNC(fdatasync)
+
+/* Whoever needs less may abort if there is none, as GLib does. */
+#define SMALL_BYTES 4096
+
+#define WRAP_ALLOC(name, size, params, args)        \
+    void *__real_##name params;                     \
+    void *__wrap_##name params;                     \
+    void *__wrap_##name params                      \
+    {                                               \
+        return (size) > SMALL_BYTES && strikes(FAULT_MEMORY) ? NULL : __real_##name args; \
+    }
+
+WRAP_ALLOC(g_try_malloc, bytes, (gsize bytes), (bytes))
+WRAP_ALLOC(g_try_malloc0, bytes, (gsize bytes), (bytes))
+WRAP_ALLOC(g_try_malloc_n, n * bytes, (gsize n, gsize bytes), (n, bytes))
+WRAP_ALLOC(g_try_malloc0_n, n * bytes, (gsize n, gsize bytes), (n, bytes))
+
+/* Three that return the error itself. */
+int __real_posix_memalign(void **ret, size_t align, size_t bytes);
+int __wrap_posix_memalign(void **ret, size_t align, size_t bytes);
+int __wrap_posix_memalign(void **ret, size_t align, size_t bytes)
+{
+    return bytes > SMALL_BYTES && strikes(FAULT_MEMORY) ? ENOMEM : __real_posix_memalign(ret, align, bytes);
+}
+
+int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg);
+int __wrap_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void *),
+                          void *arg)
+{
+    return strikes(FAULT_THREAD) ? errno : __real_pthread_create(ret, attr, fn, arg);
+}
+
+int __real_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **ret);
+int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **ret);
+int __wrap_getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **ret)
+{
+    return strikes(FAULT_SOCKET) ? EAI_SYSTEM : __real_getaddrinfo(node, service, hints, ret);
+}
 
 int __real_open64(const char *path, int flags, ...);
 int __wrap_open64(const char *path, int flags, ...);

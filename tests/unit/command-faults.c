@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/osdep.h"
+
+#include "command-faults.h"
+
+#define CMD(name, args) "{'execute':'" name "','arguments':{" args "}}"
+
+#define ADD_FILE(node, file) \
+    CMD("blockdev-add", "'driver':'file','node-name':'" node "','filename':'" file "'")
+#define ADD_NULL(node) CMD("blockdev-add", "'driver':'null-co','node-name':'" node "'")
+#define ADD_RAW(node, file) \
+    CMD("blockdev-add", "'driver':'raw','node-name':'" node "','discard':'unmap'," \
+        "'file':{'driver':'file','filename':'" file "'}")
+#define ADD_QCOW2(node, file, more) \
+    CMD("blockdev-add", "'driver':'qcow2','node-name':'" node "'," more \
+        "'file':{'driver':'file','filename':'" file "'}")
+#define DEL(node) CMD("blockdev-del", "'node-name':'" node "'")
+#define CREATE(options) CMD("blockdev-create", "'job-id':'job0','options':{" options "}")
+#define CREATE_FILE(prealloc) \
+    CREATE("'driver':'file','filename':'new.raw','size':1048576,'preallocation':'" prealloc "'")
+#define CREATE_QCOW2(more) \
+    CREATE("'driver':'qcow2','file':'file0','size':4194304" more)
+#define RESIZE(size) CMD("block_resize", "'node-name':'disk0','size':" size)
+#define LISTEN(more) \
+    CMD("nbd-server-start", \
+        "'addr':{'type':'unix','data':{'path':'nbd.sock'}}" more)
+#define EXPORT(more) \
+    CMD("block-export-add", "'type':'nbd','id':'exp0','node-name':'disk0','writable':true" more)
+#define STOP "{'execute':'nbd-server-stop'}"
+#define IOTHREAD CMD("object-add", "'qom-type':'iothread','id':'iot0'")
+#define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
+
+#define RAW_DRIVE "id=virtio0,file=a.raw,format=raw,if=none,discard=unmap"
+#define QCOW2_DRIVE "id=virtio1,file=b.qcow2,format=qcow2,if=none"
+#define TWO_DRIVES \
+    .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 4194304" }, \
+    .drives = { RAW_DRIVE, QCOW2_DRIVE }, \
+    .guests = "virtio0 virtio1", .changing = "b.qcow2"
+
+const CommandRow command_rows[] = {
+    /* ---- nodes ---- */
+    { "blockdev-add/file", .disks = { "a.raw raw 1048576" }, .names = "a.raw",
+      .request = ADD_FILE("disk0", "a.raw"), .after = { DEL("disk0") } },
+    { "blockdev-add/raw", .disks = { "a.raw raw 1048576" }, .names = "a.raw",
+      .request = ADD_RAW("disk0", "a.raw"), .after = { DEL("disk0") } },
+    { "blockdev-add/qcow2", .disks = { "a.qcow2 qcow2 1048576" }, .names = "a.qcow2",
+      .request = ADD_QCOW2("disk0", "a.qcow2", ""), .after = { DEL("disk0") } },
+    { "blockdev-add/chain",
+      .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 1048576 a.raw raw",
+                 "c.qcow2 qcow2 1048576 b.qcow2 qcow2" },
+      .names = "a.raw b.qcow2 c.qcow2",
+      .request = ADD_QCOW2("disk0", "c.qcow2", ""), .after = { DEL("disk0") } },
+    { "blockdev-add/given-backing",
+      .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 1048576" },
+      .before = { ADD_RAW("base", "a.raw") }, .names = "a.raw b.qcow2",
+      .request = ADD_QCOW2("disk0", "b.qcow2", "'backing':'base',"),
+      .after = { DEL("disk0"), DEL("base") } },
+    { "blockdev-del/raw", .disks = { "a.raw raw 1048576" }, .before = { ADD_RAW("disk0", "a.raw") },
+      .request = DEL("disk0"), .after = { ADD_RAW("disk0", "a.raw") } },
+    { "blockdev-del/chain",
+      .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 1048576 a.raw raw" },
+      .before = { ADD_QCOW2("disk0", "b.qcow2", "") },
+      .request = DEL("disk0"), .after = { ADD_QCOW2("disk0", "b.qcow2", "") } },
+
+    /* ---- new images ---- */
+    { "blockdev-create/file", .names = "new.raw", .left = { "new.raw" },
+      .request = CREATE_FILE("off"), .after = { ADD_FILE("disk0", "new.raw") } },
+    { "blockdev-create/file-falloc", .names = "new.raw", .left = { "new.raw" },
+      .request = CREATE_FILE("falloc"), .after = { ADD_FILE("disk0", "new.raw") } },
+    { "blockdev-create/file-full", .names = "new.raw", .left = { "new.raw" },
+      .request = CREATE_FILE("full"), .after = { ADD_FILE("disk0", "new.raw") } },
+    { "blockdev-create/empty-file", .disks = { "new.raw raw 0" }, .names = "new.raw",
+      .left = { "new.raw" }, .request = CREATE_FILE("off"), .after = { ADD_FILE("disk0", "new.raw") } },
+    { "blockdev-create/qcow2", .disks = { "new.qcow2 raw 0" },
+      .before = { ADD_FILE("file0", "new.qcow2") }, .names = "new.qcow2 file0",
+      .changing = "new.qcow2", .request = CREATE_QCOW2(""),
+      .after = { DEL("file0"), ADD_QCOW2("disk0", "new.qcow2", "") } },
+    { "blockdev-create/qcow2-metadata", .disks = { "new.qcow2 raw 0" },
+      .before = { ADD_FILE("file0", "new.qcow2") }, .names = "new.qcow2 file0",
+      .changing = "new.qcow2", .request = CREATE_QCOW2(",'preallocation':'metadata'"),
+      .after = { DEL("file0"), ADD_QCOW2("disk0", "new.qcow2", "") } },
+    { "blockdev-create/qcow2-falloc", .disks = { "new.qcow2 raw 0" },
+      .before = { ADD_FILE("file0", "new.qcow2") }, .names = "new.qcow2 file0",
+      .changing = "new.qcow2", .request = CREATE_QCOW2(",'preallocation':'falloc'"),
+      .after = { DEL("file0"), ADD_QCOW2("disk0", "new.qcow2", "") } },
+    { "blockdev-create/qcow2-full", .disks = { "new.qcow2 raw 0" },
+      .before = { ADD_FILE("file0", "new.qcow2") }, .names = "new.qcow2 file0",
+      .changing = "new.qcow2", .request = CREATE_QCOW2(",'preallocation':'full'"),
+      .after = { DEL("file0"), ADD_QCOW2("disk0", "new.qcow2", "") } },
+    { "job-dismiss", .before = { CREATE_FILE("off") },
+      .request = CMD("job-dismiss", "'id':'job0'") },
+
+    /* ---- length ---- */
+    { "block_resize/raw-grow", .disks = { "a.raw raw 1048576" },
+      .before = { ADD_RAW("disk0", "a.raw") }, .guests = "disk0", .names = "disk0 a.raw",
+      .request = RESIZE("2097152") },
+    { "block_resize/raw-shrink", .disks = { "a.raw raw 1048576" },
+      .before = { ADD_RAW("disk0", "a.raw") }, .guests = "disk0", .names = "disk0 a.raw",
+      .request = RESIZE("524288") },
+    { "block_resize/qcow2-grow", .disks = { "a.qcow2 qcow2 4194304" },
+      .before = { ADD_QCOW2("disk0", "a.qcow2", "") }, .guests = "disk0", .changing = "a.qcow2",
+      .names = "disk0 a.qcow2", .request = RESIZE("1073741824") },
+    { "block_resize/qcow2-shrink", .disks = { "a.qcow2 qcow2 1073741824" },
+      .before = { ADD_QCOW2("disk0", "a.qcow2", "") }, .guests = "disk0", .changing = "a.qcow2",
+      .names = "disk0 a.qcow2", .request = RESIZE("4194304") },
+
+    /* ---- settings ---- */
+    { "block-set-write-threshold", .before = { ADD_NULL("disk0") },
+      .request = CMD("block-set-write-threshold", "'node-name':'disk0','write-threshold':4096") },
+    { "block_set_io_throttle", TWO_DRIVES,
+      .request = CMD("block_set_io_throttle", "'device':'virtio0','bps':0,'bps_rd':1048576000,"
+                     "'bps_wr':0,'iops':0,'iops_rd':0,'iops_wr':0") },
+
+    /* ---- objects ---- */
+    { "object-add/iothread", .request = IOTHREAD, .names = "iot0",
+      .after = { CMD("object-del", "'id':'iot0'") } },
+    { "object-add/throttle-group",
+      .request = CMD("object-add", "'qom-type':'throttle-group','id':'tg0','limits':{'iops-total':9}"),
+      .after = { CMD("object-del", "'id':'tg0'") } },
+    { "object-add/secret", .request = CMD("object-add", "'qom-type':'secret','id':'s0','data':'x'"),
+      .after = { CMD("object-del", "'id':'s0'") } },
+    { "object-del", .before = { IOTHREAD }, .request = CMD("object-del", "'id':'iot0'"),
+      .after = { IOTHREAD } },
+
+    /* ---- exports ---- */
+    { "nbd-server-start/unix", .names = "nbd.sock", .left = { "nbd.sock" }, .request = LISTEN(""),
+      .after = { STOP } },
+    { "nbd-server-start/inet", .names = "127.0.0.1",
+      .request = CMD("nbd-server-start",
+                     "'addr':{'type':'inet','data':{'host':'127.0.0.1','port':'0'}}"),
+      .after = { STOP } },
+    { "nbd-server-stop", .before = { LISTEN(""), ADD_NULL("disk0"), EXPORT("") }, .request = STOP,
+      .after = { LISTEN("") } },
+    { "nbd-server-add", .before = { LISTEN(""), ADD_NULL("disk0") },
+      .request = CMD("nbd-server-add", "'device':'disk0','writable':true"),
+      .after = { CMD("nbd-server-remove", "'name':'disk0'") } },
+    { "nbd-server-remove",
+      .before = { LISTEN(""), ADD_NULL("disk0"), CMD("nbd-server-add", "'device':'disk0'") },
+      .request = CMD("nbd-server-remove", "'name':'disk0'"),
+      .after = { CMD("nbd-server-add", "'device':'disk0'") } },
+    { "block-export-add/file", .disks = { "a.raw raw 1048576" },
+      .before = { LISTEN(""), ADD_RAW("disk0", "a.raw") }, .names = "disk0 a.raw",
+      .request = EXPORT(""), .after = { CMD("block-export-del", "'id':'exp0'") } },
+    { "block-export-add/iothread", .before = { LISTEN(""), ADD_NULL("disk0"), IOTHREAD },
+      .request = EXPORT(",'iothread':'iot0'"),
+      .after = { CMD("block-export-del", "'id':'exp0'"), CMD("object-del", "'id':'iot0'") } },
+    { "block-export-del", .disks = { "a.qcow2 qcow2 1048576" },
+      .before = { LISTEN(""), ADD_QCOW2("disk0", "a.qcow2", ""), EXPORT("") },
+      .request = CMD("block-export-del", "'id':'exp0'"), .after = { DEL("disk0") } },
+
+    /* ---- snapshots ---- */
+    { "blockdev-group-snapshot-sync/new", TWO_DRIVES, .is_group = true,
+      .names = "virtio0 virtio1 a.snap b.snap",
+      .request = CMD("blockdev-group-snapshot-sync", "'devlist':[{" SNAPSHOT("virtio0", "a.snap")
+                     "},{" SNAPSHOT("virtio1", "b.snap") ",'snapshot-node-name':'top'}]"),
+      .left = { "a.snap", "b.snap" } },
+    { "blockdev-group-snapshot-sync/existing",
+      .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 4194304", "a.snap qcow2 1048576 a.raw raw",
+                 "b.snap qcow2 4194304 b.qcow2 qcow2" },
+      .drives = { RAW_DRIVE, QCOW2_DRIVE }, .guests = "virtio0 virtio1", .changing = "b.qcow2",
+      .names = "virtio0 virtio1 a.snap b.snap", .is_group = true,
+      .request = CMD("blockdev-group-snapshot-sync", "'devlist':[{" SNAPSHOT("virtio0", "a.snap")
+                     ",'mode':'existing'},{" SNAPSHOT("virtio1", "b.snap") ",'mode':'existing'}]") },
+    { "blockdev-group-snapshot-sync/empty-file",
+      .disks = { "a.raw raw 1048576", "a.snap raw 0" }, .drives = { RAW_DRIVE },
+      .guests = "virtio0", .names = "virtio0 a.snap", .is_group = true,
+      .request = CMD("blockdev-group-snapshot-sync", "'devlist':[{" SNAPSHOT("virtio0", "a.snap")
+                     "}]") },
+    { "blockdev-snapshot-sync", TWO_DRIVES, .names = "virtio1 b.snap",
+      .request = CMD("blockdev-snapshot-sync", SNAPSHOT("virtio1", "b.snap")),
+      .left = { "b.snap" } },
+    { "blockdev-snapshot",
+      .disks = { "a.raw raw 1048576", "a.snap qcow2 1048576 a.raw raw" }, .drives = { RAW_DRIVE },
+      .before = { ADD_QCOW2("top", "a.snap", "'backing':null,") }, .guests = "virtio0",
+      .names = "virtio0 a.snap top",
+      .request = CMD("blockdev-snapshot", "'node':'virtio0','overlay':'top'") },
+    { "transaction", TWO_DRIVES, .names = "virtio0 virtio1 a.snap b.snap",
+      .request = CMD("transaction", "'actions':[{'type':'blockdev-snapshot-sync','data':{"
+                     SNAPSHOT("virtio0", "a.snap") "}},{'type':'blockdev-snapshot-sync','data':{"
+                     SNAPSHOT("virtio1", "b.snap") "}}]"),
+      .left = { "a.snap", "b.snap" } },
+    { NULL },
+};

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whatever fails below a command, it fails as a whole: the n-th system call, or allocation of a size
+ * that somebody else decides, fails, once and for ever, n = 1, 2, ... until the command runs
+ * through.  After each failure the error names what it was about and the cause, everything is as it was,
+ * guests go on, and the same command succeeds.
+ *
+ * Each command has a row in command-faults.c, or is in the list of those that change nothing.
+ */
+#include "qemu/osdep.h"
+
+#include "../lib/fault.h"
+#include "../lib/qmp-rig.h"
+#include "command-faults.h"
+#include "qapi/command.h"
+
+static const struct {
+    const char *name;
+    unsigned kinds;
+    int error;
+} faults[] = {
+    { "open", FAULT_OPEN, EMFILE }, { "write", FAULT_WRITE, ENOSPC }, { "sync", FAULT_SYNC, EIO },
+    { "truncate", FAULT_TRUNCATE, EFBIG }, { "fallocate", FAULT_SPACE, ENOSPC },
+    { "read", FAULT_READ, EIO }, { "lock", FAULT_LOCK, EAGAIN }, { "link", FAULT_LINK, EDQUOT },
+    { "unlink", FAULT_UNLINK, EACCES }, { "stat", FAULT_STAT, EIO },
+    { "socket", FAULT_SOCKET, ENOBUFS }, { "thread", FAULT_THREAD, EAGAIN },
+    { "event", FAULT_EVENT, EMFILE }, { "memory", FAULT_MEMORY, ENOMEM },
+};
+
+#define MAX_GUESTS 4
+#define GUEST_BYTES 8192
+
+typedef struct Case {
+    const CommandRow *row;
+    unsigned kinds;
+    int error;
+    const char *fault;
+    bool sticky;
+    /* of one run */
+    BlockBackend *guests[MAX_GUESTS];
+    int nguests;
+    uint8_t pattern;                /* that guests wrote last */
+    unsigned seen;                  /* kinds of calls that the command made */
+} Case;
+
+static unsigned failures, passed_over, runs;
+
+/* ---- guests ---- */
+
+static void co_main_fn guests_write(Case *c, uint8_t pattern)
+{
+    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES);
+    IoVec v;
+
+    memset(buf, pattern, GUEST_BYTES);
+    iovec_init_buf(&v, buf, GUEST_BYTES);
+    for (int i = 0; i < c->nguests; i++) {
+        g_assert_cmpint(blk_co_pwritev(c->guests[i], i * 65536, GUEST_BYTES, &v, 0), ==, 0);
+    }
+    c->pattern = pattern;
+}
+
+static void co_main_fn guests_verify(Case *c)
+{
+    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES), *want = g_malloc(GUEST_BYTES);
+    IoVec v;
+
+    memset(want, c->pattern, GUEST_BYTES);
+    iovec_init_buf(&v, buf, GUEST_BYTES);
+    for (int i = 0; i < c->nguests; i++) {
+        g_assert_cmpint(blk_co_preadv(c->guests[i], i * 65536, GUEST_BYTES, &v), ==, 0);
+        g_assert_cmpint(memcmp(buf, want, GUEST_BYTES), ==, 0);
+    }
+}
+
+static void co_main_fn guests_come(Case *c)
+{
+    g_auto(GStrv) names = g_strsplit(c->row->guests ?: "", " ", -1);
+
+    c->nguests = 0;
+    for (char **name = names; *name; name++) {
+        c->guests[c->nguests++] = qmp_rig_guest_new(*name);
+    }
+    guests_write(c, 0x51);
+}
+
+static void co_main_fn guests_leave(Case *c)
+{
+    for (int i = 0; i < c->nguests; i++) {
+        qmp_rig_guest_free(c->guests[i]);
+    }
+}
+
+/* ---- one run ---- */
+
+static void co_main_fn set_up(Case *c)
+{
+    const CommandRow *row = c->row;
+
+    for (int i = 0; row->disks[i]; i++) {
+        qmp_rig_make_disk(row->disks[i]);
+    }
+    for (int i = 0; row->drives[i]; i++) {
+        qmp_rig_add_drive(row->drives[i]);
+    }
+    for (int i = 0; row->before[i]; i++) {
+        qmp_rig_cmd(row->before[i]);
+    }
+    guests_come(c);
+}
+
+static void co_main_fn check_succeeded(Case *c)
+{
+    guests_verify(c);
+    guests_write(c, 0x53);
+    for (int i = 0; c->row->left[i]; i++) {
+        g_assert_true(g_file_test(c->row->left[i], G_FILE_TEST_EXISTS));
+    }
+    for (int i = 0; c->row->after[i]; i++) {
+        qmp_rig_cmd(c->row->after[i]);
+    }
+}
+
+static void check_error(Case *c, const char *where, const char *error, const char *data)
+{
+    g_auto(GStrv) names = g_strsplit(c->row->names ?: "", " ", -1);
+    bool named = !names[0];
+
+    for (char **name = names; *name; name++) {
+        named |= strstr(error, *name) != NULL;
+    }
+    if (!named || !strstr(error, g_strerror(c->error))) {
+        g_error("%s: the error is '%s'; expected one of '%s', and '%s'", where, error,
+                c->row->names, g_strerror(c->error));
+    }
+    if (c->row->is_group && !(data && strstr(data, "\"index\""))) {
+        g_error("%s: no member comes with the error '%s'", where, error);
+    }
+}
+
+static void co_main_fn check_failed(Case *c, const char *where, const char *before)
+{
+    g_autofree char *now = qmp_rig_state(c->row->changing);
+
+    if (strcmp(now, before) != 0) {
+        g_file_set_contents("before", before, -1, NULL);
+        g_file_set_contents("after", now, -1, NULL);
+        g_assert_cmpint(system("diff -u before after >&2"), ==, -1);
+    }
+    guests_verify(c);
+    guests_write(c, 0x52);
+}
+
+/* A node that could not be synced has lost something and never has it again: there it stays a failure. */
+static bool may_be_repeated(const Case *c)
+{
+    return c->kinds != FAULT_SYNC || !(c->row->guests || c->row->changing);
+}
+
+/* A run with the @nth call failing; returns whether none was failed. */
+static bool co_main_fn run_once(Case *c, int nth)
+{
+    g_autofree char *where = g_strdup_printf("%s, %s %d fails %s", c->row->name, c->fault, nth,
+                                             c->sticky ? "for ever" : "once");
+    g_autofree char *before = NULL, *error = NULL, *data = NULL;
+
+    set_up(c);
+    before = qmp_rig_state(c->row->changing);
+    fault_arm(c->kinds, nth, c->error, c->sticky);
+    error = qmp_rig_try(c->row->request, &data);
+    bool struck = fault_disarm();
+    c->seen = fault_seen();
+    qmp_rig_dismiss_job();
+    runs++;
+    if (error) {
+        g_test_message("%s: %s", where, error);
+        if (!struck) {
+            g_error("%s: nothing failed, and yet: %s", where, error);
+        }
+        failures++;
+        check_error(c, where, error, data);
+        check_failed(c, where, before);
+        if (may_be_repeated(c)) {
+            qmp_rig_cmd(c->row->request);
+        }
+    } else {
+        passed_over += struck;
+    }
+    if (!error || may_be_repeated(c)) {
+        check_succeeded(c);
+    }
+    guests_leave(c);
+    qmp_rig_reset();
+    return !struck;
+}
+
+static void co_main_fn run_case(void *opaque)
+{
+    for (int nth = 1; !run_once(opaque, nth); nth++) {
+        g_assert_cmpint(nth, <, 1000);
+    }
+}
+
+static void run_row(gconstpointer data)
+{
+    Case c = { .row = data, .fault = "nothing" };
+
+    qmp_rig_run(run_case, &c);
+    unsigned seen = c.seen;
+    for (size_t i = 0; i < G_N_ELEMENTS(faults); i++) {
+        for (int sticky = 0; sticky < 2 && seen & faults[i].kinds; sticky++) {
+            c = (Case){
+                .row = data, .kinds = faults[i].kinds, .error = faults[i].error,
+                .fault = faults[i].name, .sticky = sticky,
+            };
+            qmp_rig_run(run_case, &c);
+        }
+    }
+    g_test_message("so far %u runs, %u failures, %u faults passed over", runs, failures,
+                   passed_over);
+}
+
+/* ---- nobody is left out ---- */
+
+/* Change nothing, or end the daemon, or (the human monitor) do what others do. */
+static const char *const without_row[] = {
+    "qmp_capabilities", "quit", "human-monitor-command", NULL,
+};
+
+static bool has_row(const char *command)
+{
+    g_autofree char *word = g_strdup_printf("'execute':'%s'", command);
+
+    for (const CommandRow *row = command_rows; row->name; row++) {
+        if (strstr(row->request, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_every_command_has_a_row(void)
+{
+    for (const QmpCommand *cmd = qmp_commands; cmd->name; cmd++) {
+        if (!g_str_has_prefix(cmd->name, "query-") && !has_row(cmd->name) &&
+            !g_strv_contains(without_row, cmd->name)) {
+            g_error("%s changes something and has no row in command-faults.c", cmd->name);
+        }
+    }
+}
+
+static void ignore(const char *text)
+{
+}
+
+int main(int argc, char **argv)
+{
+    g_setenv("QEMU_AIO", "threads", true);
+    g_test_init(&argc, &argv, NULL);
+    g_set_printerr_handler(ignore);     /* what could not be flushed on close */
+    qmp_rig_init();
+    g_test_add_func("/command-faults/every-command-that-changes-something-is-tried",
+                    test_every_command_has_a_row);
+    for (const CommandRow *row = command_rows; row->name; row++) {
+        g_autofree char *path = g_strdup_printf("/command-faults/fails-as-a-whole/%s", row->name);
+        g_test_add_data_func(path, row, run_row);
+    }
+    return g_test_run();
+}
