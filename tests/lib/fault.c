@@ -3,12 +3,15 @@
 
 #include <netdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "fault.h"
+
+#define FAULT_KILL -1              /* in place of an errno */
 
 static struct {
     GMutex lock;
@@ -28,6 +31,11 @@ void fault_arm(unsigned kinds, int nth, int error, bool sticky)
     fault.struck = false;
     fault.seen = 0;
     g_mutex_unlock(&fault.lock);
+}
+
+void fault_arm_kill(int nth)
+{
+    fault_arm(~0u, nth, FAULT_KILL, false);
 }
 
 bool fault_disarm(void)
@@ -60,6 +68,10 @@ static bool strikes(unsigned kind)
         fault.struck |= strike;
     }
     g_mutex_unlock(&fault.lock);
+    if (strike && fault.error == FAULT_KILL) {
+        kill(getpid(), SIGKILL);
+        pause();                    /* the signal takes its time, and nothing else may happen */
+    }
     if (strike) {
         errno = fault.error;
     }

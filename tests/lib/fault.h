@@ -28,6 +28,8 @@
 
 /* From now on let the @nth (from 1) call of @kinds fail with @error; @sticky: and all after it. */
 void fault_arm(unsigned kinds, int nth, int error, bool sticky);
+/* From now on the @nth call of whatever kind is the end of the process, by SIGKILL, before it does anything. */
+void fault_arm_kill(int nth);
 /* Fails nothing any more. Returns whether anything was failed. */
 bool fault_disarm(void);
 /* The kinds of which there were calls since the last fault_arm(), failed or not. */

@@ -24,11 +24,13 @@ static void remove_dir(void)
     g_free(idle_descriptors);
 }
 
-void qmp_rig_init(void)
+void qmp_rig_init(const char *dir)
 {
-    top_dir = g_dir_make_tmp("commands-XXXXXX", NULL);
-    g_assert_cmpint(chdir(top_dir), ==, 0);
-    atexit(remove_dir);
+    if (!dir) {
+        dir = top_dir = g_dir_make_tmp("commands-XXXXXX", NULL);
+        atexit(remove_dir);
+    }
+    g_assert_cmpint(chdir(dir), ==, 0);
     context_set_main();
     aio_context_new(AIO_BACKEND_AUTO, &error_abort);
     blockdev_init();

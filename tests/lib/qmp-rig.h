@@ -9,8 +9,8 @@
 #include "block/backend.h"
 #include "qobject/qobject.h"
 
-/* Once: the main loop, and an empty working directory, removed with all it holds at exit. */
-void qmp_rig_init(void);
+/* Once: the main loop, in the working directory @dir.  NULL: an empty one, removed at exit. */
+void qmp_rig_init(const char *dir);
 /* Run @entry in a coroutine of the main loop. */
 void qmp_rig_run(CoroutineEntry *entry, void *opaque);
 
