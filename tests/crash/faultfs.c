@@ -7,7 +7,10 @@
  *
  * Write one line to the file .control in it:
  *     KIND[,KIND...] NTH ERRNO once|forever [PART-OF-THE-PATH]
+ *     KIND[,KIND...] NTH kill PID
  *     none
+ * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way is
+ * done after that.
  * Read it: "struck COUNT", then the operations seen since the last such line was written, one a
  * line: "KIND PATH", with a ! behind those that were failed.
  */
@@ -16,6 +19,7 @@
 
 #include <dirent.h>
 #include <fuse.h>
+#include <signal.h>
 
 #define CONTROL "/.control"
 
@@ -36,6 +40,7 @@ static struct {
     long left;                      /* operations until the failing one */
     int error;
     bool forever;
+    pid_t victim;                   /* 0: none; else killed by the failing operation */
     char part[256];                 /* only of paths that contain it */
     unsigned struck;
     GString *log;
@@ -51,11 +56,16 @@ static int strike(Kind kind, const char *path)
 
     path = path ?: "(removed)";
     g_mutex_lock(&fault.lock);
-    if (fault.kinds & 1u << kind && strstr(path, fault.part)) {
+    if (fault.victim && fault.struck) {
+        ret = -EIO;                 /* of one that is dead */
+    } else if (fault.kinds & 1u << kind && strstr(path, fault.part)) {
         fault.left--;
         if (fault.left == 0 || (fault.forever && fault.left < 0)) {
             fault.struck++;
             ret = -fault.error;
+        }
+        if (ret && fault.victim) {
+            kill(fault.victim, SIGKILL);
         }
     }
     if (fault.log->len < 1 << 20) {
@@ -89,10 +99,13 @@ static int set_faults(const char *line)
     g_mutex_lock(&fault.lock);
     fault.kinds = kinds;
     fault.struck = 0;
+    fault.victim = 0;
     g_string_truncate(fault.log, 0);
     if (kinds) {
+        bool is_kill = strcmp(words[2], "kill") == 0;
         fault.left = atol(words[1]);
-        fault.error = atoi(words[2]);
+        fault.error = is_kill ? EIO : atoi(words[2]);
+        fault.victim = is_kill ? atoi(words[3]) : 0;
         fault.forever = strcmp(words[3], "forever") == 0;
         g_strlcpy(fault.part, n > 4 ? words[4] : "", sizeof(fault.part));
     }

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+A file system of ours below a daemon, which fails the n-th operation of a kind, or ends the daemon in its
+place.  $FAULTFS is the program (tests/crash/faultfs.c).
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+from rig import skip
+
+FAULTFS = os.environ.get('FAULTFS', '')
+# What changes something.
+CHANGES = 'create,write,fsync,fsyncdir,truncate,fallocate,unlink,rename,link'
+
+
+class FaultFs:
+    """A mounted file system over a directory of its own."""
+
+    def __init__(self):
+        if not FAULTFS or not os.path.exists('/dev/fuse'):
+            skip('there is no libfuse3 or no /dev/fuse')
+        self.dir = tempfile.mkdtemp(prefix='faultfs-')
+        self.below, self.mnt = os.path.join(self.dir, 'below'), os.path.join(self.dir, 'mnt')
+        os.mkdir(self.below)
+        os.mkdir(self.mnt)
+        self.proc = subprocess.Popen([FAULTFS, self.below, self.mnt])
+        while not os.path.exists(self.path('.control')):
+            if self.proc.poll() is not None:
+                shutil.rmtree(self.dir)
+                skip('FUSE cannot be used here')
+            time.sleep(0.01)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.proc.terminate()
+        self.proc.wait(30)
+        if os.path.ismount(self.mnt):
+            subprocess.call(['umount', '-l', self.mnt])
+        shutil.rmtree(self.dir)
+
+    def path(self, name):
+        return os.path.join(self.mnt, name)
+
+    def control(self, line):
+        with open(self.path('.control'), 'w') as f:
+            f.write(line + '\n')
+
+    def arm(self, kinds, nth, error, how, part=''):
+        self.control('%s %d %d %s %s' % (kinds, nth, error, how, part))
+
+    def arm_kill(self, kinds, nth, pid):
+        """The process @pid ends in place of the @nth operation."""
+        self.control('%s %d kill %d' % (kinds, nth, pid))
+
+    def disarm(self):
+        """How often it struck, and what it saw."""
+        with open(self.path('.control')) as f:
+            lines = f.read().splitlines()
+        self.control('none')
+        return int(lines[0].split()[1]), lines[1:]
