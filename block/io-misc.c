@@ -34,8 +34,8 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
     if (bs->read_only) {
         return 0;
     }
-    /* Only a format with metadata of its own may have something left to settle. */
-    bool settle = flags & BDRV_FLUSH_SETTLE && bs->drv->co_map_write;
+    /* Only a format with metadata of its own may have something left to settle; it may lie below. */
+    bool settle = flags & BDRV_FLUSH_SETTLE && bs->file;
     if (!settle && !bdrv_is_dirty(bs)) {
         return 0;
     }

@@ -57,9 +57,11 @@ static char *main_fn raw_part_name(BlockDriverState *bs, const char *path)
 
 char *main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp)
 {
+    while (bs->drv->is_filter) {    /* what reads the overlay needs the image, not how we use it */
+        bs = bs->file->bs;
+    }
     BlockDriverState *storage = bs;
-
-    while (storage->file) {         /* filters change nothing about where the data is */
+    while (storage->file) {
         storage = storage->file->bs;
     }
     *ret_format = bs->drv->name;

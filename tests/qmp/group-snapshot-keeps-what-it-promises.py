@@ -51,6 +51,16 @@ def test_a_base_that_is_part_of_a_file():
         assert 'verification failed' not in out, out
 
 
+def test_a_filter_on_the_base_is_not_recorded():
+    with Rig() as r:
+        base = r.create('disk0', 'qcow2', '16M')
+        r.start('--blockdev', 'blkdebug,node-name=top,image.driver=qcow2,image.file.driver=file,'
+                'image.file.filename=' + base)
+        r.snapshot(r.member('top', 'o'))
+        i = info(r.path('o'))
+        assert (i['full-backing-filename'], i['backing-filename-format']) == (base, 'qcow2'), i
+
+
 def test_options_of_the_base_are_the_overlays():
     with Rig() as r:
         r.drive('disk0', 'qcow2', '16M', ',cache=none,discard=unmap,detect-zeroes=unmap')
