@@ -131,6 +131,17 @@ int co_fn bdrv_drv_read_special(BlockDriverState *bs, const BdrvExtent *extent, 
     return checked(bs->drv->co_read_special(bs, extent, offset, bytes, qiov));
 }
 
+int co_fn bdrv_drv_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                    const void *buf, bool *ret_stored)
+{
+    int64_t unit = bs->limits.compress_unit;
+
+    g_assert(may_write(bs) && range_ok(bs, offset, bytes) && offset % unit == 0 &&
+             (bytes == unit || (bytes < unit && offset + bytes == bdrv_length(bs))));
+    *ret_stored = false;
+    return checked(bs->drv->co_write_compressed(bs, offset, bytes, buf, ret_stored));
+}
+
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
 {
     g_assert(!bs->sealed);

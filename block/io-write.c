@@ -185,6 +185,7 @@ static int co_fn write_to_new_room(BlockDriverState *bs, int64_t offset, int64_t
 static int co_fn write_in_place(const BdrvExtent *e, IoVec *qiov, size_t qiov_offset,
                                 unsigned flags)
 {
+    flags |= e->write_flags;
     if (qiov_offset == 0 && (int64_t)qiov->size == e->bytes) {
         return bdrv_co_pwritev(e->link, e->host_offset, e->bytes, qiov, flags);
     }
@@ -263,6 +264,9 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     if (offset < 0 || bytes < 0 || offset > BDRV_MAX_LENGTH - bytes) {
         return -EIO;
     }
+    if (flags & BDRV_REQ_WRITE_COMPRESSED && !bs->limits.compress_unit) {
+        return -ENOTSUP;
+    }
     if (__atomic_load_n(&bs->write_threshold, __ATOMIC_RELAXED)) {
         bdrv_write_threshold_check(bs, offset + bytes);
     }
@@ -277,9 +281,12 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     if (bs->detect_zeroes != BDRV_DETECT_ZEROES_OFF && iovec_is_zero(qiov)) {
         bool unmap = bs->detect_zeroes == BDRV_DETECT_ZEROES_UNMAP;
         return bdrv_co_pwrite_zeroes(link, offset, bytes,
-                                     flags | (unmap ? BDRV_REQ_MAY_UNMAP : 0));
+                                     (flags & ~BDRV_REQ_WRITE_COMPRESSED) |
+                                     (unmap ? BDRV_REQ_MAY_UNMAP : 0));
     }
-    ret = write_mapped(bs, offset, bytes, qiov, flags);
+    ret = flags & BDRV_REQ_WRITE_COMPRESSED && bs->drv->co_write_compressed
+          ? bdrv_write_compressed(bs, offset, bytes, qiov)
+          : write_mapped(bs, offset, bytes, qiov, flags);
     bdrv_mark_written(bs, bytes);
     if (ret == 0 && flags & BDRV_REQ_FUA) {
         /* The map may be newer than the last flush, whether or not this request changed it. */

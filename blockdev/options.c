@@ -286,6 +286,10 @@ static bool convert(const BlockdevOptions *q, BdrvOpenOptions *o, Error **errp)
         ok = convert_qcow2(&q->u.qcow2, o, errp);
         inherit_down(o, definition_of(q->u.qcow2.data_file), &o->data_file);
         break;
+    case BLOCKDEV_DRIVER_COMPRESS:
+        file = q->u.compress.file;
+        ok = set_child(&o->file, file, errp);
+        break;
     case BLOCKDEV_DRIVER_BLKDEBUG:
         file = q->u.blkdebug.image;
         ok = convert_blkdebug(&q->u.blkdebug, o, errp);

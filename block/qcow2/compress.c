@@ -2,80 +2,12 @@
 /* Reading compressed clusters.  The last one is kept: small sequential reads come back to it. */
 #include "qemu/osdep.h"
 
-#include <zlib.h>
-
-#include "config-host.h"
-#if CONFIG_ZSTD
-#include <zstd.h>
-#endif
-
+#include "compress-codec.h"
 #include "qcow2.h"
 #include "qemu/aio.h"
 
 /* Clusters from this size on are decompressed on another thread. */
 #define THREAD_MIN_BYTES (16 * KiB)
-/* Largest window of a zstd frame: bounds the memory that an image can ask for. */
-#define ZSTD_MAX_WINDOW_LOG 23
-
-typedef struct InflateTask {
-    unsigned type;                  /* Qcow2Header.compression_type */
-    uint8_t *in;
-    size_t in_bytes;                /* at most: the stream ends where it ends */
-    uint8_t *out;
-    size_t out_bytes;               /* exactly */
-} InflateTask;
-
-static int inflate_zlib(InflateTask *t)
-{
-    z_stream z = {
-        .next_in = t->in, .avail_in = t->in_bytes, .next_out = t->out, .avail_out = t->out_bytes,
-    };
-
-    /* Raw deflate; any window size is accepted. */
-    if (inflateInit2(&z, -15) != Z_OK) {
-        return -ENOMEM;
-    }
-    int ret = inflate(&z, Z_FINISH);
-    bool whole = z.avail_out == 0 && (ret == Z_STREAM_END || ret == Z_BUF_ERROR || ret == Z_OK);
-    inflateEnd(&z);
-    return whole ? 0 : -EIO;
-}
-
-#if CONFIG_ZSTD
-static int inflate_zstd(InflateTask *t)
-{
-    ZSTD_inBuffer in = { t->in, t->in_bytes, 0 };
-    ZSTD_outBuffer out = { t->out, t->out_bytes, 0 };
-    ZSTD_DCtx *d = ZSTD_createDCtx();
-    int ret = d ? 0 : -ENOMEM;
-
-    if (d) {
-        ZSTD_DCtx_setParameter(d, ZSTD_d_windowLogMax, ZSTD_MAX_WINDOW_LOG);
-    }
-    while (ret == 0 && out.pos < out.size) {
-        size_t in_before = in.pos, out_before = out.pos;
-        size_t r = ZSTD_decompressStream(d, &out, &in);
-
-        if (ZSTD_isError(r) || (in.pos == in_before && out.pos == out_before)) {
-            ret = -EIO;             /* damaged, or it ends too early */
-        }
-    }
-    ZSTD_freeDCtx(d);
-    return ret;
-}
-#else
-static int inflate_zstd(InflateTask *t)
-{
-    return -ENOTSUP;                /* such an image is not opened */
-}
-#endif
-
-static int inflate_task(void *opaque)
-{
-    InflateTask *t = opaque;
-
-    return t->type == 1 ? inflate_zstd(t) : inflate_zlib(t);
-}
 
 /* ---- the last cluster ---- */
 
@@ -87,7 +19,8 @@ void any_fn qcow2_inflated_unref(Qcow2Inflated *z)
     }
 }
 
-/* Compressed clusters are never written here: what a descriptor stands for does not change. */
+/* What a descriptor stands for changes only when its space is used again: see
+ * qcow2_inflated_forget(). */
 static Qcow2Inflated *inflated_get(Qcow2State *s, uint64_t desc)
 {
     Qcow2Inflated *z = NULL;
@@ -111,6 +44,13 @@ static void inflated_put(Qcow2State *s, Qcow2Inflated *z)
     qcow2_inflated_unref(old);
 }
 
+void any_fn qcow2_inflated_forget(Qcow2State *s, uint64_t desc)
+{
+    if (s->inflated && s->inflated->desc == desc) {
+        qcow2_inflated_unref(g_steal_pointer(&s->inflated));
+    }
+}
+
 /* Read the stream of @desc and make a cluster of it. */
 static int co_fn inflate_cluster(BlockDriverState *bs, uint64_t desc, uint8_t *out)
 {
@@ -118,20 +58,21 @@ static int co_fn inflate_cluster(BlockDriverState *bs, uint64_t desc, uint8_t *o
     uint64_t offset, bytes;
 
     qcow2_compressed_range(&s->g, desc, &offset, &bytes);
-    InflateTask t = {
-        .type = s->header.compression_type, .in = bdrv_try_blockalign(bytes), .in_bytes = bytes,
+    uint8_t *in = bdrv_try_blockalign(bytes);
+    Qcow2Codec c = {
+        .type = s->header.compression_type, .in = in, .in_bytes = bytes,
         .out = out, .out_bytes = s->g.cluster_size,
     };
-    if (!t.in) {
+    if (!in) {
         return -ENOMEM;
     }
     bdrv_debug_event(bs->file, "read_compressed");
-    int ret = qcow2_read_table(bs, host_offset(offset), t.in, bytes);
+    int ret = qcow2_read_table(bs, host_offset(offset), in, bytes);
     if (ret == 0) {
-        ret = s->g.cluster_size >= THREAD_MIN_BYTES ? thread_pool_co_run(inflate_task, &t)
-                                                    : inflate_task(&t);
+        ret = s->g.cluster_size >= THREAD_MIN_BYTES ? thread_pool_co_run(qcow2_inflate, &c)
+                                                    : qcow2_inflate(&c);
     }
-    free(t.in);
+    free(in);
     return ret;
 }
 

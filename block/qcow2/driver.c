@@ -187,6 +187,7 @@ static void node_init(BlockDriverState *bs)
         .mem_alignment = bs->file->bs->limits.mem_alignment,
         .alloc_unit = s->g.cluster_size,
         .zero_unit = INT64_C(1) << s->g.subcluster_bits,
+        .compress_unit = s->g.has_data_file ? 0 : s->g.cluster_size,
     };
 }
 
@@ -261,6 +262,7 @@ static const BlockDriver bdrv_qcow2 = {
     .co_zero          = qcow2_co_zero,
     .co_discard       = qcow2_co_discard,
     .co_read_special  = qcow2_co_read_special,
+    .co_write_compressed = qcow2_co_write_compressed,
     .co_flush         = qcow2_co_flush,
     .co_truncate      = qcow2_co_truncate,
     .co_create        = qcow2_co_create,

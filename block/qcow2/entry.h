@@ -120,6 +120,20 @@ static inline void qcow2_compressed_range(const Qcow2Geometry *g, uint64_t desc,
     *ret_bytes = sectors * 512 - (offset & 511);
 }
 
+/* The descriptor of @bytes of compressed data at @offset, less than a cluster; 0: they lie too far back
+ * in the file for one. */
+static inline uint64_t qcow2_compressed_desc(const Qcow2Geometry *g, uint64_t offset,
+                                             uint64_t bytes)
+{
+    unsigned x = 62 - (g->cluster_bits - 8);
+    uint64_t sectors = ((offset + bytes - 1) >> 9) - (offset >> 9);
+
+    if (offset + bytes > MIN(UINT64_C(1) << x, QCOW2_MAX_HOST_OFFSET)) {
+        return 0;
+    }
+    return QCOW2_COMPRESSED | sectors << x | offset;
+}
+
 /* The host clusters that the compressed data of @desc lies in. */
 static inline void qcow2_compressed_clusters(const Qcow2Geometry *g, uint64_t desc,
                                              HostOffset *ret_first, uint64_t *ret_clusters)

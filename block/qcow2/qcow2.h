@@ -76,6 +76,9 @@ typedef struct Qcow2State {
     uint64_t fresh_from;            /* bytes: host offsets from here on were never written */
     GArray *frees;                  /* of Qcow2Free: wait for the next writeback */
     Qcow2Inflated *inflated;        /* or NULL */
+    /* bytes: where in a cluster that has compressed data already there is room for more, up to its
+     * end; 0: nowhere */
+    uint64_t pack_at;
 } Qcow2State;
 
 static inline Qcow2State *qcow2_state(BlockDriverState *bs)
@@ -228,6 +231,13 @@ int co_fn qcow2_unmap(BlockDriverState *bs, int64_t offset, int64_t end);
 int co_fn qcow2_co_read_special(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                                 int64_t bytes, IoVec *qiov);
 void any_fn qcow2_inflated_unref(Qcow2Inflated *z);
+/* @desc gets another content.  Under cache.lock. */
+void any_fn qcow2_inflated_forget(Qcow2State *s, uint64_t desc);
+/* compress-write.c */
+int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                    const void *buf, bool *ret_stored);
+/* The last reference to cluster @index went: nothing more may be packed into it.  Under cache.lock. */
+void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index);
 /* resize.c */
 bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                              Error **errp);

@@ -273,6 +273,7 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index
         qcow2_refcount_store(page->buf, g->refcount_order, number + i, count - 1);
         if (count == 1) {
             s->hole_cursor = MIN(s->hole_cursor, index + i);
+            qcow2_pack_forget(s, index + i);
         }
     }
     *ret_done = n;

@@ -37,6 +37,7 @@ typedef struct BdrvExtent {
     BdrvLink *link;         /* DATA, or ZERO with a preallocated cluster: the child; else NULL */
     int64_t host_offset;    /* offset in @link of the first byte */
     bool writable;          /* DATA: may be overwritten where it is */
+    unsigned write_flags;   /* DATA: BdrvReqFlags that every write there gets as well */
     uint64_t special;       /* SPECIAL: the driver's own */
 } BdrvExtent;
 
@@ -63,6 +64,8 @@ typedef struct BdrvLimits {
     int64_t alloc_unit;             /* formats: what one map entry covers, bytes (cluster); 0: none */
     int64_t zero_unit;              /* formats: granularity of co_zero and co_discard
                                      * (subcluster or cluster), bytes; power of two */
+    int64_t compress_unit;          /* what is compressed as one, bytes, power of two; 0: the node
+                                     * cannot hold compressed data */
 } BdrvLimits;
 
 /* block_status of a protocol: flags of the answer. */
@@ -86,7 +89,7 @@ struct BlockDriver {
     const char *name;               /* on the wire: "qcow2" */
     size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
     bool is_protocol;
-    bool is_filter;                 /* data is the file child's, one to one (blkdebug) */
+    bool is_filter;                 /* data is the file child's, one to one (blkdebug, compress) */
     bool supports_backing;
 
     /* 0..100: how sure this driver is that @buf (the first @len bytes) is its format. */
@@ -146,6 +149,11 @@ struct BlockDriver {
     int (*co_discard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
     int (*co_read_special)(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                            int64_t bytes, IoVec *qiov);
+    /* Store one compress_unit (the last of the image: what there is of it) compressed and make the map
+     * refer to that; the unit is held exclusively.  *@ret_stored is false if it does not get smaller or
+     * cannot be addressed: then nothing has changed. */
+    int (*co_write_compressed)(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                               const void *buf, bool *ret_stored);
 
     /* ---- both ---- */
     /* Everything written so far is on stable storage on return, children included, with metadata in its

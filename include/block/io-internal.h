@@ -26,6 +26,9 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
 /* Read from a mapped node; the caller holds the range if it needs holding. */
 int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
 
+/* Write [@offset, @offset + @bytes) of @bs compressed, for a node that has a compress_unit. */
+int co_fn bdrv_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
+
 /* A change of @bytes to @bs is complete: flushes that begin from now on have to cover it. */
 static inline void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t bytes)
 {

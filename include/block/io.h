@@ -13,7 +13,7 @@
 #include "qemu/iov.h"
 
 int co_fn bdrv_co_preadv(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov);
-/* @flags: BDRV_REQ_FUA */
+/* @flags: BDRV_REQ_FUA, BDRV_REQ_WRITE_COMPRESSED */
 int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov,
                           unsigned flags);
 /* @flags: FUA, MAY_UNMAP, NO_FALLBACK */

@@ -38,16 +38,16 @@ def same(a, b, what):
         sys.exit(f'{what}: lengths {len(a)} and {len(b)}, first difference at {at}')
 
 
-def steps(rng, size, count):
-    """Random requests: (kind, offset, bytes, pattern)."""
+def steps(rng, size, count, kinds='wwwwzu'):
+    """Random requests: (kind, offset, bytes, pattern); c is a compressed write."""
     for _ in range(count):
         offset = rng.randrange(size // UNIT) * UNIT
         length = min(size - offset, rng.choice([1, 8, 128, 700]) * rng.randrange(1, 9) * UNIT)
-        yield rng.choice('wwwwzu'), offset, length, rng.randrange(1, 255)
+        yield rng.choice(kinds), offset, length, rng.randrange(1, 255)
 
 
 def apply(model, kind, offset, length, pattern):
-    model[offset:offset + length] = bytes([pattern if kind == 'w' else 0]) * length
+    model[offset:offset + length] = bytes([pattern if kind in 'wc' else 0]) * length
 
 
 def theirs_edit(path, model, rng, count=25):
@@ -61,9 +61,9 @@ def theirs_edit(path, model, rng, count=25):
         sys.exit(out.decode())
 
 
-def ours_edit(path, model, rng, count=25):
+def ours_edit(path, model, rng, count=25, kinds='wwwwzu'):
     args = []
-    for kind, offset, length, pattern in steps(rng, len(model), count):
+    for kind, offset, length, pattern in steps(rng, len(model), count, kinds):
         args.append(f'{kind}:{offset}:{length}:{pattern}')
         apply(model, kind, offset, length, pattern)
     ours('edit', path, *args)
@@ -158,6 +158,17 @@ def test_compressed(d, rng):
         judge(path, model, f'compressed, {opts}')
         ours_edit(path, model, rng)
         judge(path, model, f'compressed, {opts}, written here')
+        ours_edit(path, model, rng, kinds='ccccwzu')
+        judge(path, model, f'compressed, {opts}, compressed here')
+        theirs_edit(path, model, rng, 10)
+        ours_edit(path, model, rng, kinds='ccccwzu')
+        run('qemu-img', 'snapshot', '-c', 'one', path)
+        at_one = bytes(model)
+        ours_edit(path, model, rng, kinds='ccw')
+        judge(path, model, f'compressed, {opts}, with a snapshot')
+        run('qemu-img', 'snapshot', '-a', 'one', path)
+        run('qemu-img', 'snapshot', '-d', 'one', path)
+        judge(path, at_one, f'compressed, {opts}, gone back')
 
 
 def test_backing(d, rng):

@@ -3,8 +3,9 @@
  * The qcow2 driver by hand, for tests that compare it with another implementation.
  *
  *   qcow2-tool create FILE SIZE [OPTION=VALUE...]
- *   qcow2-tool edit FILE STEP...        w:OFFSET:BYTES:PATTERN  z:OFFSET:BYTES  u:OFFSET:BYTES
- *                                       d:OFFSET:BYTES  f:  r:BYTES[:PREALLOCATION]
+ *   qcow2-tool edit FILE STEP...        w:OFFSET:BYTES:PATTERN  c:OFFSET:BYTES:PATTERN (compressed)
+ *                                       z:OFFSET:BYTES  u:OFFSET:BYTES  d:OFFSET:BYTES  f:
+ *                                       r:BYTES[:PREALLOCATION]
  *   qcow2-tool read FILE                the disk's content on stdout
  *   qcow2-tool check FILE               "CORRUPTIONS LEAKS" on stdout
  *
@@ -128,9 +129,11 @@ static bool co_main_fn edit_step(BdrvLink *link, const char *step, Error **errp)
 
     switch (step[0]) {
     case 'w':
+    case 'c':
         buf = g_malloc(bytes);
         memset(buf, atoi(part[3]), bytes);
-        ret = bdrv_co_pwrite(link, offset, bytes, buf, 0);
+        ret = bdrv_co_pwrite(link, offset, bytes, buf,
+                             step[0] == 'c' ? BDRV_REQ_WRITE_COMPRESSED : 0);
         break;
     case 'z':
         ret = bdrv_co_pwrite_zeroes(link, offset, bytes, 0);

@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "config-host.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 
@@ -22,7 +23,7 @@ typedef struct Variant {
     int version;
     int64_t cluster_size;
     int refcount_bits;
-    bool extended_l2, backing, snapshot;
+    bool extended_l2, backing, snapshot, zstd;
     int64_t disk_bytes;
     int64_t cache_size;
     int64_t prefill;                /* bytes written before */
@@ -43,6 +44,7 @@ static const Variant variants[] = {
     { "snapshot", 3, 4096, 16, .snapshot = true, .disk_bytes = MiB },
     { "snapshot-extended-l2", 3, 16384, 16, .extended_l2 = true, .snapshot = true,
       .disk_bytes = 2 * MiB },
+    { "zstd", 3, 65536, 16, .zstd = true, .disk_bytes = 4 * MiB },
 };
 
 typedef struct Bed {
@@ -65,6 +67,19 @@ typedef struct Since {
 
 /* ---- the model ---- */
 
+/* Values with this bit, and not the one above it, stand for sectors of which a part, as large as the value says, is noise. */
+#define NOISY (UINT32_C(1) << 30)
+
+static void fill_sector(uint32_t *sector, uint32_t value)
+{
+    unsigned noisy = value >> 30 == 1 ? value * 7 % (SECTOR / 4) : 0;
+    uint64_t seed = value;
+
+    for (unsigned i = 0; i < SECTOR / 4; i++) {
+        sector[i] = i > 0 && i < noisy ? (uint32_t)rig_random(&seed) : value;
+    }
+}
+
 static void allow(Bed *b, int64_t first, int64_t n, uint32_t value)
 {
     Since s = { first, n, value };
@@ -84,9 +99,10 @@ static uint32_t *co_fn read_sectors(Bed *b, BdrvLink *link)
 
     g_assert_cmpint(bdrv_co_pread(link, 0, b->n_sectors * SECTOR, buf), ==, 0);
     for (int64_t i = 0; i < b->n_sectors; i++) {
-        const uint8_t *p = buf + i * SECTOR;
-        memcpy(&values[i], p, sizeof(uint32_t));
-        g_assert_cmpint(memcmp(p, p + 4, SECTOR - 4), ==, 0);  /* never half a sector */
+        uint32_t whole[SECTOR / 4];
+        memcpy(&values[i], buf + i * SECTOR, sizeof(uint32_t));
+        fill_sector(whole, values[i]);
+        g_assert_cmpint(memcmp(buf + i * SECTOR, whole, SECTOR), ==, 0);  /* never half a sector */
     }
     return values;
 }
@@ -170,13 +186,14 @@ static void co_fn request_entry(void *opaque)
     Request *r = opaque;
     int64_t offset = r->first * SECTOR, bytes = r->n * SECTOR;
 
-    if (r->kind < 6) {
+    if (r->kind < 6 || r->kind >= 10) {
+        unsigned flags = r->kind >= 10 ? BDRV_REQ_WRITE_COMPRESSED : 0;
         g_autofree uint32_t *buf = g_malloc(bytes);
-        for (int64_t i = 0; i < bytes / 4; i++) {
-            buf[i] = r->value;
+        for (int64_t i = 0; i < r->n; i++) {
+            fill_sector(buf + i * (SECTOR / 4), r->value);
         }
         allow(r->b, r->first, r->n, r->value);
-        g_assert_cmpint(bdrv_co_pwrite(r->b->link, offset, bytes, buf, 0), ==, 0);
+        g_assert_cmpint(bdrv_co_pwrite(r->b->link, offset, bytes, buf, flags), ==, 0);
     } else if (r->kind < 8) {
         allow(r->b, r->first, r->n, 0);
         rig_zero(r->b->link, offset, bytes, r->kind == 6 ? BDRV_REQ_MAY_UNMAP : 0);
@@ -195,11 +212,11 @@ static void co_fn start_requests(Bed *b, CoGroup *group, int n)
         int64_t unit = rig_random(&b->seed) % 2 ? 1 : 8;
 
         r->b = b;
-        r->kind = rig_random(&b->seed) % 10;
+        r->kind = rig_random(&b->seed) % 15;
         r->first = rig_random(&b->seed) % (b->n_sectors / unit) * unit;
         r->n = (1 + rig_random(&b->seed) % 24) * unit;
         r->n = MIN(r->n, b->n_sectors - r->first);
-        r->value = ++b->next_value;
+        r->value = ++b->next_value | (rig_random(&b->seed) % 2 ? NOISY : 0);
         b->in_flight++;
         co_group_start(group, request_entry, r);
     }
@@ -279,6 +296,7 @@ static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
     opts.u.qcow2.cluster_size = v->cluster_size;
     opts.u.qcow2.refcount_bits = v->refcount_bits;
     opts.u.qcow2.extended_l2 = v->extended_l2;
+    opts.u.qcow2.compression_type = v->zstd && CONFIG_ZSTD;
     rig_create(b->disk, &opts);
     fill_before(b);
     b->allowed = g_new(GArray *, b->n_sectors);

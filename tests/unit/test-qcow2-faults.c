@@ -38,7 +38,10 @@ static void co_fn work(BdrvLink *link)
     bdrv_co_flush(link, 0);
     bdrv_co_pdiscard(link, 512 * KiB, 64 * KiB);
     bdrv_co_pwrite(link, MiB + 128 * KiB, 100 * KiB, buf, 0);
+    bdrv_co_pwrite(link, MiB + 300 * KiB, 100 * KiB, buf, BDRV_REQ_WRITE_COMPRESSED);
+    bdrv_co_pwrite(link, MiB + 64 * KiB, 160 * KiB, buf, BDRV_REQ_WRITE_COMPRESSED);
     bdrv_co_flush(link, BDRV_FLUSH_SETTLE);
+    bdrv_co_pwrite(link, MiB + 64 * KiB, 300 * KiB, buf, BDRV_REQ_WRITE_COMPRESSED);
     bdrv_co_truncate(link, 3 * MiB, 0, NULL);
     bdrv_co_pwrite(link, DISK_BYTES - 4096, 4096, buf, 0);
     bdrv_co_flush(link, 0);

@@ -32,7 +32,8 @@ static void co_fn one_round(Worker *w)
     int64_t n_blocks = DISK_BYTES / 4096 / SLICES, n = rig_random(&w->seed) % n_blocks;
     uint8_t buf[4096], pattern = 1 + rig_random(&w->seed) % 255;
 
-    switch (rig_random(&w->seed) % 8) {
+    unsigned kind = rig_random(&w->seed) % 9;
+    switch (kind) {
     case 0:
         g_assert_cmpint(bdrv_co_pwrite_zeroes(w->link, block_offset(w, n), 4096,
                                               BDRV_REQ_MAY_UNMAP), ==, 0);
@@ -41,9 +42,10 @@ static void co_fn one_round(Worker *w)
     case 1:
         g_assert_cmpint(bdrv_co_flush(w->link, 0), ==, 0);
         break;
-    case 2 ... 5:
+    case 2 ... 6:
         memset(buf, pattern, sizeof(buf));
-        g_assert_cmpint(bdrv_co_pwrite(w->link, block_offset(w, n), 4096, buf, 0), ==, 0);
+        g_assert_cmpint(bdrv_co_pwrite(w->link, block_offset(w, n), 4096, buf,
+                                       kind == 6 ? BDRV_REQ_WRITE_COMPRESSED : 0), ==, 0);
         w->expect[n] = pattern;
         break;
     default:

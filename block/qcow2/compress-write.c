@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing compressed clusters.  As with other writes (alloc.c): reserve, write, link; (A1) and (A2) hold.
+ *
+ * Several compressed clusters share a host cluster, which has a reference from each.
+ *
+ * (Z1) A byte of a host cluster is written at most once between its allocation and its becoming free:
+ *      @pack_at only goes up, and is dropped when the last reference goes (qcow2_pack_forget()).
+ *      So what a descriptor on disk points to is never overwritten.
+ * (Z2) A reference is added (in memory) before anything is written there, and each is dropped by
+ *      the clusters that the descriptor touches, no more and no less (qcow2_compressed_clusters()).
+ */
+#include "qemu/osdep.h"
+
+#include "compress-codec.h"
+#include "qcow2.h"
+#include "qemu/aio.h"
+
+/* ---- room ---- */
+
+void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index)
+{
+    if (s->pack_at >> s->g.cluster_bits == index) {
+        s->pack_at = 0;
+    }
+}
+
+static uint64_t refcount_max(const Qcow2Geometry *g)
+{
+    return UINT64_MAX >> (64 - (1u << g->refcount_order));
+}
+
+/* The refcount of the cluster at s->pack_at, if one more reference fits: *@ret_page is NULL if not,
+ * then there is nothing to pack into any more. */
+static int co_fn pack_refcount_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page **ret_page,
+                                    size_t *ret_number)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t count = 0;
+
+    *ret_page = NULL;
+    if (s->pack_at == 0) {
+        return 0;
+    }
+    int r = qcow2_refcount_step(bs, w, s->pack_at >> s->g.cluster_bits, ret_page, ret_number);
+    if (r < 0) {
+        return r;
+    }
+    if (*ret_page) {
+        count = qcow2_refcount_load((*ret_page)->buf, s->g.refcount_order, *ret_number);
+    }
+    if (count == 0 || count == refcount_max(&s->g)) {
+        *ret_page = NULL;
+        s->pack_at = 0;
+    }
+    return 0;
+}
+
+/* Reserve @bytes, less than a cluster: behind the last compressed data if they fit there, or at least
+ * begin there, else at the beginning of a new cluster. */
+static int co_fn pack_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uint64_t *ret_offset)
+{
+    Qcow2State *s = qcow2_state(bs);
+    const Qcow2Geometry *g = &s->g;
+    Qcow2Page *page;
+    size_t number;
+    int r = pack_refcount_step(bs, w, &page, &number);
+
+    if (r < 0) {
+        return r;
+    }
+    uint64_t at = s->pack_at, end = ROUND_UP(at, g->cluster_size);
+    if (!page || end - at < bytes) {
+        HostOffset fresh;
+        uint64_t n;
+        bool zero;
+
+        r = qcow2_alloc_step(bs, w, 1, &fresh, &n, &zero);
+        if (r < 0) {
+            return r;
+        }
+        if (!page || fresh.v != end) {
+            at = fresh.v;
+            page = NULL;
+        }
+    }
+    if (page) {
+        qcow2_cache_touch(&s->cache, page);
+        uint64_t count = qcow2_refcount_load(page->buf, g->refcount_order, number);
+        qcow2_refcount_store(page->buf, g->refcount_order, number, count + 1);
+    }
+    *ret_offset = at;
+    s->pack_at = (at + bytes) & (g->cluster_size - 1) ? at + bytes : 0;
+    return 0;
+}
+
+/* Room for @bytes that the cluster at @guest is going to have, whose L2 entry can be changed. */
+static int co_fn reserve_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t bytes,
+                              uint64_t *ret_offset)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2L2Ref ref;
+    Qcow2Entry e;
+    int r = qcow2_l2_writable_step(bs, w, guest, &ref);
+
+    if (r < 0) {
+        return r;
+    }
+    if (!qcow2_entry_decode(&s->g, qcow2_l2_entry(&s->g, &ref, 0), guest, &e)) {
+        return -EIO;
+    }
+    return pack_step(bs, w, bytes, ret_offset);
+}
+
+static int co_fn reserve(BlockDriverState *bs, uint64_t guest, uint64_t bytes, uint64_t *ret_offset)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2Walk w = { .n = 0 };
+    int r = qcow2_prepare_change(bs);
+
+    if (r == 0) {
+        r = qcow2_writeback_throttle(bs);
+    }
+    if (r < 0) {
+        return r;
+    }
+    bdrv_debug_event(bs->file, "cluster_alloc_bytes");
+    qcow2_lock(s);
+    do {
+        r = reserve_step(bs, &w, guest, bytes, ret_offset);
+    } while (r == -EAGAIN);
+    qcow2_walk_end(s, &w);
+    qcow2_unlock(s);
+    return r;
+}
+
+/* Drop the references that reserve() added for @bytes at @offset. */
+static void co_fn unreserve(BlockDriverState *bs, uint64_t offset, uint64_t bytes)
+{
+    const Qcow2Geometry *g = &qcow2_state(bs)->g;
+    uint64_t first = offset >> g->cluster_bits, last = (offset + bytes - 1) >> g->cluster_bits;
+
+    qcow2_free_now(bs, host_offset(first << g->cluster_bits), last - first + 1);
+}
+
+/* ---- the entry ---- */
+
+static int co_fn link_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t desc)
+{
+    Qcow2State *s = qcow2_state(bs);
+    const Qcow2Entry e = { .compressed = true, .desc = desc };
+    Qcow2L2Ref ref;
+    Qcow2Entry old;
+    int r = qcow2_l2_step(bs, w, guest, &ref);
+
+    if (r < 0) {
+        return r;
+    }
+    /* By (A2) always true; but what a disk says is not to be trusted. */
+    if (!ref.page || !ref.writable ||
+        !qcow2_entry_decode(&s->g, qcow2_l2_entry(&s->g, &ref, 0), guest, &old)) {
+        return -EIO;
+    }
+    qcow2_cache_touch(&s->cache, ref.page);
+    qcow2_entry_encode(&s->g, &e, qcow2_l2_entry(&s->g, &ref, 0));
+    qcow2_free_entry_later(s, &old, s->discard_other);
+    qcow2_inflated_forget(s, desc);
+    return 0;
+}
+
+static int co_fn link_cluster(BlockDriverState *bs, uint64_t guest, uint64_t desc)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Qcow2Walk w = { .n = 0 };
+    int r;
+
+    qcow2_lock(s);
+    do {
+        r = link_step(bs, &w, guest, desc);
+    } while (r == -EAGAIN);
+    qcow2_walk_end(s, &w);
+    qcow2_unlock(s);
+    return r;
+}
+
+/* ---- the operation ---- */
+
+/* Put the compressed cluster somewhere and link it. */
+static int co_fn store(BlockDriverState *bs, uint64_t guest, const void *buf, uint64_t bytes,
+                       bool *ret_stored)
+{
+    uint64_t offset;
+    int r = reserve(bs, guest, bytes, &offset);
+
+    if (r < 0) {
+        return r;
+    }
+    uint64_t desc = qcow2_compressed_desc(&qcow2_state(bs)->g, offset, bytes);
+    if (desc == 0) {
+        unreserve(bs, offset, bytes);
+        return 0;
+    }
+    bdrv_debug_event(bs->file, "write_compressed");
+    r = bdrv_co_pwrite(bs->file, offset, bytes, buf, 0);
+    if (r == 0) {
+        r = link_cluster(bs, guest, desc);
+    }
+    if (r < 0) {
+        unreserve(bs, offset, bytes);
+    }
+    *ret_stored = r == 0;
+    return r;
+}
+
+int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                    const void *buf, bool *ret_stored)
+{
+    Qcow2State *s = qcow2_state(bs);
+    size_t size = s->g.cluster_size;
+    uint8_t *out = bdrv_try_blockalign(size);
+    /* The image's last cluster may end behind the disk: the stream has it whole. */
+    uint8_t *padded = (size_t)bytes < size ? bdrv_try_blockalign(size) : NULL;
+    Qcow2Codec c = {
+        .type = s->header.compression_type, .in = padded ?: buf, .in_bytes = size,
+        .out = out, .out_bytes = size - 1,
+    };
+    int r = -ENOMEM;
+
+    if (padded) {
+        memcpy(padded, buf, bytes);
+        memset(padded + bytes, 0, size - bytes);
+    }
+    if (out && (padded || (size_t)bytes == size)) {
+        r = thread_pool_co_run(qcow2_deflate, &c);
+    }
+    if (r == 0) {
+        r = store(bs, offset, out, c.out_bytes, ret_stored);
+    } else if (r == -ENOSPC) {
+        r = 0;                      /* it does not get smaller */
+    }
+    free(padded);
+    free(out);
+    return r;
+}
