@@ -311,28 +311,44 @@ void any_fn qcow2_cache_touch(Qcow2Cache *c, Qcow2Page *page)
     }
 }
 
+static void forget_page(Qcow2Cache *c, Qcow2Page *page)
+{
+    page->stale = true;
+    if (page->loading) {
+        return;                     /* its loader drops it */
+    }
+    /* Dirty, it is a table of a damaged image, in the place of another. */
+    if (page->dirty) {
+        TAILQ_REMOVE(&c->dirty, page, link);
+        page->dirty = false;
+        c->n_dirty--;
+    } else if (!page->flush_buf) {
+        TAILQ_REMOVE(&c->clean, page, link);
+    }
+    hash_remove(c, page);
+    release_if_unused(c, page);
+}
+
 void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes)
 {
     for (uint64_t o = offset; o < offset + bytes; o += c->page_size) {
         Qcow2Page *page = qcow2_cache_find(c, o);
 
-        if (!page) {
-            continue;
+        if (page) {
+            forget_page(c, page);
         }
-        page->stale = true;
-        if (page->loading) {
-            continue;               /* its loader drops it */
+    }
+}
+
+void any_fn qcow2_cache_forget_all(Qcow2Cache *c)
+{
+    for (size_t i = 0; i < c->n_buckets; i++) {
+        Qcow2Page *next;
+
+        for (Qcow2Page *page = c->buckets[i]; page; page = next) {
+            next = page->hash_next;
+            forget_page(c, page);
         }
-        /* Dirty, it is a table of a damaged image, in the place of another. */
-        if (page->dirty) {
-            TAILQ_REMOVE(&c->dirty, page, link);
-            page->dirty = false;
-            c->n_dirty--;
-        } else if (!page->flush_buf) {
-            TAILQ_REMOVE(&c->clean, page, link);
-        }
-        hash_remove(c, page);
-        release_if_unused(c, page);
     }
 }
 

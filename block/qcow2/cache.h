@@ -104,6 +104,9 @@ void any_fn qcow2_cache_forget(Qcow2Cache *c, uint64_t offset, uint64_t bytes);
  * the image are wrong: the table there must not be overwritten. */
 bool any_fn qcow2_cache_is_dirty(Qcow2Cache *c, uint64_t offset, uint64_t bytes);
 
+/* The same for everything; nothing is dirty. */
+void any_fn qcow2_cache_forget_all(Qcow2Cache *c);
+
 /* A dirty page becomes clean and frozen. */
 void any_fn qcow2_cache_freeze(Qcow2Cache *c, Qcow2Page *page);
 /* End of that; @written: the disk has it, else it is dirty again. */

@@ -3,10 +3,13 @@
 
 #include "check-refs.h"
 
-void any_fn qcow2_refs_init(Qcow2Refs *r, unsigned chunk_bits)
+#define CHUNK_CLUSTERS (UINT64_C(1) << QCOW2_REFS_CHUNK_BITS)
+
+void any_fn qcow2_refs_init(Qcow2Refs *r)
 {
-    r->chunk_bits = chunk_bits;
-    r->chunks = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    *r = (Qcow2Refs){
+        .chunks = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, free),
+    };
 }
 
 void any_fn qcow2_refs_destroy(Qcow2Refs *r)
@@ -14,32 +17,71 @@ void any_fn qcow2_refs_destroy(Qcow2Refs *r)
     g_clear_pointer(&r->chunks, g_hash_table_unref);
 }
 
-const uint32_t *any_fn qcow2_refs_chunk(const Qcow2Refs *r, uint64_t index)
+/* NULL: there is none, or (@make) it cannot be made. */
+static uint32_t *ref_of(Qcow2Refs *r, uint64_t cluster, bool make)
 {
-    return g_hash_table_lookup(r->chunks, &index);
-}
-
-bool any_fn qcow2_refs_add(Qcow2Refs *r, uint64_t cluster, uint32_t flags)
-{
-    uint64_t index = cluster >> r->chunk_bits;
+    uint64_t index = cluster >> QCOW2_REFS_CHUNK_BITS;
     uint32_t *chunk = g_hash_table_lookup(r->chunks, &index);
 
-    if (!chunk) {
-        chunk = g_try_new0(uint32_t, (size_t)1 << r->chunk_bits);
+    if (!chunk && make) {
+        if ((g_hash_table_size(r->chunks) + 1) * CHUNK_CLUSTERS * sizeof(*chunk) >
+            QCOW2_REFS_MAX_BYTES) {
+            r->state = QCOW2_REFS_TOO_MANY;
+            return NULL;
+        }
+        chunk = calloc(CHUNK_CLUSTERS, sizeof(*chunk));
         if (!chunk) {
-            return false;
+            r->state = QCOW2_REFS_NO_MEMORY;
+            return NULL;
         }
         g_hash_table_insert(r->chunks, g_memdup2(&index, sizeof(index)), chunk);
     }
-    uint32_t *ref = &chunk[cluster & (((uint64_t)1 << r->chunk_bits) - 1)];
-    *ref |= flags;
-    *ref += (*ref & QCOW2_REF_COUNT) < QCOW2_REF_COUNT;
-    return true;
+    return chunk ? &chunk[cluster & (CHUNK_CLUSTERS - 1)] : NULL;
+}
+
+void any_fn qcow2_refs_add(Qcow2Refs *r, uint64_t cluster, uint32_t n, uint32_t flags)
+{
+    uint32_t *ref = ref_of(r, cluster, true);
+
+    if (ref) {
+        *ref |= flags;
+        *ref += MIN(n, QCOW2_REF_COUNT - (*ref & QCOW2_REF_COUNT));
+    }
 }
 
 uint32_t any_fn qcow2_refs_get(const Qcow2Refs *r, uint64_t cluster)
 {
-    const uint32_t *chunk = qcow2_refs_chunk(r, cluster >> r->chunk_bits);
+    uint32_t *ref = ref_of((Qcow2Refs *)r, cluster, false);
 
-    return chunk ? chunk[cluster & (((uint64_t)1 << r->chunk_bits) - 1)] : 0;
+    return ref ? *ref : 0;
+}
+
+void any_fn qcow2_refs_set(Qcow2Refs *r, uint64_t cluster, uint32_t count)
+{
+    uint32_t *ref = ref_of(r, cluster, count != 0);
+
+    if (ref) {
+        *ref = (*ref & ~QCOW2_REF_COUNT) | MIN(count, QCOW2_REF_COUNT);
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+GArray *any_fn qcow2_refs_chunks(const Qcow2Refs *r)
+{
+    GArray *list = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    GHashTableIter iter;
+    gpointer key;
+
+    g_hash_table_iter_init(&iter, r->chunks);
+    while (g_hash_table_iter_next(&iter, &key, NULL)) {
+        g_array_append_val(list, *(uint64_t *)key);
+    }
+    g_array_sort(list, by_value);
+    return list;
 }

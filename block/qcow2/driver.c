@@ -63,10 +63,17 @@ static bool co_fn read_header(BlockDriverState *bs, Error **errp)
 
 /* ---- what a healthy image still may not be ---- */
 
-static bool check_writable(BlockDriverState *bs, Error **errp)
+static bool check_usable(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
     const Qcow2Header *h = &qcow2_state(bs)->header;
 
+    if (opts->u.qcow2.for_check) {
+        return true;
+    }
+    if (h->reftable_problem) {
+        error_setg(errp, "Cannot open '%s': %s", qcow2_name(bs), h->reftable_problem);
+        return false;
+    }
     if (bs->read_only) {
         return true;
     }
@@ -75,12 +82,33 @@ static bool check_writable(BlockDriverState *bs, Error **errp)
                    "or repaired with qemu-img check -r all", qcow2_name(bs));
         return false;
     }
-    if (h->incompatible & QCOW2_INCOMPAT_DIRTY) {
-        error_setg(errp, "Cannot open '%s' for writing: it was not closed properly and its "
-                   "refcounts must be rebuilt first (qemu-img check -r all)", qcow2_name(bs));
+    return true;
+}
+
+/* The refcounts of an image marked as dirty may be too low. */
+static bool co_main_fn repair_dirty(BlockDriverState *bs, Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    BdrvCheckResult res;
+
+    if (bs->read_only || s->damaged || !(s->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+        return true;
+    }
+    if (!qcow2_co_check(bs, BDRV_FIX_ALL, NULL, &res, errp)) {
+        bdrv_check_result_clear(&res);
         return false;
     }
-    return true;
+    bool clean = res.corruptions == 0;
+    if (!clean) {
+        error_setg(errp, "Cannot open '%s' for writing: it was not closed properly, and could not be "
+                   "repaired: %s", qcow2_name(bs), res.first);
+    } else {
+        g_printerr("%s: '%s' was not closed properly; repaired %" PRIu64 " errors and %" PRIu64
+                   " leaked clusters\n", g_get_prgname(), qcow2_name(bs), res.corruptions_fixed,
+                   res.leaks_fixed);
+    }
+    bdrv_check_result_clear(&res);
+    return clean;
 }
 
 /* The external data file: as the user said, else as the image says. */
@@ -156,6 +184,8 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     s->reftable_offset = h->reftable_offset;
     s->reftable_entries = h->reftable_clusters << (s->g.cluster_bits - 3);
     s->fresh_from = bdrv_length(bs->file->bs);
+    s->damaged = o->for_check && (h->reftable_problem || h->incompatible &
+                                  (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT));
     s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
     s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
     s->discard_request = o->has_discard_request ? o->discard_request : bs->discard;
@@ -208,13 +238,18 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
         return false;
     }
     s->g = s->header.geometry;
-    if (!check_writable(bs, errp) || !check_snapshots(bs, errp) ||
+    if (!check_usable(bs, opts, errp) || !check_snapshots(bs, errp) ||
         !open_data_file(bs, opts, errp)) {
         qcow2_header_clear(&s->header);
         return false;
     }
     state_init(bs, opts);
     node_init(bs);
+    if (!repair_dirty(bs, errp)) {
+        state_destroy(bs);
+        qcow2_header_clear(&s->header);
+        return false;
+    }
     return true;
 }
 
@@ -265,6 +300,7 @@ static const BlockDriver bdrv_qcow2 = {
     .co_write_compressed = qcow2_co_write_compressed,
     .co_flush         = qcow2_co_flush,
     .co_truncate      = qcow2_co_truncate,
+    .co_check         = qcow2_co_check,
     .co_create        = qcow2_co_create,
 };
 

@@ -42,6 +42,7 @@ void any_fn qcow2_header_clear(Qcow2Header *header)
     g_clear_pointer(&header->backing_file, g_free);
     g_clear_pointer(&header->backing_format, g_free);
     g_clear_pointer(&header->data_file, g_free);
+    g_clear_pointer(&header->reftable_problem, g_free);
 }
 
 /* Is the whole of [0, @end) shown?  If not but the file has it, asks for it. */
@@ -348,35 +349,47 @@ static bool parse_l1(Parser *p, Error **errp)
     return true;
 }
 
+/* A broken refcount table is the only table that can be made anew. */
+static void check_reftable(Parser *p)
+{
+    Qcow2Header *h = p->h;
+    const Qcow2Geometry *g = &h->geometry;
+
+    if (h->reftable_clusters == 0 ||
+        h->reftable_clusters > QCOW2_MAX_REFTABLE_BYTES >> g->cluster_bits) {
+        h->reftable_problem = g_strdup_printf("its refcount table of %u clusters is %s",
+                                              h->reftable_clusters,
+                                              h->reftable_clusters ? "too large" : "missing");
+    } else if (!table_ok(g, h->reftable_offset.v,
+                         (uint64_t)h->reftable_clusters << g->cluster_bits) ||
+               h->reftable_offset.v == 0 || h->reftable_offset.v >= p->file_length) {
+        h->reftable_problem = g_strdup_printf("its refcount table offset %" PRIu64 " is invalid",
+                                              h->reftable_offset.v);
+    }
+    if (h->reftable_problem) {
+        h->reftable_offset = host_offset(0);
+        h->reftable_clusters = 0;
+    }
+}
+
 static bool parse_tables(Parser *p, Error **errp)
 {
     Qcow2Header *h = p->h;
     const uint8_t *b = p->buf;
-    const Qcow2Geometry *g = &h->geometry;
 
     h->reftable_offset = host_offset(be64_load(b + QCOW2_HDR_REFTABLE_OFFSET));
     h->reftable_clusters = be32_load(b + QCOW2_HDR_REFTABLE_CLUSTERS);
     h->nb_snapshots = be32_load(b + 60);
     h->snapshots_offset = host_offset(be64_load(b + 64));
-    if (h->reftable_clusters == 0 ||
-        h->reftable_clusters > QCOW2_MAX_REFTABLE_BYTES >> g->cluster_bits) {
-        error_setg(errp, "Cannot open '%s': its refcount table of %u clusters is %s", p->name,
-                   h->reftable_clusters, h->reftable_clusters ? "too large" : "missing");
-        return false;
-    }
-    if (!table_ok(g, h->reftable_offset.v, (uint64_t)h->reftable_clusters << g->cluster_bits) ||
-        h->reftable_offset.v == 0 || h->reftable_offset.v >= p->file_length) {
-        error_setg(errp, "Cannot open '%s': its refcount table offset %" PRIu64 " is invalid",
-                   p->name, h->reftable_offset.v);
-        return false;
-    }
+    check_reftable(p);
     if (h->nb_snapshots > QCOW2_MAX_SNAPSHOTS) {
         error_setg(errp, "Cannot open '%s': it has %u snapshots, more than %d", p->name,
                    h->nb_snapshots, QCOW2_MAX_SNAPSHOTS);
         return false;
     }
     if (h->nb_snapshots && (h->snapshots_offset.v == 0 ||
-                            !table_ok(g, h->snapshots_offset.v, QCOW2_MAX_SNAPSHOT_TABLE))) {
+                            !table_ok(&h->geometry, h->snapshots_offset.v,
+                                      QCOW2_MAX_SNAPSHOT_TABLE))) {
         error_setg(errp, "Cannot open '%s': its snapshot table offset %" PRIu64 " is invalid",
                    p->name, h->snapshots_offset.v);
         return false;

@@ -81,7 +81,7 @@ static int run_add_cluster(Run *r, const Qcow2L2Ref *ref, unsigned i)
             piece.link = g->has_data_file ? r->bs->data_file : r->bs->file;
             piece.host_offset = entry.host + in_cluster;
             piece.writable = entry.copied && ref->writable && !r->bs->read_only &&
-                             __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0;
+                             qcow2_may_change(s);
         } else if (piece.kind == BDRV_EXTENT_SPECIAL) {
             piece.special = entry.desc;
         }

@@ -28,6 +28,19 @@ int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void 
     return bdrv_co_pwrite(bs->file, offset.v, bytes, buf, 0);
 }
 
+void any_fn qcow2_forget_metadata(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    qcow2_cache_forget_all(&s->cache);
+    s->hole_cursor = 0;
+    s->tail_cursor = 0;
+    s->tail_known = false;
+    s->fresh_from = bdrv_length(bs->file->bs);
+    qcow2_unlock(s);
+}
+
 void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w)
 {
     for (unsigned i = 0; i < MIN(w->n, G_N_ELEMENTS(w->pins)); i++) {

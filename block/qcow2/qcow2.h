@@ -20,6 +20,7 @@
 #define QCOW2_H
 
 #include "block/block.h"
+#include "block/check.h"
 #include "block/driver.h"
 #include "cache.h"
 #include "header.h"
@@ -60,6 +61,9 @@ typedef struct Qcow2State {
      * nothing may change before it is known again; atomic, changes under header_lock. */
     bool header_unknown;
 
+    /* Its metadata is known to make no sense: nothing may change until it was repaired; atomic. */
+    bool damaged;
+
     /* Autoclear bits whose promise must be dealt with before anything changes; atomic, cleared
      * under header_lock. */
     uint64_t autoclear_pending;
@@ -96,6 +100,13 @@ static inline void qcow2_unlock(Qcow2State *s)
     guard_unlock(&s->cache.lock);
 }
 
+/* Is the image ready for changes: would qcow2_prepare_change() have nothing to do and succeed? */
+static inline bool qcow2_may_change(Qcow2State *s)
+{
+    return __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0 &&
+           !__atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE);
+}
+
 /* For messages; during and after co_open. */
 const char *any_fn qcow2_name(BlockDriverState *bs);
 
@@ -122,6 +133,9 @@ void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
  */
 int co_fn qcow2_page_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
                           Qcow2Page **ret);
+
+/* Metadata on disk was changed without the cache; nothing in it is dirty, and nobody allocates. */
+void any_fn qcow2_forget_metadata(BlockDriverState *bs);
 
 /* Read metadata without the cache, and write it; what lies past the end of the file reads as
  * zeroes. */
@@ -202,6 +216,8 @@ bool co_fn qcow2_in_writeback(Qcow2State *s);
 int co_fn qcow2_prepare_change(BlockDriverState *bs);
 /* If it is not known which header is on disk, make it the one that we go by. */
 int co_fn qcow2_header_settle(BlockDriverState *bs);
+/* Set and clear incompatible feature bits; durable on return.  Version 2 has none. */
+int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
 /* Another size and L1 table; durable on return. */
@@ -241,6 +257,9 @@ void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index);
 /* resize.c */
 bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                              Error **errp);
+/* check.c */
+bool co_fn qcow2_co_check(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
+                          BdrvCheckResult *res, Error **errp);
 /* create.c */
 bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
 

@@ -52,6 +52,7 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_HDR_L1_OFFSET         40
 #define QCOW2_HDR_REFTABLE_OFFSET   48
 #define QCOW2_HDR_REFTABLE_CLUSTERS 56
+#define QCOW2_HDR_INCOMPATIBLE      72
 #define QCOW2_HDR_AUTOCLEAR         88
 #define QCOW2_HDR_V2_LENGTH         72
 #define QCOW2_HDR_V3_LENGTH         104     /* without compression_type */

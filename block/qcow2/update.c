@@ -81,6 +81,9 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
     Qcow2State *s = qcow2_state(bs);
     int ret = qcow2_header_settle(bs);
 
+    if (ret == 0 && __atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE)) {
+        ret = -EIO;
+    }
     if (ret < 0 || __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0) {
         return ret;
     }
@@ -89,6 +92,29 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
         ret = take_back_promises(bs);
         if (ret == 0) {
             __atomic_store_n(&s->autoclear_pending, 0, __ATOMIC_RELEASE);
+        }
+    }
+    co_mutex_unlock(&s->header_lock);
+    return ret;
+}
+
+int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t sector[512];
+    int ret = qcow2_header_settle(bs);
+
+    if (ret < 0 || s->header.version < 3) {
+        return ret;
+    }
+    co_mutex_lock(&s->header_lock);
+    memcpy(sector, s->header_sector, sizeof(sector));
+    uint64_t old = be64_load(sector + QCOW2_HDR_INCOMPATIBLE), now = (old | set) & ~clear;
+    if (now != old) {
+        be64_store(sector + QCOW2_HDR_INCOMPATIBLE, now);
+        ret = write_sector(bs, sector);
+        if (ret == 0) {
+            __atomic_store_n(&s->header.incompatible, now, __ATOMIC_RELAXED);
         }
     }
     co_mutex_unlock(&s->header_lock);

@@ -16,6 +16,7 @@
 #ifndef BLOCK_DRIVER_H
 #define BLOCK_DRIVER_H
 
+#include "block/check.h"
 #include "block/io.h"
 #include "block/options.h"
 #include "block/types.h"
@@ -164,6 +165,10 @@ struct BlockDriver {
     /* New length in bytes; grown space reads as zeroes.  The node is held exclusively.  Updates nothing in
      * bs; the core sets bs->length afterwards. */
     bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
+
+    /* See bdrv_co_check(); NULL: there is nothing to check. */
+    bool (*co_check)(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
+                     BdrvCheckResult *res, Error **errp);
 
     /* Lay a new, empty image out on @file, an open writable link that may hold anything.  The caller
      * has made sure that it may be overwritten, flushes afterwards and removes it on failure. */

@@ -44,6 +44,9 @@ typedef struct Qcow2OpenOptions {
     bool lazy_refcounts, has_lazy_refcounts;
     bool discard_request, discard_snapshot, discard_other;  /* pass-discard-* */
     bool has_discard_request, has_discard_snapshot, has_discard_other;
+    /* Open an image that is marked as damaged, or whose refcounts are, too: for bdrv_co_check().  Until it was
+     * repaired all writes fail. */
+    bool for_check;
 } Qcow2OpenOptions;
 
 typedef struct BlkdebugRule {

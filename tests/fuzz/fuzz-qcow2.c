@@ -57,11 +57,11 @@ static void co_main_fn request(BdrvLink *link, FuzzInput *in)
 
 static void co_main_fn check(BdrvLink *link)
 {
-    Qcow2CheckResult res = { 0 };
+    BdrvCheckResult res = { 0 };
     Error *err = NULL;
 
-    qcow2_check(link->bs, &res, &err);
-    g_free(res.first);
+    bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &err);
+    bdrv_check_result_clear(&res);
     error_free(err);
 }
 

@@ -7,13 +7,15 @@
  *                                       z:OFFSET:BYTES  u:OFFSET:BYTES  d:OFFSET:BYTES  f:
  *                                       r:BYTES[:PREALLOCATION]
  *   qcow2-tool read FILE                the disk's content on stdout
- *   qcow2-tool check FILE               "CORRUPTIONS LEAKS" on stdout
+ *   qcow2-tool check FILE               "CORRUPTIONS LEAKS FIRST-CORRUPTION" on stdout
+ *   qcow2-tool repair FILE leaks|all    the same, after the repair
  *
  * Exits with 1 and a message on stderr if anything fails.
  */
 #include "qemu/osdep.h"
 
 #include "block/block.h"
+#include "block/check.h"
 #include "block/qcow2.h"
 #include "qemu/aio.h"
 
@@ -25,7 +27,7 @@ typedef struct Args {
 } Args;
 
 static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool read_only,
-                                      Error **errp)
+                                      bool for_check, Error **errp)
 {
     g_autoptr(BdrvOpenOptions) opts = NULL;
     BdrvLinkSpec spec = {
@@ -39,6 +41,9 @@ static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool
     }
     opts->read_only = read_only;
     opts->discard = true;
+    if (!strcmp(driver, "qcow2")) {
+        opts->u.qcow2.for_check = for_check;
+    }
     if (opts->file.options) {
         opts->file.options->read_only = read_only;
         opts->file.options->discard = true;
@@ -109,7 +114,7 @@ static bool co_main_fn cmd_create(Args *a, Error **errp)
             return false;
         }
     }
-    BdrvLink *file = open_path("file", a->argv[2], false, errp);
+    BdrvLink *file = open_path("file", a->argv[2], false, false, errp);
     if (!file) {
         return false;
     }
@@ -158,7 +163,7 @@ static bool co_main_fn edit_step(BdrvLink *link, const char *step, Error **errp)
 
 static bool co_main_fn cmd_edit(Args *a, Error **errp)
 {
-    BdrvLink *link = open_path("qcow2", a->argv[2], false, errp);
+    BdrvLink *link = open_path("qcow2", a->argv[2], false, false, errp);
     bool ok = link != NULL;
 
     for (int i = 3; i < a->argc && ok; i++) {
@@ -170,7 +175,7 @@ static bool co_main_fn cmd_edit(Args *a, Error **errp)
 
 static bool co_main_fn cmd_read(Args *a, Error **errp)
 {
-    BdrvLink *link = open_path("qcow2", a->argv[2], true, errp);
+    BdrvLink *link = open_path("qcow2", a->argv[2], true, false, errp);
     g_autofree uint8_t *buf = g_malloc(MiB);
     int ret = 0;
 
@@ -193,13 +198,16 @@ static bool co_main_fn cmd_read(Args *a, Error **errp)
 
 static bool co_main_fn cmd_check(Args *a, Error **errp)
 {
-    BdrvLink *link = open_path("qcow2", a->argv[2], true, errp);
-    Qcow2CheckResult res;
-    bool ok = link && qcow2_check(link->bs, &res, errp);
+    bool repair = a->argc > 3;
+    BdrvFix fix = !repair ? BDRV_FIX_NONE : !strcmp(a->argv[3], "all") ? BDRV_FIX_ALL
+                                                                       : BDRV_FIX_LEAKS;
+    BdrvLink *link = open_path("qcow2", a->argv[2], !repair, true, errp);
+    BdrvCheckResult res;
+    bool ok = link && bdrv_co_check(link->bs, fix, NULL, &res, errp);
 
     if (ok) {
         printf("%" PRIu64 " %" PRIu64 " %s\n", res.corruptions, res.leaks, res.first ?: "");
-        g_free(res.first);
+        bdrv_check_result_clear(&res);
     }
     bdrv_link_free(link);
     return ok;
@@ -218,7 +226,7 @@ static void run(void *opaque)
         a->ok = cmd_edit(a, &a->err);
     } else if (!strcmp(cmd, "read")) {
         a->ok = cmd_read(a, &a->err);
-    } else if (!strcmp(cmd, "check")) {
+    } else if (!strcmp(cmd, "check") || (!strcmp(cmd, "repair") && a->argc > 3)) {
         a->ok = cmd_check(a, &a->err);
     } else {
         error_setg(&a->err, "Unknown command '%s'", cmd);
@@ -230,7 +238,7 @@ int main(int argc, char **argv)
     Args a = { argc, argv, false, NULL };
 
     if (argc < 3) {
-        fprintf(stderr, "qcow2-tool create|edit|read|check FILE ...\n");
+        fprintf(stderr, "qcow2-tool create|edit|read|check|repair FILE ...\n");
         return 1;
     }
     context_set_main();

@@ -95,6 +95,7 @@ BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
     if (how->cache_size) {
         opts->u.qcow2.cache_size = how->cache_size;
     }
+    opts->u.qcow2.for_check = how->for_check;
     if (how->data_file) {
         opts->data_file.options = memdisk_options(how->data_file, how->read_only);
     }
@@ -118,9 +119,9 @@ void co_main_fn rig_close(BdrvLink *link)
 
 uint64_t co_main_fn rig_check(BdrvLink *link)
 {
-    Qcow2CheckResult res;
+    BdrvCheckResult res;
 
-    qcow2_check(link->bs, &res, &error_abort);
+    bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &error_abort);
     if (res.corruptions) {
         g_error("%" PRIu64 " corruptions, the first: %s", res.corruptions, res.first);
     }

@@ -74,9 +74,9 @@ static void co_fn write_pattern(BdrvLink *link, int64_t offset, int64_t bytes, u
 
 static uint64_t co_main_fn compressed_clusters(BdrvLink *link)
 {
-    Qcow2CheckResult res;
+    BdrvCheckResult res;
 
-    qcow2_check(link->bs, &res, &error_abort);
+    bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &error_abort);
     g_assert_cmpuint(res.corruptions, ==, 0);
     return res.compressed_clusters;
 }

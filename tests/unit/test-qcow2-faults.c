@@ -54,9 +54,9 @@ static void ignore(const char *text)
 static void co_main_fn expect_consistent(MemDisk *d, const char *when)
 {
     BdrvLink *link = rig_open(d, NULL);
-    Qcow2CheckResult res;
+    BdrvCheckResult res;
 
-    qcow2_check(link->bs, &res, &error_abort);
+    bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &error_abort);
     if (res.corruptions) {
         g_error("%s: %s", when, res.first);
     }

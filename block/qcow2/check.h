@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the files of the check share: check.c (the whole), check-walk.c (counting references),
+ * repair.c. */
+#ifndef QCOW2_CHECK_H
+#define QCOW2_CHECK_H
+
+#include "block/check.h"
+#include "check-refs.h"
+#include "qcow2.h"
+
+/* An L2 table that L1 tables refer to. */
+typedef struct Qcow2TableUse {
+    uint64_t offset;
+    uint64_t guest;                 /* where the first entry that refers to it puts it */
+    uint32_t count;                 /* L1 entries that refer to it */
+    bool active;                    /* the active L1 table does */
+    bool walked;
+    unsigned fixed;                 /* the repair: a bit for each round that is done with it */
+} Qcow2TableUse;
+
+typedef struct Qcow2Check {
+    BlockDriverState *bs;
+    const Qcow2Geometry *g;
+    BdrvCheckResult *res;
+    BdrvCheckProgress *progress;    /* or NULL */
+    uint64_t done, total;           /* progress, in tables */
+    uint64_t file_length;
+    uint64_t file_clusters;         /* rounded up */
+
+    uint8_t *reftable;              /* of @n_blocks entries; those that count nothing are 0 */
+    uint64_t n_blocks;
+    uint8_t *l1;                    /* the active L1 table, as on disk */
+    uint32_t l1_size;               /* entries */
+    GHashTable *tables;             /* Qcow2TableUse by its @offset */
+    Qcow2Refs refs;                 /* references found */
+
+    /* What the repair has to know. */
+    bool rebuild;                   /* refcounts cannot be corrected where they are */
+    /* References that could not be followed: what seems to be leaked may be in use. */
+    bool incomplete;
+
+    uint8_t *table;                 /* a cluster, for L2 tables and the like */
+    uint64_t next_host;             /* for fragmentation */
+    Error **errp;
+} Qcow2Check;
+
+/* Count one more corruption. */
+void any_fn qcow2_check_corrupt(Qcow2Check *c, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* Read metadata; a failure is an error of the check. */
+bool co_fn qcow2_check_read(Qcow2Check *c, uint64_t offset, void *buf, size_t bytes,
+                            const char *what);
+void *any_fn qcow2_check_alloc(Qcow2Check *c, uint64_t bytes);
+/* A table was dealt with. False: the check was told to end. */
+bool co_fn qcow2_check_step(Qcow2Check *c);
+/* Does a refcount block cover @cluster? */
+bool any_fn qcow2_check_is_counted(const Qcow2Check *c, uint64_t cluster);
+/* Offset of refcount block @i, or 0. */
+static inline uint64_t qcow2_check_block(const Qcow2Check *c, uint64_t i)
+{
+    return be64_load(c->reftable + i * 8);
+}
+
+/* ---- check-walk.c ---- */
+
+/* Count every reference that the format knows. */
+bool co_fn qcow2_check_walk(Qcow2Check *c);
+/* @n references to each cluster of [@offset, @offset + @bytes), which is bounded by the caller. */
+void any_fn qcow2_check_mark(Qcow2Check *c, uint64_t offset, uint64_t bytes, uint32_t n,
+                             uint32_t flags);
+/* Does it lie where neither the file nor a refcount reaches?  Such a reference is none: the place
+ * reads as zeroes, and nothing keeps it free. */
+bool any_fn qcow2_check_past_end(const Qcow2Check *c, uint64_t offset);
+/* May the L2 table at @offset be changed where it is? */
+bool any_fn qcow2_check_table_ok(const Qcow2Check *c, uint64_t offset);
+
+/* ---- repair.c ---- */
+
+/*
+ * Repair what @c, a complete check, found.  Nothing of the image's metadata is in memory, and nothing
+ * of what @c has is valid afterwards.
+ */
+bool co_fn qcow2_repair(Qcow2Check *c, BdrvFix fix);
+
+#endif
