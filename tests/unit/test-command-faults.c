@@ -222,9 +222,10 @@ static void run_row(gconstpointer data)
 
 /* ---- nobody is left out ---- */
 
-/* Change nothing, or end the daemon, or (the human monitor) do what others do. */
+/* Change nothing, or tell a job that runs to end, or end the daemon, or (the human monitor) do what
+ * others do. */
 static const char *const without_row[] = {
-    "qmp_capabilities", "quit", "human-monitor-command", NULL,
+    "qmp_capabilities", "quit", "human-monitor-command", "job-cancel", NULL,
 };
 
 static bool has_row(const char *command)

@@ -90,8 +90,8 @@ static void co_main_fn check_image(const char *name, const char *format, bool gu
     bdrv_graph_lock();
     BdrvLink *link = bdrv_open(opts, &spec, &error_abort);
     if (strcmp(format, "qcow2") == 0) {
-        Qcow2CheckResult res;
-        qcow2_check(link->bs, &res, &error_abort);
+        BdrvCheckResult res;
+        bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &error_abort);
         g_assert_cmpstr(res.first, ==, NULL);
     }
     if (guests_data) {
