@@ -63,13 +63,12 @@ static void main_fn release_all(BlkQuiesce *q)
 bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_ns,
                             BlockBackend **ret_late)
 {
-    GHashTableIter it;
-    gpointer key;
-
     q->places = g_ptr_array_sized_new(g_hash_table_size(places));
-    g_hash_table_iter_init(&it, places);
-    while (g_hash_table_iter_next(&it, &key, NULL)) {
-        g_ptr_array_add(q->places, key);
+    /* In their own order, so that what is done to them is the same each time. */
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (g_hash_table_contains(places, blk)) {
+            g_ptr_array_add(q->places, blk);
+        }
     }
     q->held_since_ns = clock_ns();
     for (guint i = 0; i < q->places->len; i++) {
