@@ -5,6 +5,7 @@ BUILD ?= build
 T ?=
 FUZZ_SECONDS ?= 60
 KILL_ROUNDS ?= 300
+CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
 
@@ -52,8 +53,10 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with
 	@ninja -C build-fuzz tests/fuzz/fuzz-nbd tests/fuzz/fuzz-options tests/fuzz/fuzz-qcow2 tests/fuzz/fuzz-qmp
 	@tests/fuzz/run build-fuzz $(FUZZ_SECONDS)
 
-torture: all  ## kill the daemon KILL_ROUNDS (300) times around group snapshots, verify each time
+torture: all  ## kill the daemon KILL_ROUNDS (300) times, cut the power in CRASH_SEEDS (200) runs, verify each time
 	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/qmp/killed-at-every-step.py $(KILL_ROUNDS)
+	@$(BUILD)/tests/unit/test-group-crash --seeds=1-$(CRASH_SEEDS) --verbose | grep -E '^ok|a second'
+	@$(BUILD)/tests/unit/test-qcow2-crash -m thorough
 
 soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if given
 	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/soak/soak $(SOAK_SECONDS) $(SOAK_SEED)

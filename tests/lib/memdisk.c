@@ -84,13 +84,17 @@ static void image_apply(Image *im, const Op *op, int64_t from, int64_t bytes)
     }
 }
 
+static void image_fill(Image *im, const void *data, int64_t bytes)
+{
+    image_set_length(im, bytes);    /* clears what is behind */
+    if (bytes) {
+        memcpy(im->data, data, bytes);
+    }
+}
+
 static void image_copy(Image *to, const Image *from)
 {
-    image_set_length(to, 0);
-    image_set_length(to, from->length);
-    if (from->length) {
-        memcpy(to->data, from->data, from->length);
-    }
+    image_fill(to, from->data, from->length);
 }
 
 static void op_free(void *opaque)
@@ -178,6 +182,13 @@ void memdisk_poke(MemDisk *d, int64_t offset, int64_t bytes, const void *buf)
     image_apply(&d->synced, &op, 0, bytes);
 }
 
+void memdisk_set_content(MemDisk *d, const void *data, int64_t bytes)
+{
+    g_ptr_array_set_size(d->ops, 0);
+    image_fill(&d->now, data, bytes);
+    image_fill(&d->synced, data, bytes);
+}
+
 bool memdisk_load(MemDisk *d, const char *path)
 {
     g_autofree char *data = NULL;
@@ -186,12 +197,7 @@ bool memdisk_load(MemDisk *d, const char *path)
     if (!g_file_get_contents(path, &data, &len, NULL)) {
         return false;
     }
-    g_ptr_array_set_size(d->ops, 0);
-    image_set_length(&d->now, 0);
-    image_set_length(&d->synced, 0);
-    if (len) {
-        memdisk_poke(d, 0, len, data);
-    }
+    memdisk_set_content(d, data, len);
     return true;
 }
 

@@ -29,6 +29,8 @@ int64_t memdisk_length(MemDisk *d);
 void memdisk_read(MemDisk *d, int64_t offset, int64_t bytes, void *buf);
 /* Changes the content and nothing else (synced at once); grows it. */
 void memdisk_poke(MemDisk *d, int64_t offset, int64_t bytes, const void *buf);
+/* Becomes @data, synced. */
+void memdisk_set_content(MemDisk *d, const void *data, int64_t bytes);
 /* Becomes a synced copy of the file @path; false if that cannot be read. */
 bool memdisk_load(MemDisk *d, const char *path);
 bool memdisk_save(MemDisk *d, const char *path);

@@ -6,8 +6,8 @@
  * Random requests run side by side, over and over; in front of every sync of the disk below,
  * the test makes states that a power cut could leave then, opens each and judges it.
  *
- * With QCOW2_CRASH_DIR in the environment it also leaves every tenth state there, for other judges
- * (tests/interop/qcow2-crash-states.py).
+ * With CRASH_DIR in the environment it also leaves every tenth state there, for other judges
+ * (tests/interop/crash-states.py).
  */
 #include "qemu/osdep.h"
 
@@ -120,7 +120,7 @@ static void set_allowed(Bed *b, const uint32_t *values)
 static void save_state(Bed *b)
 {
     static unsigned saved;
-    const char *dir = g_getenv("QCOW2_CRASH_DIR");
+    const char *dir = g_getenv("CRASH_DIR");
 
     if (!dir || b->states % 10) {
         return;
