@@ -159,6 +159,26 @@ handler: qmp_blockdev_create
 <- { "event": "JOB_STATUS_CHANGE", "data": { "status": "pending", "id": "job0" }, ... }
 <- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
 
+command: blockdev-check
+handler: qmp_blockdev_check
+disk: disk.qcow2 1G qcow2
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "qcow2", "node-name": "disk0",
+                        "file": { "driver": "file", "filename": "disk.qcow2" } } }
+-> { "execute": "blockdev-check",
+     "arguments": { "job-id": "job0", "node-name": "disk0", "fix": "leaks" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "BLOCKDEV_CHECK_COMPLETED",
+     "data": { "id": "job0", "node-name": "disk0",
+               "result": { "filename": "disk.qcow2", "format": "qcow2", "check-errors": 0,
+                           "image-end-offset": ..., "total-clusters": 16384, "allocated-clusters": 0,
+                           "fragmented-clusters": 0, "compressed-clusters": 0 } }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "waiting", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "pending", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+
 command: query-block
 handler: qmp_query_block
 disk: disk.raw 1M

@@ -146,6 +146,7 @@ static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Err
         error_setg(errp, "Cache sizes must not be negative");
         return false;
     }
+    p->for_check = q->has_for_check && q->for_check;
     p->has_lazy_refcounts = q->has_lazy_refcounts;
     p->lazy_refcounts = q->lazy_refcounts;
     p->has_discard_request = q->has_pass_discard_request;

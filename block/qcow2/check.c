@@ -40,7 +40,7 @@ void *any_fn qcow2_check_alloc(Qcow2Check *c, uint64_t bytes)
     void *buf = g_try_malloc(MAX(bytes, 1));
 
     if (!buf) {
-        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
+        error_setg_errno(c->errp, ENOMEM, "Cannot check \'%s\'", qcow2_name(c->bs));
     }
     return buf;
 }
@@ -57,7 +57,7 @@ bool co_fn qcow2_check_step(Qcow2Check *c)
                    " MiB of memory are needed to count their references", qcow2_name(c->bs),
                    QCOW2_REFS_MAX_BYTES / MiB);
     } else if (c->refs.state == QCOW2_REFS_NO_MEMORY) {
-        error_setg(c->errp, "Cannot check '%s': out of memory", qcow2_name(c->bs));
+        error_setg_errno(c->errp, ENOMEM, "Cannot check \'%s\'", qcow2_name(c->bs));
     }
     return c->refs.state == QCOW2_REFS_OK;
 }
@@ -210,7 +210,7 @@ static bool co_fn check_begin(Qcow2Check *c, BlockDriverState *bs, BdrvCheckProg
     c->tables = g_hash_table_new_full(g_int64_hash, g_int64_equal, NULL, g_free);
     qcow2_refs_init(&c->refs);
     if (!c->table) {
-        error_setg(errp, "Cannot check '%s': out of memory", qcow2_name(bs));
+        error_setg_errno(errp, ENOMEM, "Cannot check \'%s\'", qcow2_name(bs));
     }
     return c->table != NULL;
 }

@@ -37,6 +37,7 @@ void any_fn qcow2_forget_metadata(BlockDriverState *bs)
     s->hole_cursor = 0;
     s->tail_cursor = 0;
     s->tail_known = false;
+    s->pack_at = 0;
     s->fresh_from = bdrv_length(bs->file->bs);
     qcow2_unlock(s);
 }

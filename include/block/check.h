@@ -35,10 +35,13 @@ struct BdrvCheckProgress {
     bool (*step)(BdrvCheckProgress *p, uint64_t done, uint64_t total);
 };
 
+/* Does the format of @bs have something to check, and may @bs be repaired if @fix says so? */
+bool any_fn bdrv_can_check(BlockDriverState *bs, BdrvFix fix, Error **errp);
+
 /*
  * Check the image @bs and, as @fix says, repair it, which needs @bs to be writable.  The caller holds a link
  * to @bs with claims that keep everybody else from writing.  @progress may be NULL.  False if the check
- * could not be made (the format has none, I/O error, too large, cancelled); the image is then no worse than it
+ * could not be made (bdrv_can_check(), I/O error, too large, cancelled); the image is then no worse than it
  * was.  On success the caller clears @res.
  *
  * Memory: see docs/design/qcow2.md.

@@ -87,6 +87,10 @@ const CommandRow command_rows[] = {
       .before = { ADD_FILE("file0", "new.qcow2") }, .names = "new.qcow2 file0",
       .changing = "new.qcow2", .request = CREATE_QCOW2(",'preallocation':'full'"),
       .after = { DEL("file0"), ADD_QCOW2("disk0", "new.qcow2", "") } },
+    { "blockdev-check", .disks = { "a.qcow2 qcow2 4194304" },
+      .before = { ADD_QCOW2("disk0", "a.qcow2", "") }, .names = "disk0 a.qcow2",
+      .request = CMD("blockdev-check", "'job-id':'job0','node-name':'disk0','fix':'all'"),
+      .after = { DEL("disk0") } },
     { "job-dismiss", .before = { CREATE_FILE("off") },
       .request = CMD("job-dismiss", "'id':'job0'") },
 
