@@ -141,6 +141,18 @@ disk: disk.qcow2 1G qcow2
                     "file": { "driver": "file", "filename": "disk.qcow2" } } }
 <- { "return": {} }
 
+command: blockdev-reopen
+handler: qmp_blockdev_reopen
+disk: disk.qcow2 1G qcow2
+setup: { "execute": "blockdev-add",
+         "arguments": { "driver": "qcow2", "node-name": "disk0",
+                        "file": { "driver": "file", "filename": "disk.qcow2",
+                                  "node-name": "file0" } } }
+-> { "execute": "blockdev-reopen",
+     "arguments": { "options": [
+         { "driver": "qcow2", "node-name": "disk0", "file": "file0", "read-only": true } ] } }
+<- { "return": {} }
+
 command: blockdev-del
 handler: qmp_blockdev_del
 setup: { "execute": "blockdev-add", "arguments": { "driver": "null-co", "node-name": "disk0" } }

@@ -74,8 +74,10 @@ void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned ne
         bs->drv->child_claims(bs, link, needs, allows, ret_needs, ret_allows);
         return;
     }
-    /* A format interprets its file: it needs all of it for itself, whoever uses the format. */
-    *ret_needs = CLAIM_READ | (bs->read_only ? 0 : CLAIM_WRITE | CLAIM_RESIZE);
+    /* A format interprets its file: it needs all of it for itself, whoever uses the format.  While it is being
+     * reopened it has what it needs before and after. */
+    bool writes = !bs->read_only || (bs->reopen && !bs->reopen->read_only);
+    *ret_needs = CLAIM_READ | (writes ? CLAIM_WRITE | CLAIM_RESIZE : 0);
     *ret_allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE);
 }
 

@@ -41,7 +41,7 @@ static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpen
     bs->drv = drv;
     bs->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
     bs->node_name = opts->node_name ? g_strdup(opts->node_name) : generate_node_name();
-    bs->read_only = opts->read_only;
+    bs->read_only = bs->asked_read_only = opts->read_only;
     bs->force_share = opts->force_share;
     bs->cache_direct = opts->cache_direct;
     bs->cache_no_flush = opts->cache_no_flush;
@@ -241,7 +241,7 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
     return own;
 }
 
-static void backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
+void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
 {
     *spec = (BdrvLinkSpec){
         .role = "backing", .parent = bs, .needs = CLAIM_READ,
@@ -266,7 +266,7 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
             error_propagate(errp, err);
             return false;
         }
-        backing_spec(bs, &spec);
+        bdrv_backing_spec(bs, &spec);
         if (reference) {
             bs->backing = bdrv_link_new(reference, &spec, errp);
             return bs->backing != NULL;

@@ -67,11 +67,26 @@ static int raw_probe(const uint8_t *buf, size_t len)
     return 1;
 }
 
+static bool co_main_fn raw_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+{
+    RawState *s = bs->opaque;
+    const RawOpenOptions *o = to->options ? &to->options->u.raw : NULL;
+
+    if (o && (o->offset != s->offset || (o->size >= 0) != s->fixed_size ||
+              (s->fixed_size && o->size != bdrv_length(bs)))) {
+        error_setg(errp, "Cannot change the option '%s'",
+                   o->offset != s->offset ? "offset" : "size");
+        return false;
+    }
+    return true;
+}
+
 static const BlockDriver bdrv_raw = {
     .name           = "raw",
     .instance_size  = sizeof(RawState),
     .probe          = raw_probe,
     .co_open        = raw_open,
+    .co_reopen_prepare = raw_reopen_prepare,
     .co_map         = raw_map,
     .co_truncate    = raw_truncate,
     .co_create      = raw_create,

@@ -20,8 +20,8 @@ typedef struct FileState {
     unsigned new_locked;            /* being prepared: @locked plus what is new */
     unsigned goal;                  /* what the commit leaves */
 
-    /* Becoming read-only (block/file/read-only.c). */
-    int ro_fd;                      /* prepared, -1: none */
+    /* Being reopened (block/file/reopen.c). */
+    int new_fd;                     /* prepared, -1: none */
     int old_fd;                     /* to be closed in clean, -1: none */
 } FileState;
 
@@ -31,14 +31,17 @@ bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsign
                                     Error **errp);
 void main_fn file_claims_commit(BlockDriverState *bs);
 void main_fn file_claims_abort(BlockDriverState *bs);
-/* The locks of a reader that lets nobody write, taken on @fd without looking at others. */
-void any_fn file_lock_as_reader(FileState *s, int fd);
-unsigned any_fn file_reader_locks(const FileState *s);
+/*
+ * The locks for a second description of the file: if it is read-only those of a reader that lets nobody write,
+ * else those that are held.  Taken without looking at others, whom the first one keeps out.
+ */
+void any_fn file_lock_again(const FileState *s, int fd, bool read_only);
+unsigned any_fn file_locks_again(const FileState *s, bool read_only);
 
-bool co_main_fn file_ro_prepare(BlockDriverState *bs, Error **errp);
-void main_fn file_ro_commit(BlockDriverState *bs);
-void main_fn file_ro_abort(BlockDriverState *bs);
-void main_fn file_ro_clean(BlockDriverState *bs);
+bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
+void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);
+void main_fn file_reopen_abort(BlockDriverState *bs);
+void main_fn file_reopen_clean(BlockDriverState *bs);
 
 int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                 unsigned flags);

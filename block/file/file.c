@@ -140,7 +140,7 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
         error_setg(errp, "The 'file' block driver requires a file name");
         return false;
     }
-    *s = (FileState){ .fd = -1, .ro_fd = -1, .old_fd = -1 };
+    *s = (FileState){ .fd = -1, .new_fd = -1, .old_fd = -1 };
     if (!choose_aio(s, o->aio, errp) || !open_fd(bs, opts, &t, errp)) {
         if (t.fd >= 0) {
             close(t.fd);
@@ -253,10 +253,10 @@ static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
     .is_protocol        = true,                         \
     .co_open            = file_open,                    \
     .co_close           = file_close,                   \
-    .co_ro_prepare      = file_ro_prepare,              \
-    .ro_commit          = file_ro_commit,               \
-    .ro_abort           = file_ro_abort,                \
-    .ro_clean           = file_ro_clean,                \
+    .co_reopen_prepare  = file_reopen_prepare,          \
+    .reopen_commit      = file_reopen_commit,           \
+    .reopen_abort       = file_reopen_abort,            \
+    .reopen_clean       = file_reopen_clean,            \
     .co_claims_prepare  = file_claims_prepare,          \
     .claims_commit      = file_claims_commit,           \
     .claims_abort       = file_claims_abort,            \

@@ -243,12 +243,13 @@ void main_fn file_claims_abort(BlockDriverState *bs)
     unlock_bits(s->fd, s->new_locked & ~s->locked);
 }
 
-unsigned any_fn file_reader_locks(const FileState *s)
+unsigned any_fn file_locks_again(const FileState *s, bool read_only)
 {
-    return s->locking ? lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE)) : 0;
+    return !s->locking || !read_only
+           ? s->locked : lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE));
 }
 
-void any_fn file_lock_as_reader(FileState *s, int fd)
+void any_fn file_lock_again(const FileState *s, int fd, bool read_only)
 {
-    lock_bits_on(fd, file_reader_locks(s));
+    lock_bits_on(fd, file_locks_again(s, read_only));
 }

@@ -184,12 +184,17 @@ static bool make_room(Qcow2Cache *c)
 
 /* ---- life ---- */
 
-void any_fn qcow2_cache_init(Qcow2Cache *c, uint32_t page_size, int64_t cap)
+void any_fn qcow2_cache_set_cap(Qcow2Cache *c, int64_t cap)
+{
+    c->max_pages = cap < 0 ? SIZE_MAX : MAX((uint64_t)cap / c->page_size, MIN_PAGES);
+}
+
+void any_fn qcow2_cache_init(Qcow2Cache *c, uint32_t page_size)
 {
     memset(c, 0, sizeof(*c));
     g_mutex_init(&c->lock);
     c->page_size = page_size;
-    c->max_pages = cap < 0 ? SIZE_MAX : MAX((uint64_t)cap / page_size, MIN_PAGES);
+    c->max_pages = SIZE_MAX;
     c->n_buckets = 64;
     c->buckets = g_new0(Qcow2Page *, c->n_buckets);
     TAILQ_INIT(&c->clean);

@@ -156,28 +156,16 @@ static bool co_main_fn open_data_file(BlockDriverState *bs, const BdrvOpenOption
 
 /* ---- open and close ---- */
 
-static int64_t cache_cap(const Qcow2OpenOptions *o)
-{
-    if (o->cache_size >= 0) {
-        return o->cache_size;
-    }
-    if (o->l2_cache_size >= 0 || o->refcount_cache_size >= 0) {
-        return MAX(o->l2_cache_size, 0) + MAX(o->refcount_cache_size, 0);
-    }
-    return -1;
-}
-
 static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
 {
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Header *h = &s->header;
-    const Qcow2OpenOptions *o = &opts->u.qcow2;
 
     co_mutex_init(&s->l2_lock);
     co_mutex_init(&s->refcount_lock);
     co_mutex_init(&s->header_lock);
     co_mutex_init(&s->writeback_lock);
-    qcow2_cache_init(&s->cache, s->g.page_size, cache_cap(o));
+    qcow2_cache_init(&s->cache, s->g.page_size);
     s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->l1_offset = h->l1_offset;
     s->l1_size = h->l1_size;
@@ -188,8 +176,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
                                   (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT));
     s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
     s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
-    s->discard_request = o->has_discard_request ? o->discard_request : bs->discard;
-    s->discard_other = o->has_discard_other && o->discard_other;
+    qcow2_apply_options(s, &opts->u.qcow2, bs->discard);
 }
 
 static void state_destroy(BlockDriverState *bs)
@@ -290,6 +277,8 @@ static const BlockDriver bdrv_qcow2 = {
     .probe            = qcow2_probe,
     .co_open          = qcow2_co_open,
     .co_close         = qcow2_co_close,
+    .co_reopen_prepare = qcow2_co_reopen_prepare,
+    .reopen_commit    = qcow2_reopen_commit,
     .co_map           = qcow2_co_map,
     .co_map_write     = qcow2_co_map_write,
     .co_map_commit    = qcow2_co_map_commit,

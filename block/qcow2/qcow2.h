@@ -254,6 +254,11 @@ int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_
                                     const void *buf, bool *ret_stored);
 /* The last reference to cluster @index went: nothing more may be packed into it.  Under cache.lock. */
 void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index);
+/* reopen.c */
+/* Set what options decide and can be changed while no request is under way. @discard: of the node. */
+void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool discard);
+bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
+void main_fn qcow2_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);
 /* resize.c */
 bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                              Error **errp);

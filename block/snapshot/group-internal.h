@@ -21,7 +21,7 @@ struct GroupMember {
                                      * pivot it leads to the base */
     BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
     bool backing_linked;
-    bool ro_prepared;
+    GPtrArray *ro_nodes;            /* prepared to become read-only: the base and its files, or NULL */
     bool flush_pending;             /* a flush of the base has not come back yet */
     Error *ro_error;                /* the base cannot become read-only */
 

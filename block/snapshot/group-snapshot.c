@@ -396,8 +396,8 @@ static void main_fn pivot(GroupMember *m)
     /* The command's own link is on the base now and wants nothing of it. */
     m->snap->needs = CLAIM_NONE;
     m->snap->allows = CLAIM_ALL;
-    if (m->ro_prepared) {
-        bdrv_ro_commit(base);
+    if (m->ro_nodes) {
+        bdrv_reopen_commit(m->ro_nodes);
     }
 }
 
@@ -409,10 +409,12 @@ static void co_main_fn clean(GroupMember *m)
     m->base_node_name = g_strdup(base->node_name);
     m->overlay_node_name = g_strdup(m->overlay->node_name);
     m->overlay_filename = g_strdup(m->overlay->filename);
-    if (m->ro_prepared) {
-        bdrv_ro_clean(base);
+    if (m->ro_nodes) {
+        bdrv_reopen_clean(m->ro_nodes, &m->ro_error);
+        g_clear_pointer(&m->ro_nodes, g_ptr_array_unref);
+    } else {
+        bdrv_refresh_claims(base, m->ro_error ? NULL : &m->ro_error);
     }
-    bdrv_refresh_claims(base, m->ro_error ? NULL : &m->ro_error);
     m->base_is_read_only = base->read_only && !m->ro_error;
     bdrv_link_free(g_steal_pointer(&m->snap));
     file_target_commit(g_steal_pointer(&m->target));

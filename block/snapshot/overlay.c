@@ -246,7 +246,7 @@ static bool co_main_fn link_to_base(GroupMember *m)
     }
     m->backing_linked = true;
     /* That the base stays writable is a pity and no reason to fail: the event tells. */
-    m->ro_prepared = bdrv_ro_prepare(m->req.base, &m->ro_error);
+    m->ro_nodes = bdrv_ro_prepare(m->req.base, &m->ro_error);
     return true;
 }
 
@@ -290,9 +290,9 @@ void co_main_fn group_member_make_overlay(void *opaque)
 
 void co_main_fn group_member_undo(GroupMember *m)
 {
-    if (m->ro_prepared) {
-        bdrv_ro_abort(m->req.base);
-        m->ro_prepared = false;
+    if (m->ro_nodes) {
+        bdrv_reopen_abort(m->ro_nodes);
+        g_clear_pointer(&m->ro_nodes, g_ptr_array_unref);
     }
     if (m->backing_linked) {
         bdrv_link_free(g_steal_pointer(&m->overlay->backing));

@@ -115,14 +115,30 @@ bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *back
 /* The claims of a backing link in use, for the commit of a pivot: in memory only. */
 void main_fn bdrv_backing_link_seal(BdrvLink *backing);
 
+/* ---- changing open nodes, in the steps of BlockDriver.co_reopen_prepare ---- */
+
+/* The change that changes nothing. */
+BdrvReopen main_fn bdrv_reopen_same(const BlockDriverState *bs);
+/* Is there one user only? */
+bool main_fn bdrv_is_used_once(const BlockDriverState *bs);
+
 /*
- * Make @bs and the file nodes below it (not its backing chain) read-only, in the steps of
- * BlockDriver.co_ro_prepare; nodes with other writers are left alone.
+ * Change @nodes (of BlockDriverState, each once, parents before what is below them), nodes->pdata[i] to
+ * @to[i], or none of them.  Refuses to make a node read-only whose users go on writing, and one writable on
+ * a read-only file.  After success commit or abort, and clean after commit.
  */
-bool co_main_fn bdrv_ro_prepare(BlockDriverState *bs, Error **errp);
-void main_fn bdrv_ro_commit(BlockDriverState *bs);
-void main_fn bdrv_ro_abort(BlockDriverState *bs);
-void main_fn bdrv_ro_clean(BlockDriverState *bs);
+bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Error **errp);
+/* The settling flush that has to come before the commit, of those nodes that are written to. */
+bool co_main_fn bdrv_reopen_flush(GPtrArray *nodes, Error **errp);
+/*
+ * As bdrv_reopen_prepare() for @bs and the file nodes below it (not its backing chain) that nobody else uses, to
+ * make them read-only once a pivot has taken @bs's writers away.  The caller frees the list of nodes.
+ */
+GPtrArray *co_main_fn bdrv_ro_prepare(BlockDriverState *bs, Error **errp);
+void main_fn bdrv_reopen_commit(GPtrArray *nodes);
+void co_main_fn bdrv_reopen_abort(GPtrArray *nodes);
+/* False: claims that are needed no more could not be given up; the change stands. */
+bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp);
 
 /* Every place from which @bs can be reached is added to @places (a set). */
 void main_fn bdrv_collect_places(BlockDriverState *bs, GHashTable *places);

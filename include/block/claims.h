@@ -14,6 +14,9 @@ void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsi
                                       unsigned allows, unsigned *ret_needs,
                                       unsigned *ret_allows);
 
+/* For a link from @bs to its backing file while requests go through it. */
+void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec);
+
 /* Is there a place of this name?  Names of nodes and places are one set (block/backend.c). */
 bool main_fn bdrv_name_is_place(const char *name);
 

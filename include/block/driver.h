@@ -86,6 +86,22 @@ typedef struct BdrvFileId {
     ino_t ino;                      /* block devices: 0 */
 } BdrvFileId;
 
+/*
+ * What of a node can change while it is open, with its new values.  A driver looks at what concerns it and
+ * updates only its own state; the core sets the node's fields of the same names in the commit.
+ */
+typedef struct BdrvReopen {
+    bool read_only;
+    bool cache_direct, cache_no_flush;
+    bool discard;
+    BdrvDetectZeroes detect_zeroes;
+    const BdrvOpenOptions *options; /* the driver's own, of the same driver; borrowed until the clean.
+                                     * NULL: they stay as they are */
+    bool changes_backing;
+    BlockDriverState *backing;      /* if it changes: the new one, or NULL */
+    BdrvLink *backing_link;         /* core: the new one until the commit, then the old one */
+} BdrvReopen;
+
 struct BlockDriver {
     const char *name;               /* on the wire: "qcow2" */
     size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
@@ -108,15 +124,16 @@ struct BlockDriver {
     int (*co_close)(BlockDriverState *bs);
 
     /*
-     * Become read-only.  prepare runs while guests write and gets what can fail out of the way;
-     * commit runs while all places are quiesced, after a settling flush: it cannot fail and does not
+     * Change while open, become read-only for instance.  prepare runs while guests write, with the claims
+     * on what is below that the new state needs, and gets what can fail out of the way; commit
+     * runs while all places are quiesced, after a settling flush: it cannot fail and does not
      * yield; clean runs afterwards (closing descriptors).  abort undoes prepare.  A driver
-     * without them has nothing to do.
+     * without them has no options that can change.
      */
-    bool (*co_ro_prepare)(BlockDriverState *bs, Error **errp);
-    void (*ro_commit)(BlockDriverState *bs);
-    void (*ro_abort)(BlockDriverState *bs);
-    void (*ro_clean)(BlockDriverState *bs);
+    bool (*co_reopen_prepare)(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
+    void (*reopen_commit)(BlockDriverState *bs, const BdrvReopen *to);
+    void (*reopen_abort)(BlockDriverState *bs);
+    void (*reopen_clean)(BlockDriverState *bs);
 
     /*
      * The claims that users of @bs put on it changed to @needs / @allows (cumulative).  prepare takes
@@ -234,7 +251,9 @@ struct BlockDriverState {
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
     unsigned new_needs, new_allows; /* valid while claims_pending */
     bool claims_pending;
-    bool ro_prepared;               /* between ro_prepare and its commit or abort */
+    BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
+    bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
+                                     * permission made it read-only */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool sealed;                    /* closing: no requests */
     /* The options it was opened with that an overlay inherits. */

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changing how a file is open: a second description of the same file is opened while guests go on,
+ * the commit exchanges the two, and the first one is closed afterwards, with its locks.  At no
+ * moment is the file without a lock that keeps others out.
+ */
+#include "qemu/osdep.h"
+
+#include "block/file/file-internal.h"
+#include "qemu/aio.h"
+
+typedef struct ReopenTask {
+    int old_fd, flags;
+    int fd;                         /* out */
+} ReopenTask;
+
+static int reopen_in_thread(void *opaque)
+{
+    ReopenTask *t = opaque;
+    char path[64];
+
+    /* The descriptor's own file, wherever its name points by now. */
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->old_fd);
+    t->fd = open(path, t->flags | O_CLOEXEC);
+    return t->fd < 0 ? -errno : 0;
+}
+
+static bool check_options(BlockDriverState *bs, const FileOpenOptions *o, Error **errp)
+{
+    const char *what = strcmp(o->filename, bs->filename) != 0 ? "filename" :
+                       o->locking != bs->locking              ? "locking" :
+                       o->aio != bs->aio                      ? "aio" : NULL;
+
+    if (what) {
+        error_setg(errp, "Cannot change the option '%s'", what);
+    }
+    return !what;
+}
+
+bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+{
+    FileState *s = bs->opaque;
+    ReopenTask t = {
+        .old_fd = s->fd, .fd = -1,
+        .flags = (to->read_only ? O_RDONLY : O_RDWR) | (to->cache_direct ? O_DIRECT : 0),
+    };
+
+    if (to->options && !check_options(bs, &to->options->u.file, errp)) {
+        return false;
+    }
+    if (to->read_only == bs->read_only && to->cache_direct == bs->cache_direct) {
+        return true;
+    }
+    int ret = thread_pool_co_run(reopen_in_thread, &t);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot reopen '%s' %s%s", bs->filename,
+                         to->read_only ? "read-only" : "for writing",
+                         to->cache_direct ? " with cache.direct=on" : "");
+        return false;
+    }
+    s->new_fd = t.fd;
+    file_lock_again(s, t.fd, to->read_only);
+    return true;
+}
+
+void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
+{
+    FileState *s = bs->opaque;
+    struct stat st;
+
+    if (s->new_fd < 0) {
+        return;
+    }
+    s->old_fd = s->fd;
+    s->fd = s->new_fd;
+    s->new_fd = -1;
+    s->locked = file_locks_again(s, to->read_only);
+    bs->limits = (BdrvLimits){ .request_alignment = 1, .mem_alignment = 1 };
+    if (to->cache_direct && fstat(s->fd, &st) == 0) {
+        file_direct_limits(s->fd, &st, &bs->limits);
+    }
+}
+
+void main_fn file_reopen_abort(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    if (s->new_fd >= 0) {
+        close(s->new_fd);
+        s->new_fd = -1;
+    }
+}
+
+void main_fn file_reopen_clean(BlockDriverState *bs)
+{
+    FileState *s = bs->opaque;
+
+    if (s->old_fd >= 0) {
+        close(s->old_fd);
+        s->old_fd = -1;
+    }
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What of an open image can change: its options, and whether it is written to. */
+#include "qemu/osdep.h"
+
+#include "qcow2.h"
+
+static int64_t cache_cap(const Qcow2OpenOptions *o)
+{
+    if (o->cache_size >= 0) {
+        return o->cache_size;
+    }
+    if (o->l2_cache_size >= 0 || o->refcount_cache_size >= 0) {
+        return MAX(o->l2_cache_size, 0) + MAX(o->refcount_cache_size, 0);
+    }
+    return -1;
+}
+
+void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool discard)
+{
+    qcow2_cache_set_cap(&s->cache, cache_cap(o));
+    s->discard_request = o->has_discard_request ? o->discard_request : discard;
+    s->discard_other = o->has_discard_other && o->discard_other;
+}
+
+bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+{
+    uint64_t incompatible = qcow2_state(bs)->header.incompatible;
+
+    if (bs->read_only && !to->read_only &&
+        incompatible & (QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_DIRTY)) {
+        error_setg(errp, "Cannot make '%s' writable: it is marked as %s", qcow2_name(bs),
+                   incompatible & QCOW2_INCOMPAT_CORRUPT ? "corrupt" : "not closed properly");
+        return false;
+    }
+    return true;
+}
+
+void main_fn qcow2_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
+{
+    if (to->options) {
+        qcow2_apply_options(qcow2_state(bs), &to->options->u.qcow2, to->discard);
+    }
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Changing nodes while they are open.
+ *
+ * (R1) From its prepare to its commit or abort a node works as before.
+ * (R2) A node that becomes writable has the claims of a writer on its file before any of the commits; one
+ *      that becomes read-only keeps them until after its commit.
+ * (R3) A commit changes fields and exchanges descriptors; it cannot fail, yield or allocate.
+ */
+#include "qemu/osdep.h"
+
+#include "block/block.h"
+#include "block/claims.h"
+#include "block/io-internal.h"
+
+/* ---- one node ---- */
+
+bool main_fn bdrv_is_used_once(const BlockDriverState *bs)
+{
+    return bs->followers.length + bs->others.length == 1;
+}
+
+BdrvReopen main_fn bdrv_reopen_same(const BlockDriverState *bs)
+{
+    return (BdrvReopen){
+        .read_only = bs->read_only, .cache_direct = bs->cache_direct,
+        .cache_no_flush = bs->cache_no_flush, .discard = bs->discard,
+        .detect_zeroes = bs->detect_zeroes,
+    };
+}
+
+/* The first user of @bs that goes on writing to it, or NULL. */
+static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs)
+{
+    const GQueue *lists[] = { &bs->followers, &bs->others };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        for (GList *e = lists[i]->head; e; e = e->next) {
+            const BdrvLink *link = e->data;
+            bool changes = link->parent && link->parent->reopen &&
+                           link->parent->reopen->read_only;
+            if (link->needs & (CLAIM_WRITE | CLAIM_RESIZE) && !changes) {
+                return link;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
+{
+    const BdrvLink *writer = bs->reopen->read_only ? remaining_writer(bs) : NULL;
+    const BdrvLink *children[] = { bs->file, bs->data_file };
+
+    if (writer) {
+        g_autofree char *user = bdrv_link_describe(writer);
+        error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
+                        "Cannot make node '%s' read-only: %s writes to it", bs->node_name, user);
+        return false;
+    }
+    for (size_t i = 0; !bs->reopen->read_only && i < G_N_ELEMENTS(children); i++) {
+        const BlockDriverState *child = children[i] ? children[i]->bs : NULL;
+        if (child && (child->reopen ? child->reopen->read_only : child->read_only)) {
+            error_setg(errp, "Cannot make node '%s' writable: its %s node '%s' is read-only",
+                       bs->node_name, children[i]->role, child->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A second backing link, to the new one, beside the one in use. */
+static bool co_main_fn link_backing(BlockDriverState *bs, Error **errp)
+{
+    BdrvReopen *r = bs->reopen;
+    BdrvLinkSpec spec;
+
+    if (!r->backing) {
+        return true;
+    }
+    if (bdrv_reaches(r->backing, bs)) {
+        error_setg(errp, "Cannot make node '%s' the backing file of '%s': it lies above it",
+                   r->backing->node_name, bs->node_name);
+        return false;
+    }
+    bdrv_backing_spec(bs, &spec);
+    r->backing_link = bdrv_link_new(r->backing, &spec, errp);
+    return r->backing_link != NULL;
+}
+
+static void main_fn begin(BlockDriverState *bs, const BdrvReopen *to)
+{
+    g_assert(!bs->reopen);
+    bs->reopen = g_memdup2(to, sizeof(*to));
+}
+
+static void co_main_fn forget(BlockDriverState *bs)
+{
+    bdrv_link_free(bs->reopen->backing_link);
+    g_free(g_steal_pointer(&bs->reopen));
+}
+
+static void main_fn commit_one(BlockDriverState *bs)
+{
+    const BdrvReopen *to = bs->reopen;
+
+    if (bs->drv->reopen_commit) {
+        bs->drv->reopen_commit(bs, to);
+    }
+    bs->read_only = to->read_only;
+    bs->cache_direct = to->cache_direct;
+    bs->cache_no_flush = to->cache_no_flush;
+    bs->discard = to->discard;
+    bs->detect_zeroes = to->detect_zeroes;
+    if (to->options) {
+        bs->asked_read_only = to->options->read_only;
+    }
+    if (to->changes_backing) {
+        BdrvLink *old = bs->backing;
+        bs->backing = to->backing_link;
+        bs->reopen->backing_link = old;
+    }
+}
+
+/* ---- several nodes as one ---- */
+
+/* Of @nodes, all begun, the first @prepared have a driver's part to undo. */
+static void co_main_fn undo(GPtrArray *nodes, guint prepared)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        if (i < prepared && bs->drv->reopen_abort) {
+            bs->drv->reopen_abort(bs);
+        }
+        forget(bs);
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        bdrv_refresh_claims(nodes->pdata[i], NULL);
+    }
+}
+
+static bool co_main_fn prepare_driver(BlockDriverState *bs, Error **errp)
+{
+    if (bs->drv->co_reopen_prepare) {
+        return bs->drv->co_reopen_prepare(bs, bs->reopen, errp);
+    }
+    if (bs->reopen->options) {
+        error_setg(errp, "Driver '%s' has no options that can be changed while node '%s' is open",
+                   bs->drv->name, bs->node_name);
+        return false;
+    }
+    return true;
+}
+
+static bool co_main_fn prepare_drivers(GPtrArray *nodes, Error **errp)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        if (!prepare_driver(nodes->pdata[i], errp)) {
+            undo(nodes, i);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Error **errp)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        begin(nodes->pdata[i], &to[i]);
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        if (!check_access(bs, errp) || !link_backing(bs, errp) ||
+            !bdrv_refresh_claims(bs, errp)) {
+            undo(nodes, 0);
+            return false;
+        }
+    }
+    return prepare_drivers(nodes, errp);
+}
+
+/* @bs and what stores it, stopping where others than @bs use it. */
+static void main_fn ro_stack(BlockDriverState *bs, GPtrArray *nodes)
+{
+    BdrvLink *children[] = { bs->file, bs->data_file };
+
+    if (!bs->read_only && !bs->reopen) {
+        BdrvReopen to = bdrv_reopen_same(bs);
+        to.read_only = true;
+        begin(bs, &to);
+        g_ptr_array_add(nodes, bs);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
+        if (children[i] && bdrv_is_used_once(children[i]->bs)) {
+            ro_stack(children[i]->bs, nodes);
+        }
+    }
+}
+
+GPtrArray *co_main_fn bdrv_ro_prepare(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+
+    ro_stack(bs, nodes);
+    return prepare_drivers(nodes, errp) ? g_steal_pointer(&nodes) : NULL;
+}
+
+bool co_main_fn bdrv_reopen_flush(GPtrArray *nodes, Error **errp)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        int ret = bs->read_only ? 0 : bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
+        if (ret < 0) {
+            error_setg_errno(errp, -ret, "Cannot flush node '%s'", bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
+void main_fn bdrv_reopen_commit(GPtrArray *nodes)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        commit_one(nodes->pdata[i]);
+    }
+}
+
+void co_main_fn bdrv_reopen_abort(GPtrArray *nodes)
+{
+    undo(nodes, nodes->len);
+}
+
+bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp)
+{
+    g_autoptr(GPtrArray) old_links = g_ptr_array_new();
+    bool ok = true;
+
+    for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        if (bs->drv->reopen_clean) {
+            bs->drv->reopen_clean(bs);
+        }
+        g_ptr_array_add(old_links, g_steal_pointer(&bs->reopen->backing_link));
+        forget(bs);
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        ok &= bdrv_refresh_claims(nodes->pdata[i], ok ? errp : NULL);
+    }
+    /* Last: a node of the list may live by one of them. */
+    for (guint i = 0; i < old_links->len; i++) {
+        bdrv_link_free(old_links->pdata[i]);
+    }
+    return ok;
+}
