@@ -245,11 +245,12 @@ void main_fn file_claims_abort(BlockDriverState *bs)
 
 unsigned any_fn file_locks_again(const FileState *s, bool read_only)
 {
-    return !s->locking || !read_only
+    /* Nothing is locked where locks cannot be had. */
+    return !s->locked || !read_only
            ? s->locked : lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE));
 }
 
-void any_fn file_lock_again(const FileState *s, int fd, bool read_only)
+int any_fn file_lock_again(const FileState *s, int fd, bool read_only)
 {
-    lock_bits_on(fd, file_locks_again(s, read_only));
+    return lock_bits_on(fd, file_locks_again(s, read_only));
 }

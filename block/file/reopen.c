@@ -58,8 +58,13 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
                          to->cache_direct ? " with cache.direct=on" : "");
         return false;
     }
+    ret = file_lock_again(s, t.fd, to->read_only);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
+        close(t.fd);
+        return false;
+    }
     s->new_fd = t.fd;
-    file_lock_again(s, t.fd, to->read_only);
     return true;
 }
 

@@ -26,6 +26,9 @@
         "'addr':{'type':'unix','data':{'path':'nbd.sock'}}" more)
 #define EXPORT(more) \
     CMD("block-export-add", "'type':'nbd','id':'exp0','node-name':'disk0','writable':true" more)
+#define REOPEN(node, file, more) \
+    CMD("blockdev-reopen", "'options':[{'driver':'qcow2','node-name':'" node "'," more \
+        "'file':{'driver':'file','filename':'" file "'}}]")
 #define STOP "{'execute':'nbd-server-stop'}"
 #define IOTHREAD CMD("object-add", "'qom-type':'iothread','id':'iot0'")
 #define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
@@ -61,6 +64,24 @@ const CommandRow command_rows[] = {
       .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 1048576 a.raw raw" },
       .before = { ADD_QCOW2("disk0", "b.qcow2", "") },
       .request = DEL("disk0"), .after = { ADD_QCOW2("disk0", "b.qcow2", "") } },
+
+    { "blockdev-reopen/read-only", .disks = { "a.qcow2 qcow2 1048576" },
+      .before = { ADD_QCOW2("disk0", "a.qcow2", "") }, .names = "disk0 a.qcow2",
+      .changing = "a.qcow2", .request = REOPEN("disk0", "a.qcow2", "'read-only':true,"),
+      .after = { REOPEN("disk0", "a.qcow2", "") } },
+    { "blockdev-reopen/writable", .disks = { "a.qcow2 qcow2 1048576" },
+      .before = { ADD_QCOW2("disk0", "a.qcow2", "'read-only':true,") }, .names = "disk0 a.qcow2",
+      .request = REOPEN("disk0", "a.qcow2", "") },
+    { "blockdev-reopen/cache", .disks = { "a.qcow2 qcow2 1048576" },
+      .before = { ADD_QCOW2("disk0", "a.qcow2", "") }, .guests = "disk0",
+      .names = "disk0 a.qcow2", .changing = "a.qcow2",
+      .request = REOPEN("disk0", "a.qcow2", "'cache':{'direct':true},"),
+      .after = { REOPEN("disk0", "a.qcow2", "") } },
+    { "blockdev-reopen/backing", .disks = { "b.qcow2 qcow2 1048576" },
+      .before = { ADD_NULL("base"), ADD_QCOW2("disk0", "b.qcow2", "") },
+      .guests = "disk0", .names = "disk0 base b.qcow2", .changing = "b.qcow2",
+      .request = REOPEN("disk0", "b.qcow2", "'backing':'base',"),
+      .after = { REOPEN("disk0", "b.qcow2", "'backing':null,"), DEL("base") } },
 
     /* ---- new images ---- */
     { "blockdev-create/file", .names = "new.raw", .left = { "new.raw" },
@@ -109,6 +130,7 @@ const CommandRow command_rows[] = {
       .names = "disk0 a.qcow2", .request = RESIZE("4194304") },
 
     /* ---- settings ---- */
+    { "cont", TWO_DRIVES, .request = "{'execute':'cont'}" },
     { "block-set-write-threshold", .before = { ADD_NULL("disk0") },
       .request = CMD("block-set-write-threshold", "'node-name':'disk0','write-threshold':4096") },
     { "block_set_io_throttle", TWO_DRIVES,
