@@ -22,6 +22,7 @@ typedef struct FileState {
 
     /* Being reopened (block/file/reopen.c). */
     int new_fd;                     /* prepared, -1: none */
+    BdrvLimits new_limits;          /* with it */
     int old_fd;                     /* to be closed in clean, -1: none */
 } FileState;
 

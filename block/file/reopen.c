@@ -12,6 +12,7 @@
 typedef struct ReopenTask {
     int old_fd, flags;
     int fd;                         /* out */
+    BdrvLimits *limits;             /* out */
 } ReopenTask;
 
 static int reopen_in_thread(void *opaque)
@@ -22,7 +23,18 @@ static int reopen_in_thread(void *opaque)
     /* The descriptor's own file, wherever its name points by now. */
     snprintf(path, sizeof(path), "/proc/self/fd/%d", t->old_fd);
     t->fd = open(path, t->flags | O_CLOEXEC);
-    return t->fd < 0 ? -errno : 0;
+    if (t->fd < 0) {
+        return -errno;
+    }
+    *t->limits = (BdrvLimits){ .request_alignment = 1, .mem_alignment = 1 };
+    if (t->flags & O_DIRECT) {
+        struct stat st;
+        if (fstat(t->fd, &st) < 0) {
+            return -errno;
+        }
+        file_direct_limits(t->fd, &st, t->limits);
+    }
+    return 0;
 }
 
 static bool check_options(BlockDriverState *bs, const FileOpenOptions *o, Error **errp)
@@ -41,7 +53,7 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
 {
     FileState *s = bs->opaque;
     ReopenTask t = {
-        .old_fd = s->fd, .fd = -1,
+        .old_fd = s->fd, .fd = -1, .limits = &s->new_limits,
         .flags = (to->read_only ? O_RDONLY : O_RDWR) | (to->cache_direct ? O_DIRECT : 0),
     };
 
@@ -52,26 +64,26 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
         return true;
     }
     int ret = thread_pool_co_run(reopen_in_thread, &t);
+    s->new_fd = t.fd;
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot reopen '%s' %s%s", bs->filename,
                          to->read_only ? "read-only" : "for writing",
                          to->cache_direct ? " with cache.direct=on" : "");
+        file_reopen_abort(bs);
         return false;
     }
-    ret = file_lock_again(s, t.fd, to->read_only);
+    ret = file_lock_again(s, s->new_fd, to->read_only);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
-        close(t.fd);
+        file_reopen_abort(bs);
         return false;
     }
-    s->new_fd = t.fd;
     return true;
 }
 
 void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
 {
     FileState *s = bs->opaque;
-    struct stat st;
 
     if (s->new_fd < 0) {
         return;
@@ -80,10 +92,7 @@ void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
     s->fd = s->new_fd;
     s->new_fd = -1;
     s->locked = file_locks_again(s, to->read_only);
-    bs->limits = (BdrvLimits){ .request_alignment = 1, .mem_alignment = 1 };
-    if (to->cache_direct && fstat(s->fd, &st) == 0) {
-        file_direct_limits(s->fd, &st, &bs->limits);
-    }
+    bs->limits = s->new_limits;
 }
 
 void main_fn file_reopen_abort(BlockDriverState *bs)
