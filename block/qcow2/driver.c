@@ -172,7 +172,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     s->reftable_offset = h->reftable_offset;
     s->reftable_entries = h->reftable_clusters << (s->g.cluster_bits - 3);
     s->fresh_from = bdrv_length(bs->file->bs);
-    s->damaged = o->for_check && (h->reftable_problem || h->incompatible &
+    s->damaged = opts->u.qcow2.for_check && (h->reftable_problem || h->incompatible &
                                   (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT));
     s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
     s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
