@@ -53,7 +53,9 @@ struct NbdConn {
                                      * be dangling and is not looked at */
     int fd;
     GList entry;                    /* in server->conns */
-    bool shut;                      /* shutdown(2) was called on fd */
+    bool shut;                      /* shutdown(2) was called on fd, for both directions */
+    bool transmitting;              /* negotiation is over: its export's thread has it */
+    bool ending;                    /* atomic: no further request is read */
 
     /* Negotiation (main thread), then constant. */
     bool fixed_newstyle, no_zeroes;

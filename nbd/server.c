@@ -4,6 +4,9 @@
 
 #include "nbd/nbd-internal.h"
 
+/* How long clients have to take the last answers of an export that goes. */
+#define LAST_ANSWERS_NS NS_PER_SEC
+
 static NbdServer *servers;
 
 /* ---- connections ---- */
@@ -14,6 +17,20 @@ void main_fn nbd_conn_shutdown(NbdConn *conn)
         conn->shut = true;
         shutdown(conn->fd, SHUT_RDWR);
     }
+}
+
+/*
+ * End a connection whose export goes.  One in transmission still gets the answers to what it has asked;
+ * until somebody calls nbd_conn_shutdown().
+ */
+static void main_fn conn_end(NbdConn *conn)
+{
+    if (!conn->transmitting) {
+        nbd_conn_shutdown(conn);
+        return;
+    }
+    __atomic_store_n(&conn->ending, true, __ATOMIC_RELAXED);
+    shutdown(conn->fd, SHUT_RD);
 }
 
 static void wake(Coroutine **waiter)
@@ -71,6 +88,7 @@ static void co_main_fn conn_entry(void *opaque)
         return;
     }
     conn->exp->clients++;
+    conn->transmitting = true;
     coroutine_start_in(conn->exp->ctx, nbd_transmission_entry, conn);
 }
 
@@ -258,9 +276,25 @@ bool main_fn nbd_export_has_clients(const NbdExport *exp)
     return exp->clients > 0;
 }
 
+static void main_fn for_each_client(NbdExport *exp, void (*fn)(NbdConn *conn))
+{
+    for (GList *e = exp->server->conns.head; e; e = e->next) {
+        NbdConn *conn = e->data;
+        if (conn->exp == exp) {
+            fn(conn);
+        }
+    }
+}
+
+static void main_fn out_of_patience(void *opaque)
+{
+    for_each_client(opaque, nbd_conn_shutdown);
+}
+
 void co_main_fn nbd_export_free(NbdExport *exp)
 {
     NbdServer *server = exp->server;
+    AioTimer timer;
 
     exp->closing = true;
     for (NbdExport **p = &server->exports; *p; p = &(*p)->next) {
@@ -269,16 +303,14 @@ void co_main_fn nbd_export_free(NbdExport *exp)
             break;
         }
     }
-    for (GList *e = server->conns.head; e; e = e->next) {
-        NbdConn *conn = e->data;
-        if (conn->exp == exp) {
-            nbd_conn_shutdown(conn);
-        }
-    }
+    for_each_client(exp, conn_end);
+    aio_timer_init(&timer, server->main_ctx, out_of_patience, exp);
+    aio_timer_arm(&timer, clock_ns() + LAST_ANSWERS_NS);
     while (exp->clients > 0) {
         exp->waiter = coroutine_self();
         coroutine_yield();
     }
+    aio_timer_disarm(&timer);
     g_free(exp->name);
     g_free(exp->description);
     g_free(exp);

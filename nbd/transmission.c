@@ -168,7 +168,8 @@ void co_fn nbd_transmission_entry(void *opaque)
 
     conn->rbuf = g_malloc(NBD_RBUF_BYTES);
     nbd_send_init(conn);
-    while (!conn->broken && (req = read_request(conn))) {
+    while (!conn->broken && !__atomic_load_n(&conn->ending, __ATOMIC_RELAXED) &&
+           (req = read_request(conn))) {
         conn->in_flight++;
         conn->in_flight_bytes += req->charged;
         coroutine_start(nbd_request_entry, req);

@@ -374,6 +374,30 @@ def test_disconnect_ends_after_all_answers():
         c.expect_closed()
 
 
+def test_what_was_asked_is_answered_when_the_export_goes():
+    """A client that is sent away knows of each of its requests what became of it."""
+    for how in ('delete', 'stop the server', 'quit', 'terminate'):
+        with Disk(iothread=True) as r:
+            r.cmd('blockdev-add', driver='null-co', node_name='slow', size=MiB, latency_ns=300000000)
+            r.export('slow', iothread='io0')
+            with r.wire('slow') as c:
+                for i in range(20):
+                    c.send(c.request_bytes(w.READ, i * 4096, 4096, cookie=i))
+                # Requests are taken up in their order; this one is refused at once.
+                c.send(c.request_bytes(w.READ, 2 * MiB, 512, cookie=99))
+                assert c.recv_answer()[0] == 99
+                if how == 'delete':
+                    r.cmd('block-export-del', id='exp-slow', mode='hard')
+                elif how == 'stop the server':
+                    r.cmd('nbd-server-stop')
+                elif how == 'quit':
+                    r.cmd('quit')
+                else:
+                    r.proc.terminate()
+                assert {c.recv_answer()[0] for _ in range(20)} == set(range(20))
+                c.expect_closed()
+
+
 def test_a_client_that_leaves_in_the_middle_of_a_write_writes_nothing():
     with Disk() as r, r.wire() as other:
         for sent in (0, 1, 1000, 65536, 100000):
