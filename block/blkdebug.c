@@ -206,6 +206,15 @@ static int co_fn blkdebug_block_status(BlockDriverState *bs, int64_t offset, int
                            (ret & BDRV_BLOCK_ZERO ? BDRV_STATUS_ZERO : 0);
 }
 
+static int co_fn blkdebug_extend(BlockDriverState *bs, int64_t length)
+{
+    int ret = apply_rules(bs, "truncate", 0, INT64_MAX);
+
+    ret = ret ?: bdrv_co_extend(bs->file, length);
+    note_length(bs);
+    return ret;
+}
+
 static bool co_fn blkdebug_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                                     Error **errp)
 {
@@ -237,6 +246,7 @@ static const BlockDriver bdrv_blkdebug = {
     .co_block_status    = blkdebug_block_status,
     .co_flush           = blkdebug_flush,
     .co_truncate        = blkdebug_truncate,
+    .co_extend          = blkdebug_extend,
     .co_getlength       = blkdebug_getlength,
     .child_claims       = bdrv_filter_child_claims,
     .debug_event        = blkdebug_event,

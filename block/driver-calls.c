@@ -142,6 +142,12 @@ int co_fn bdrv_drv_write_compressed(BlockDriverState *bs, int64_t offset, int64_
     return checked(bs->drv->co_write_compressed(bs, offset, bytes, buf, ret_stored));
 }
 
+int co_fn bdrv_drv_extend(BlockDriverState *bs, int64_t length)
+{
+    g_assert(may_write(bs) && length > 0);
+    return bs->drv->co_extend ? checked(bs->drv->co_extend(bs, length)) : -ENOTSUP;
+}
+
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
 {
     g_assert(!bs->sealed);

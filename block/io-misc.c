@@ -126,6 +126,18 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
     return ok && hide_backing_tail(link, old_length, length, errp);
 }
 
+int co_fn bdrv_co_extend(BdrvLink *link, int64_t length)
+{
+    BlockDriverState *bs = link->bs;
+
+    if (bs->read_only) {
+        return -EPERM;
+    }
+    int ret = length > bdrv_length(bs) ? bdrv_drv_extend(bs, length) : 0;
+    bdrv_mark_written(bs, 0);
+    return ret;
+}
+
 /* ---- block status ---- */
 
 /* A format without a map of its own (raw) knows as much as the file it lies in. */

@@ -268,6 +268,7 @@ static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
     .co_flush           = file_flush,                   \
     .co_getlength       = file_co_getlength,            \
     .co_truncate        = file_co_truncate,             \
+    .co_extend          = file_co_extend,               \
     .get_identity       = file_get_identity
 
 static const BlockDriver bdrv_file = { .name = "file", FILE_DRIVER_OPS };

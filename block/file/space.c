@@ -174,6 +174,21 @@ static int co_fn preallocate(FileState *s, int64_t from, int64_t to, BdrvPreallo
     }
 }
 
+int co_fn file_co_extend(BlockDriverState *bs, int64_t length)
+{
+    FileState *s = bs->opaque;
+
+    if (s->is_device) {
+        return -ENOTSUP;
+    }
+    /* Not ftruncate(): by the time it is done, a write may have made the file longer still. */
+    int ret = aio_co_fallocate(s->fd, 0, length - 1, 1, s->aio_flags);
+    if (ret == 0) {
+        file_note_length(bs, length);
+    }
+    return not_supported(ret) ? -ENOTSUP : ret;
+}
+
 bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                             Error **errp)
 {

@@ -243,10 +243,11 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
 static int co_main_fn qcow2_co_close(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
+    int ret = qcow2_set_file_end(bs);
 
     state_destroy(bs);
     qcow2_header_clear(&s->header);
-    return 0;
+    return ret;
 }
 
 void any_fn qcow2_get_info(BlockDriverState *bs, Qcow2ImageInfo *ret)

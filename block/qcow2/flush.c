@@ -336,22 +336,32 @@ static bool anything_dirty(Qcow2State *s)
     return dirty;
 }
 
-/* Clusters at the end that were not written whole read as zeroes; make the file's length say so,
- * too.  Where the file may not be that long nothing is lost: reads behind its end give zeroes. */
-static int co_fn extend_file(BlockDriverState *bs)
+/* The end of the last cluster in use, bytes, if the file does not reach as far; else 0. */
+static int64_t missing_end(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
     int64_t end = s->tail_known ? s->tail_cursor << s->g.cluster_bits : 0;
     qcow2_unlock(s);
-    if (end <= bdrv_length(bs->file->bs)) {
-        return 0;
-    }
-    if (!bdrv_co_truncate(bs->file, end, BDRV_PREALLOC_OFF, NULL)) {
-        return 0;
-    }
-    return bdrv_co_flush(bs->file, 0);
+    return end > bdrv_length(bs->file->bs) ? end : 0;
+}
+
+/* Clusters at the end that were not written whole read as zeroes; make the file's length say so, too.
+ * Where the file may not be that long nothing is lost: reads behind its end give zeroes. */
+static int co_fn extend_file(BlockDriverState *bs)
+{
+    int64_t end = missing_end(bs);
+
+    return end && bdrv_co_extend(bs->file, end) == 0 ? bdrv_co_flush(bs->file, 0) : 0;
+}
+
+int co_main_fn qcow2_set_file_end(BlockDriverState *bs)
+{
+    int64_t end = bs->read_only ? 0 : missing_end(bs);
+
+    return end && bdrv_co_truncate(bs->file, end, BDRV_PREALLOC_OFF, NULL)
+           ? bdrv_co_flush(bs->file, 0) : 0;
 }
 
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)

@@ -206,6 +206,9 @@ int co_fn qcow2_writeback(BlockDriverState *bs);
 /* Before a request that changes metadata: slows it down while too much is dirty. */
 int co_fn qcow2_writeback_throttle(BlockDriverState *bs);
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
+/* On close, when nobody writes any more: the file's length covers the last cluster, also where a flush could
+ * not see to that while others wrote. */
+int co_main_fn qcow2_set_file_end(BlockDriverState *bs);
 /* Does this coroutine run a writeback (and so must not start one)? */
 bool co_fn qcow2_in_writeback(Qcow2State *s);
 

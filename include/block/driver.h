@@ -182,6 +182,9 @@ struct BlockDriver {
     /* New length in bytes; grown space reads as zeroes.  The node is held exclusively.  Updates nothing in
      * bs; the core sets bs->length afterwards. */
     bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
+    /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
+     * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
+    int (*co_extend)(BlockDriverState *bs, int64_t length);
 
     /* See bdrv_co_check(); NULL: there is nothing to check. */
     bool (*co_check)(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,

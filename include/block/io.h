@@ -48,6 +48,9 @@ int64_t any_fn bdrv_length(const BlockDriverState *bs);
 int64_t co_fn bdrv_co_getlength(BdrvLink *link);
 /* Truncate the node below @link, which needs CLAIM_RESIZE. */
 bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error **errp);
+/* Make the protocol node below @link at least @length bytes long while others write to it: never cuts off what
+ * they add.  0 or -errno, -ENOTSUP among them. */
+int co_fn bdrv_co_extend(BdrvLink *link, int64_t length);
 
 /* Named event of a format for a blkdebug below it; costs nothing if there is none. */
 void co_fn bdrv_debug_event(BdrvLink *link, const char *event);

@@ -450,6 +450,17 @@ static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
     return true;
 }
 
+static int co_fn memdisk_co_extend(BlockDriverState *bs, int64_t length)
+{
+    int ret = begin(bs, length);
+
+    if (ret == 0 && length > memdisk_length(disk_of(bs))) {
+        add_op(disk_of(bs), OP_TRUNCATE, length, 0, NULL);
+        note_length(bs);
+    }
+    return ret;
+}
+
 static const BlockDriver bdrv_memdisk = {
     .name             = "memdisk",
     .instance_size    = sizeof(MemDisk *),
@@ -462,6 +473,7 @@ static const BlockDriver bdrv_memdisk = {
     .co_flush         = memdisk_co_flush,
     .co_getlength     = memdisk_co_getlength,
     .co_truncate      = memdisk_co_truncate,
+    .co_extend        = memdisk_co_extend,
 };
 
 static void memdisk_init(void)

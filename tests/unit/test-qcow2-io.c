@@ -430,6 +430,58 @@ static void co_main_fn test_image_on_a_device(void)
     image_on_a_device(8192, 64, 20 * MiB);      /* more than one refcount block, of two pages */
 }
 
+typedef struct Settling {
+    BdrvLink *link;
+    int64_t next;
+    bool done;
+} Settling;
+
+static void co_fn settle_entry(void *opaque)
+{
+    Settling *s = opaque;
+
+    while (!s->done) {
+        g_assert_cmpint(bdrv_co_flush(s->link, BDRV_FLUSH_SETTLE), ==, 0);
+        coroutine_reschedule();
+    }
+}
+
+static void co_fn grow_entry(void *opaque)
+{
+    Settling *s = opaque;
+
+    while (s->next < MiB) {
+        int64_t offset = s->next;
+        s->next += 4096;
+        rig_write(s->link, offset + 1024, 512, 1 + offset / 4096);  /* a part of a new cluster */
+    }
+}
+
+/* A flush that settles the image makes the file longer, and never shorter than writes beside it have. */
+static void co_main_fn test_settling_cuts_nothing_off(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(MiB);
+    CoGroup settling = CO_GROUP_INIT, growing = CO_GROUP_INIT;
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    memdisk_shuffle(d, 2);
+    Settling s = { rig_open(d, NULL) };
+    co_group_start(&settling, settle_entry, &s);
+    for (int i = 0; i < 4; i++) {
+        co_group_start(&growing, grow_entry, &s);
+    }
+    co_group_wait(&growing);
+    s.done = true;
+    co_group_wait(&settling);
+    for (int64_t offset = 0; offset < MiB; offset += 4096) {
+        rig_expect(s.link, offset + 1024, 512, 1 + offset / 4096);
+    }
+    rig_close(s.link);
+    memdisk_free(d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -441,6 +493,7 @@ int main(int argc, char **argv)
     rig_add("/qcow2/io/discarded-space-is-reused", test_discarded_space_is_reused);
     rig_add("/qcow2/io/settling-flush-leaves-no-leak", test_settling_flush_leaves_no_leak);
     rig_add("/qcow2/io/snapshot-keeps-its-clusters", test_snapshot_keeps_its_clusters);
+    rig_add("/qcow2/io/settling-cuts-nothing-off", test_settling_cuts_nothing_off);
     rig_add("/qcow2/io/image-on-a-device", test_image_on_a_device);
     return g_test_run();
 }
