@@ -137,8 +137,6 @@ const CommandRow command_rows[] = {
       .request = CMD("block_set_io_throttle", "'device':'virtio0','bps':0,'bps_rd':1048576000,"
                      "'bps_wr':0,'iops':0,'iops_rd':0,'iops_wr':0") },
 
-    { "cont", TWO_DRIVES, .request = "{'execute':'cont'}" },
-
     /* ---- objects ---- */
     { "object-add/iothread", .request = IOTHREAD, .names = "iot0",
       .after = { CMD("object-del", "'id':'iot0'") } },
