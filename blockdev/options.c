@@ -338,7 +338,8 @@ bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Err
     case SOCKET_ADDRESS_TYPE_UNIX:
         ret->kind = SOCKET_UNIX;
         ret->path = g_strdup(addr->u.q_unix.path);
-        return true;
+        return !addr->u.q_unix.mode ||
+               socket_parse_mode(addr->u.q_unix.mode, &ret->mode, errp);
     case SOCKET_ADDRESS_TYPE_INET:
         if (addr->u.inet.has_to || addr->u.inet.has_numeric || addr->u.inet.has_ipv4 ||
             addr->u.inet.has_ipv6 || addr->u.inet.has_keep_alive) {

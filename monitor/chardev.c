@@ -101,15 +101,20 @@ static bool get_address(MonitorChardev *chr, const QDict *options, Error **errp)
 {
     const char *path = qdict_get_str(options, "path"), *fd = qdict_get_str(options, "fd");
     const char *host = qdict_get_str(options, "host"), *port = qdict_get_str(options, "port");
+    const char *mode = qdict_get_str(options, "mode");
 
     if (!!path + !!fd + !!port != 1) {
         error_setg(errp, "chardev: socket: one of 'path', 'port' and 'fd' is needed");
         return false;
     }
+    if (mode && !path) {
+        error_setg(errp, "chardev: socket: 'mode' is for sockets with a 'path'");
+        return false;
+    }
     if (path) {
         chr->address.kind = SOCKET_UNIX;
         chr->address.path = g_strdup(path);
-        return true;
+        return !mode || socket_parse_mode(mode, &chr->address.mode, errp);
     }
     if (fd) {
         chr->address.kind = SOCKET_FD;
@@ -132,7 +137,7 @@ static bool is_listening(int fd)
 
 static bool parse_socket(MonitorChardev *chr, const QDict *options, Error **errp)
 {
-    static const char *const known[] = { "backend", "id", "path", "host", "port", "fd", "server",
+    static const char *const known[] = { "backend", "id", "path", "mode", "host", "port", "fd", "server",
                                          "wait", "mux", "nodelay", "delay", NULL };
 
     if (!check_keys(options, known, errp) || !get_address(chr, options, errp) ||

@@ -9,6 +9,19 @@
 
 #define BACKLOG 128
 
+bool any_fn socket_parse_mode(const char *text, mode_t *ret, Error **errp)
+{
+    char *end;
+    unsigned long mode = strtoul(text, &end, 8);
+
+    if (!g_ascii_isdigit(text[0]) || *end || mode == 0 || mode > 0777) {
+        error_setg(errp, "'%s' is not the mode of a socket, an octal number such as 0660", text);
+        return false;
+    }
+    *ret = mode;
+    return true;
+}
+
 void any_fn socket_spec_clear(SocketSpec *spec)
 {
     g_free(spec->path);
@@ -20,7 +33,7 @@ void any_fn socket_spec_clear(SocketSpec *spec)
 void any_fn socket_spec_copy(SocketSpec *to, const SocketSpec *from)
 {
     *to = (SocketSpec){
-        .kind = from->kind, .path = g_strdup(from->path), .host = g_strdup(from->host),
+        .kind = from->kind, .path = g_strdup(from->path), .mode = from->mode, .host = g_strdup(from->host),
         .port = g_strdup(from->port), .fd = from->fd,
     };
 }
@@ -99,10 +112,18 @@ static int listen_unix(const SocketSpec *spec, Error **errp)
         return -1;
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int ret = fd < 0 ? -errno : bind_unix(fd, &sun);
-    if (ret == 0 && listen(fd, BACKLOG) < 0) {
+    int ret = fd < 0 ? -errno : 0;
+    /* The file never has more permissions than were asked for: bind() makes it with the socket's, less the umask. */
+    if (ret == 0 && spec->mode && fchmod(fd, spec->mode) < 0) {
         ret = -errno;
-        unlink(spec->path);         /* bind() made it */
+    }
+    if (ret == 0) {
+        ret = bind_unix(fd, &sun);
+        if (ret == 0 && ((spec->mode && chmod(spec->path, spec->mode) < 0) ||
+                         listen(fd, BACKLOG) < 0)) {
+            ret = -errno;
+            unlink(spec->path);     /* bind() made it */
+        }
     }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to listen on socket '%s'", spec->path);

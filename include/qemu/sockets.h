@@ -11,9 +11,13 @@ typedef enum SocketKind { SOCKET_UNIX, SOCKET_INET, SOCKET_FD } SocketKind;
 typedef struct SocketSpec {
     SocketKind kind;
     char *path;                 /* unix */
+    mode_t mode;                /* unix: permissions of the socket file when listening; 0: as the umask has it */
     char *host, *port;          /* inet; port may be a service name or "0" */
     int fd;                     /* fd: an open socket, listening or connected */
 } SocketSpec;
+
+/* "0660": permissions of a socket file. */
+bool any_fn socket_parse_mode(const char *text, mode_t *ret, Error **errp);
 
 void any_fn socket_spec_clear(SocketSpec *spec);
 void any_fn socket_spec_copy(SocketSpec *to, const SocketSpec *from);

@@ -224,6 +224,27 @@ def test_daemonize_reports_a_failed_start():
         assert not os.path.exists(pid)
 
 
+def test_sockets_have_the_mode_that_was_asked_for():
+    """Whatever the umask; and without a mode, what it leaves."""
+    with Rig() as r:
+        sock = {name: r.path(name) for name in ('a', 'b', 'nbd2')}
+        r.start('--qmp', 'unix:%s,server=on,wait=off,mode=0660' % sock['a'],
+                '--chardev', 'socket,id=c,server=on,wait=off,mode=600,path=' + sock['b'],
+                '--monitor', 'chardev=c',
+                '--nbd-server', 'id=n2,addr.type=unix,addr.mode=0666,addr.path=' + sock['nbd2'],
+                preexec_fn=lambda: os.umask(0o027))
+        modes = {name: os.stat(path).st_mode & 0o777 for name, path in sock.items()}
+        assert modes == {'a': 0o660, 'b': 0o600, 'nbd2': 0o666}, modes
+        assert os.stat(r.path('nbd.sock')).st_mode & 0o777 == 0o750
+        for bad in ('0', '8', '01000', 'rw', '', '-1', '660x'):
+            e = r.error('nbd-server-start', id='n3', addr={
+                'type': 'unix', 'data': {'path': r.path('n3'), 'mode': bad}})
+            assert 'is not the mode of a socket' in e.desc, e.desc
+            assert not os.path.exists(r.path('n3'))
+    status, _, err = qsd('--qmp', 'tcp:127.0.0.1:0,server=on,wait=off,mode=0660')
+    assert status == 1 and 'mode' in err, err
+
+
 def test_the_end_removes_sockets_whatever_ends_it():
     for how in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, 'quit'):
         with Rig() as r:
