@@ -156,6 +156,19 @@ static BlockClaimList *main_fn node_claims(BlockDriverState *bs)
     return list;
 }
 
+static BlockLocks *main_fn node_locks(BlockDriverState *bs)
+{
+    unsigned needs, refuses;
+
+    if (!bs->drv->get_locks || !bs->drv->get_locks(bs, &needs, &refuses)) {
+        return NULL;
+    }
+    BlockLocks *locks = g_new0(BlockLocks, 1);
+    locks->needs = claim_list(needs);
+    locks->refuses = claim_list(refuses);
+    return locks;
+}
+
 /* ---- commands ---- */
 
 static BlockDeviceIoStatus io_status(int stop_reason)
@@ -193,6 +206,7 @@ bool co_main_fn qmp_query_named_block_nodes(const QmpQueryNamedBlockNodesArgs *a
     for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
         BlockDeviceInfo *info = blockdev_node_info(bs, NULL, flat);
         info->claims = node_claims(bs);
+        info->locks = node_locks(bs);
         BlockDeviceInfoList_append(&tail, info);
     }
     *ret = list;

@@ -32,6 +32,7 @@ bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsign
                                     Error **errp);
 void main_fn file_claims_commit(BlockDriverState *bs);
 void main_fn file_claims_abort(BlockDriverState *bs);
+bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);
 /*
  * The locks for a second description of the file: if it is read-only those of a reader that lets nobody write,
  * else those that are held.  Taken without looking at others, whom the first one keeps out; 0 or -errno.

@@ -269,7 +269,8 @@ static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
     .co_getlength       = file_co_getlength,            \
     .co_truncate        = file_co_truncate,             \
     .co_extend          = file_co_extend,               \
-    .get_identity       = file_get_identity
+    .get_identity       = file_get_identity,            \
+    .get_locks          = file_get_locks
 
 static const BlockDriver bdrv_file = { .name = "file", FILE_DRIVER_OPS };
 static const BlockDriver bdrv_host_device = { .name = "host_device", FILE_DRIVER_OPS };

@@ -243,6 +243,15 @@ void main_fn file_claims_abort(BlockDriverState *bs)
     unlock_bits(s->fd, s->new_locked & ~s->locked);
 }
 
+bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses)
+{
+    unsigned locked = FILE_STATE(bs)->locked;
+
+    *ret_needs = locked & ((1u << REFUSE_SHIFT) - 1);
+    *ret_refuses = locked >> REFUSE_SHIFT;
+    return locked != 0;
+}
+
 unsigned any_fn file_locks_again(const FileState *s, bool read_only)
 {
     /* Nothing is locked where locks cannot be had. */

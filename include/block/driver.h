@@ -197,6 +197,9 @@ struct BlockDriver {
     /* Protocols on local files: which file this is. False: not a local file. */
     bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);
 
+    /* Protocols on local files: the claims that locks hold against other processes. False: there are none. */
+    bool (*get_locks)(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);
+
     /* Claims to put on @link, a child of @bs, given the cumulative claims of bs's users.  NULL: the
      * defaults for its role (block/claims.c). */
     void (*child_claims)(BlockDriverState *bs, BdrvLink *link, unsigned needs, unsigned allows,

@@ -48,6 +48,22 @@ def test_users_of_a_node_are_listed_with_their_claims():
         assert 'write' not in below['allows'] and 'resize' not in below['allows'], below
 
 
+def test_locks_against_other_processes_are_listed():
+    with Rig() as r:
+        path = r.drive('disk0', 'raw')
+        r.start()
+
+        def locks():
+            node, = [n for n in r.cmd('query-named-block-nodes', flat=True)
+                     if n['file'] == path and n['drv'] == 'file']
+            return node.get('locks')
+        assert locks() is None
+        r.export('disk0')
+        assert locks() == {'needs': ['consistent-read', 'write'], 'refuses': ['write', 'resize']}
+        r.cmd('block-export-del', id='exp-disk0')
+        assert locks() is None
+
+
 def test_failed_requests_are_reported_but_not_each_of_them():
     with Rig() as r:
         r.create('bad.raw', 'raw')
