@@ -114,8 +114,6 @@ static bool refuse_qcow2(const BlockdevOptionsQcow2 *q, Error **errp)
         what = "cache-clean-interval";
     } else if (q->has_l2_cache_entry_size && q->l2_cache_entry_size != 4096) {
         what = "l2-cache-entry-size other than 4096";
-    } else if (q->has_lazy_refcounts && q->lazy_refcounts) {
-        what = "lazy-refcounts=on";
     }
     if (what) {
         error_setg(errp, "qcow2: %s is not supported", what);

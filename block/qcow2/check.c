@@ -268,7 +268,8 @@ static bool co_fn check_and_fix(BlockDriverState *bs, BdrvFix fix, BdrvCheckProg
 bool co_fn qcow2_co_check(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
                           BdrvCheckResult *res, Error **errp)
 {
-    int ret = bs->read_only ? 0 : qcow2_co_flush(bs, fix ? BDRV_FLUSH_SETTLE : 0);
+    bool settle = fix != BDRV_FIX_NONE || qcow2_state(bs)->lazy_refcounts;
+    int ret = bs->read_only ? 0 : qcow2_co_flush(bs, settle ? BDRV_FLUSH_SETTLE : 0);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot check '%s': flushing it failed", qcow2_name(bs));

@@ -74,6 +74,9 @@ static bool check_usable(BlockDriverState *bs, const BdrvOpenOptions *opts, Erro
         error_setg(errp, "Cannot open '%s': %s", qcow2_name(bs), h->reftable_problem);
         return false;
     }
+    if (!qcow2_check_options(bs, &opts->u.qcow2, errp)) {
+        return false;
+    }
     if (bs->read_only) {
         return true;
     }

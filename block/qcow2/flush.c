@@ -23,6 +23,12 @@
  * one meanwhile changes a copy (cache.c).  Stage 5 makes refcount blocks dirty again; they wait for
  * the next writeback, since they can only be too high meanwhile.
  *
+ * With lazy refcounts a flush leaves out stages 1 and 2, as long as there is room for their pages in
+ * memory.
+ *
+ * (F6) Before the first table is written whose refcounts are not, the image is marked as dirty, durably. The
+ *      mark goes when a whole writeback has made (F1) true again and the image is settled.
+ *
  * order_assert() checks (F1) to (F4) as far as they can be seen from here.
  */
 #include "qemu/osdep.h"
@@ -39,9 +45,18 @@
 #define MAX_PARALLEL 32
 #define MAX_RUN 64
 
+/* What a writeback is for. */
+typedef enum WritebackMode {
+    WRITEBACK_ROOM,                 /* make pages clean */
+    WRITEBACK_FLUSH,                /* make durable what guests wrote, too; refcounts may wait (F6) */
+    WRITEBACK_SETTLE,               /* the same, and nothing waits */
+} WritebackMode;
+
 /* One writeback. */
 typedef struct Writeback {
     BlockDriverState *bs;
+    bool lazy;                      /* refcounts stay in memory ... */
+    bool left_out;                  /* ... and there were some */
     GPtrArray *pages[QCOW2_PAGE_CLASSES];   /* frozen */
     GArray *frees;                  /* of Qcow2Free */
     int stage;                      /* classes below it are on disk */
@@ -87,13 +102,18 @@ static int by_offset(const void *a, const void *b)
 static void freeze(Writeback *wb)
 {
     Qcow2State *s = qcow2_state(wb->bs);
-    Qcow2Page *page;
+    Qcow2Page *next;
 
     qcow2_lock(s);
     for (int cls = 0; cls < QCOW2_PAGE_CLASSES; cls++) {
         wb->pages[cls] = g_ptr_array_new();
     }
-    while ((page = TAILQ_FIRST(&s->cache.dirty))) {
+    for (Qcow2Page *page = TAILQ_FIRST(&s->cache.dirty); page; page = next) {
+        next = TAILQ_NEXT(page, link);
+        if (wb->lazy && page->cls < QCOW2_PAGE_L2) {
+            wb->left_out = true;
+            continue;
+        }
         qcow2_cache_freeze(&s->cache, page);
         g_ptr_array_add(wb->pages[page->cls], page);
     }
@@ -226,38 +246,63 @@ static bool has_pages_from(const Writeback *wb, int cls)
     return false;
 }
 
-/* @data: also make durable what guests wrote, even if there is no metadata to write. */
-static int co_fn writeback_locked(BlockDriverState *bs, bool data)
+/* Stages 1 to 4, and a sync for what they or (@data) guests wrote. */
+static void co_fn write_stages(Writeback *wb, bool data)
+{
+    /* Guest data that the L2 tables of this instant point to (F3). */
+    wb->unsynced = data || has_pages_from(wb, QCOW2_PAGE_L2);
+    for (int cls = 0; cls < QCOW2_PAGE_CLASSES && wb->ret == 0; cls++) {
+        if (wb->pages[cls]->len == 0) {
+            continue;
+        }
+        if (wb->unsynced && cls > QCOW2_PAGE_REFBLOCK) {
+            sync_files(wb);
+        }
+        if (wb->ret == 0) {
+            if (cls == QCOW2_PAGE_REFBLOCK) {
+                wb->unsynced = false;   /* nothing has to be on disk before refcounts go up */
+            }
+            order_assert(wb, cls);
+            write_pages(wb, cls);
+            wb->stage = cls + 1;
+        }
+    }
+    if (wb->ret == 0 && (wb->unsynced || data)) {
+        sync_files(wb);
+    }
+}
+
+/* (F6) */
+static int co_fn mark_dirty(BlockDriverState *bs, bool dirty)
 {
     Qcow2State *s = qcow2_state(bs);
-    Writeback wb = { .bs = bs };
+
+    if (dirty == s->marked_dirty) {
+        return 0;
+    }
+    int ret = qcow2_header_mark(bs, dirty ? QCOW2_INCOMPAT_DIRTY : 0,
+                                dirty ? 0 : QCOW2_INCOMPAT_DIRTY);
+    if (ret == 0) {
+        s->marked_dirty = dirty;
+    }
+    return ret;
+}
+
+static int co_fn writeback_locked(BlockDriverState *bs, WritebackMode mode)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Writeback wb = { .bs = bs, .lazy = s->lazy_refcounts && mode == WRITEBACK_FLUSH };
 
     if (__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
         return -EIO;
     }
     freeze(&wb);
     bool work = has_pages_from(&wb, 0);
-    /* Guest data that the L2 tables of this instant point to (F3). */
-    wb.unsynced = data || has_pages_from(&wb, QCOW2_PAGE_L2);
-
-    for (int cls = 0; cls < QCOW2_PAGE_CLASSES && wb.ret == 0; cls++) {
-        if (wb.pages[cls]->len == 0) {
-            continue;
-        }
-        if (wb.unsynced && cls > QCOW2_PAGE_REFBLOCK) {
-            sync_files(&wb);
-        }
-        if (wb.ret == 0) {
-            if (cls == QCOW2_PAGE_REFBLOCK) {
-                wb.unsynced = false;    /* nothing has to be on disk before refcounts go up */
-            }
-            order_assert(&wb, cls);
-            write_pages(&wb, cls);
-            wb.stage = cls + 1;
-        }
+    if (work && wb.left_out) {
+        wb.ret = mark_dirty(bs, true);
     }
-    if (wb.ret == 0 && (wb.unsynced || data)) {
-        sync_files(&wb);
+    if (wb.ret == 0) {
+        write_stages(&wb, mode != WRITEBACK_ROOM);
     }
     thaw(&wb);
     if (wb.ret == 0 && work) {
@@ -268,10 +313,10 @@ static int co_fn writeback_locked(BlockDriverState *bs, bool data)
         free_one(bs, &g_array_index(wb.frees, Qcow2Free, i));
     }
     g_array_unref(wb.frees);
-    return wb.ret;
+    return wb.ret < 0 || mode != WRITEBACK_SETTLE ? wb.ret : mark_dirty(bs, false);
 }
 
-static int co_fn run(BlockDriverState *bs, bool data)
+static int co_fn run(BlockDriverState *bs, WritebackMode mode)
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t begun = __atomic_load_n(&s->writebacks, __ATOMIC_SEQ_CST);
@@ -281,15 +326,17 @@ static int co_fn run(BlockDriverState *bs, bool data)
         return ret;
     }
     co_mutex_lock(&s->writeback_lock);
-    if (!data && s->writebacks > begun) {
+    if (mode == WRITEBACK_ROOM && s->writebacks > begun) {
         /* One that began after this call has done its work. */
         ret = s->writeback_ret;
         co_mutex_unlock(&s->writeback_lock);
         return ret;
     }
-    __atomic_fetch_add(&s->writebacks, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&s->writeback_owner, coroutine_self(), __ATOMIC_RELAXED);
-    ret = writeback_locked(bs, data);
+    if (!s->lazy_refcounts || mode != WRITEBACK_FLUSH) {
+        __atomic_fetch_add(&s->writebacks, 1, __ATOMIC_SEQ_CST);
+    }
+    ret = writeback_locked(bs, mode);
     __atomic_store_n(&s->writeback_owner, NULL, __ATOMIC_RELAXED);
     s->writeback_ret = ret;
     co_mutex_unlock(&s->writeback_lock);
@@ -298,7 +345,7 @@ static int co_fn run(BlockDriverState *bs, bool data)
 
 int co_fn qcow2_writeback(BlockDriverState *bs)
 {
-    return run(bs, false);
+    return run(bs, WRITEBACK_ROOM);
 }
 
 static size_t soft_limit(Qcow2State *s)
@@ -367,14 +414,15 @@ int co_main_fn qcow2_set_file_end(BlockDriverState *bs)
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)
 {
     Qcow2State *s = qcow2_state(bs);
-    int ret = run(bs, true);
+    WritebackMode mode = flags & BDRV_FLUSH_SETTLE ? WRITEBACK_SETTLE : WRITEBACK_FLUSH;
+    int ret = run(bs, mode);
 
     if (!(flags & BDRV_FLUSH_SETTLE) || ret < 0) {
         return ret;
     }
     /* Frees make refcounts dirty, which need another round; more only if guests go on writing. */
     for (int i = 0; i < 8 && ret == 0 && anything_dirty(s); i++) {
-        ret = run(bs, true);
+        ret = run(bs, mode);
     }
     return ret < 0 ? ret : extend_file(bs);
 }

@@ -6,8 +6,8 @@
  * Locks, in the order in which they are taken:
  *   l2_lock         making an L2 table writable (l2.c)
  *   refcount_lock   making room for refcounts (refgrow.c)
- *   header_lock     writing the header
  *   writeback_lock  writing dirty metadata (flush.c)
+ *   header_lock     writing the header
  *   cache.lock      everything else; a plain mutex that is never held across a yield
  * The first four are CoMutexes that are held over I/O; requests that find what they need in the
  * cache take cache.lock only.
@@ -46,13 +46,16 @@ typedef struct Qcow2State {
     Qcow2Header header;             /* as opened; fields that change are below */
     uint64_t snapshots_bytes;       /* length of the snapshot table */
     bool raw_data;                  /* the external data file is a raw image of the disk */
+    bool lazy_refcounts;            /* flushes may leave refcounts in memory */
     bool discard_request;           /* pass on what a guest discarded ... */
     bool discard_other;             /* ... and what we freed ourselves */
 
     CoMutex l2_lock, refcount_lock, header_lock, writeback_lock;
     Coroutine *writeback_owner;     /* atomic; who runs a writeback, or NULL */
-    uint64_t writebacks;            /* begun so far; atomic, changes under writeback_lock */
-    int writeback_ret;              /* of the last one; guarded by writeback_lock */
+    /* whole ones begun so far; atomic, changes under writeback_lock */
+    uint64_t writebacks;
+    int writeback_ret;              /* of the last one of any kind; guarded by writeback_lock */
+    bool marked_dirty;              /* by us (flush.c); guarded by writeback_lock */
 
     /* ---- guarded by header_lock ---- */
     uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
@@ -258,6 +261,8 @@ int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_
 /* The last reference to cluster @index went: nothing more may be packed into it.  Under cache.lock. */
 void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index);
 /* reopen.c */
+/* Can the image have what @o asks for? */
+bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o, Error **errp);
 /* Set what options decide and can be changed while no request is under way. @discard: of the node. */
 void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool discard);
 bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);

@@ -15,24 +15,39 @@ static int64_t cache_cap(const Qcow2OpenOptions *o)
     return -1;
 }
 
+bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o, Error **errp)
+{
+    if (o->has_lazy_refcounts && o->lazy_refcounts && qcow2_state(bs)->header.version < 3) {
+        error_setg(errp, "Cannot open '%s': lazy-refcounts needs an image of version 3",
+                   qcow2_name(bs));
+        return false;
+    }
+    return true;
+}
+
 void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool discard)
 {
     qcow2_cache_set_cap(&s->cache, cache_cap(o));
+    /* The image is settled now, so this may change. */
+    s->lazy_refcounts = s->header.version >= 3 && !s->damaged &&
+                        (o->has_lazy_refcounts ? o->lazy_refcounts
+                                               : s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
     s->discard_request = o->has_discard_request ? o->discard_request : discard;
     s->discard_other = o->has_discard_other && o->discard_other;
 }
 
 bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
 {
-    uint64_t incompatible = qcow2_state(bs)->header.incompatible;
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t incompatible = s->header.incompatible;
 
-    if (bs->read_only && !to->read_only &&
+    if (bs->read_only && !to->read_only && !s->damaged &&
         incompatible & (QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_DIRTY)) {
         error_setg(errp, "Cannot make '%s' writable: it is marked as %s", qcow2_name(bs),
                    incompatible & QCOW2_INCOMPAT_CORRUPT ? "corrupt" : "not closed properly");
         return false;
     }
-    return true;
+    return !to->options || qcow2_check_options(bs, &to->options->u.qcow2, errp);
 }
 
 void main_fn qcow2_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)

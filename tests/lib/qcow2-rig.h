@@ -19,6 +19,7 @@ bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error 
 typedef struct RigOpen {
     bool read_only;
     int64_t cache_size;             /* 0: default */
+    bool lazy_refcounts;            /* as an option */
     bool for_check;                 /* damaged as it may be */
     MemDisk *data_file;
     BdrvLink *backing;              /* its node is linked below */

@@ -11,7 +11,7 @@
 typedef struct Variant {
     const char *name;
     int64_t cluster_size;
-    bool extended_l2, snapshot;
+    bool extended_l2, snapshot, lazy;
     int64_t cache_size;
 } Variant;
 
@@ -20,6 +20,7 @@ static const Variant variants[] = {
     { "small-clusters", 512 },
     { "extended-l2", 16384, .extended_l2 = true },
     { "snapshot", 4096, .snapshot = true },
+    { "lazy", 4096, .lazy = true },
     { "tiny-cache", 512, .cache_size = 1 },
 };
 
@@ -74,6 +75,7 @@ static bool co_main_fn run_with_fault(const Variant *v, int64_t after, bool stic
 
     opts.u.qcow2.cluster_size = v->cluster_size;
     opts.u.qcow2.extended_l2 = v->extended_l2;
+    opts.u.qcow2.lazy_refcounts = v->lazy;
     rig_create(d, &opts);
     BdrvLink *link = rig_open(d, &(RigOpen){ .cache_size = v->cache_size });
     rig_write(link, 0, FLUSHED_BYTES, 0x11);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The marks of an image, dirty and corrupt: set before it becomes true, and cleared only when it is not. */
+#include "qemu/osdep.h"
+
+#include "block/qcow2/entry.h"
+#include "tests/lib/qcow2-rig.h"
+
+#define DISK_BYTES MiB
+
+static uint64_t load64(MemDisk *d, int64_t offset)
+{
+    uint8_t buf[8];
+
+    memdisk_read(d, offset, 8, buf);
+    return be64_load(buf);
+}
+
+/* The incompatible feature bits of what is durable. */
+static uint64_t durable_marks(MemDisk *d)
+{
+    MemDisk *crashed = memdisk_new("durable");
+
+    memdisk_crash(d, crashed, MEM_CRASH_DROP_ALL, 0);
+    uint64_t marks = load64(crashed, QCOW2_HDR_INCOMPATIBLE);
+    memdisk_free(crashed);
+    return marks;
+}
+
+static MemDisk *co_main_fn image(bool lazy)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+
+    opts.u.qcow2.lazy_refcounts = lazy;
+    rig_create(d, &opts);
+    return d;
+}
+
+/* ---- dirty ---- */
+
+static void co_main_fn lazy_life(MemDisk *d, const RigOpen *how)
+{
+    BdrvLink *link = rig_open(d, how);
+
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    rig_write(link, 0, 65536, 0x11);
+    rig_flush(link);
+    g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_DIRTY);
+    rig_write(link, 65536, 65536, 0x22);
+    rig_flush(link);
+    g_assert_cmpint(bdrv_co_flush(link, BDRV_FLUSH_SETTLE), ==, 0);
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    rig_write(link, 4 * 65536, 65536, 0x33);
+    rig_flush(link);
+    g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_DIRTY);
+    rig_close(link);
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    link = rig_open(d, &(RigOpen){ .read_only = true });
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_expect(link, 65536, 65536, 0x22);
+    rig_expect(link, 4 * 65536, 65536, 0x33);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+static void co_main_fn test_lazy_image_is_marked_while_refcounts_wait(void)
+{
+    lazy_life(image(true), NULL);
+    lazy_life(image(false), &(RigOpen){ .lazy_refcounts = true });
+}
+
+/* Nor is one whose refcounts do not change. */
+static void co_main_fn test_image_that_is_not_lazy_is_never_marked(void)
+{
+    MemDisk *d = image(false);
+    BdrvLink *link = rig_open(d, NULL);
+
+    rig_write(link, 0, 65536, 0x11);
+    rig_flush(link);
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    rig_close(link);
+    link = rig_open(d, &(RigOpen){ .lazy_refcounts = true });
+    rig_write(link, 0, 65536, 0x22);
+    rig_flush(link);
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* Without the mark nothing is written that it has to announce. */
+static void co_main_fn test_mark_that_cannot_be_written_stops_the_flush(void)
+{
+    for (int64_t after = 0; after < 3; after++) {
+        MemDisk *d = image(true), *crashed = memdisk_new("crashed");
+        BdrvLink *link = rig_open(d, NULL);
+
+        rig_write(link, 0, 65536, 0x11);
+        memdisk_fail(d, after, EIO, true);
+        g_assert_cmpint(bdrv_co_flush(link, 0), ==, -EIO);
+        memdisk_fail(d, -1, 0, false);
+        memdisk_crash(d, crashed, MEM_CRASH_KEEP_ALL, 0);
+        BdrvLink *c = rig_open(crashed, NULL);
+        rig_check(c);
+        rig_close(c);
+        rig_flush(link);
+        rig_close(link);
+        memdisk_free(d);
+        memdisk_free(crashed);
+    }
+}
+
+static void co_main_fn test_version_2_cannot_be_lazy(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+    g_autoptr(Error) err = NULL;
+
+    opts.u.qcow2.version = 2;
+    rig_create(d, &opts);
+    g_assert_null(rig_try_open(d, &(RigOpen){ .lazy_refcounts = true }, &err));
+    g_assert_nonnull(strstr(error_get_pretty(err), "version 3"));
+    memdisk_free(d);
+}
+
+/* Somebody else's mark, on an image that is open to be repaired, is not ours to clear. */
+static void co_main_fn test_mark_of_others_stays_until_repaired(void)
+{
+    MemDisk *d = image(true);
+    uint8_t dirty[8];
+
+    be64_store(dirty, QCOW2_INCOMPAT_DIRTY);
+    memdisk_poke(d, QCOW2_HDR_INCOMPATIBLE, 8, dirty);
+    BdrvLink *link = rig_open(d, &(RigOpen){ .for_check = true });
+    g_assert_cmpint(bdrv_co_flush(link, BDRV_FLUSH_SETTLE), ==, 0);
+    rig_close(link);
+    g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_DIRTY);
+    memdisk_free(d);
+}
+
+static void ignore(const char *text)
+{
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_set_printerr_handler(ignore);     /* repairs on opening */
+    rig_add("/qcow2/marks/lazy-image-is-marked-while-refcounts-wait",
+            test_lazy_image_is_marked_while_refcounts_wait);
+    rig_add("/qcow2/marks/image-that-is-not-lazy-is-never-marked",
+            test_image_that_is_not_lazy_is_never_marked);
+    rig_add("/qcow2/marks/mark-that-cannot-be-written-stops-the-flush",
+            test_mark_that_cannot_be_written_stops_the_flush);
+    rig_add("/qcow2/marks/version-2-cannot-be-lazy", test_version_2_cannot_be_lazy);
+    rig_add("/qcow2/marks/mark-of-others-stays-until-repaired",
+            test_mark_of_others_stays_until_repaired);
+    return g_test_run();
+}
