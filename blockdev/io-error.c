@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Failed requests as clients see them: the policy, the event, and letting stopped disks run. */
+/* Failed requests and damaged images as clients see them: the policy, the events, and letting stopped disks
+ * run. */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/corruption.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
 
@@ -41,9 +43,34 @@ static void main_fn io_error(const BlkIoError *e)
     qapi_event_send_block_io_error(&ev);
 }
 
+/* The name of a disk that leads to the node, or "". */
+static const char *main_fn disk_of(const char *node_name)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        BlockDriverState *bs = blk_bs(blk);
+
+        if (bs && !blk_user(blk) && strcmp(bs->node_name, node_name) == 0) {
+            return blk_name(blk);
+        }
+    }
+    return "";
+}
+
+static void main_fn image_corrupted(const BdrvCorruption *c)
+{
+    EventBlockImageCorruptedArgs ev = {
+        .device = (char *)disk_of(c->node_name), .node_name = (char *)c->node_name,
+        .msg = (char *)c->text, .has_offset = c->bytes != 0, .offset = c->offset,
+        .has_size = c->bytes != 0, .size = c->bytes, .fatal = c->fatal,
+    };
+
+    qapi_event_send_block_image_corrupted(&ev);
+}
+
 void main_fn blockdev_io_error_init(void)
 {
     blk_set_io_error_cb(io_error);
+    bdrv_set_corruption_cb(image_corrupted);
 }
 
 bool co_main_fn qmp_cont(Error **errp)

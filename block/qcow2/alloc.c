@@ -158,7 +158,8 @@ static int co_fn map_write_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t sta
         return r;
     }
     if (!entry_at(&s->g, &ref, 0, &e)) {
-        return -EIO;
+        return qcow2_note_damage(bs, 0, 0, "the L2 entry of guest offset %" PRIu64 " is invalid",
+                                 ref.guest);
     }
     if (!has_own_room(&e)) {
         return room_new_step(bs, w, &ref, start, end, ret);
@@ -166,7 +167,8 @@ static int co_fn map_write_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t sta
     room_own(bs, &ref, start, end, ret);
     if (!s->g.has_data_file &&
         qcow2_overlaps_tables(s, host_offset(ret->host_offset), ret->bytes)) {
-        return -EIO;
+        return qcow2_note_damage(bs, ret->host_offset, ret->bytes, "the data of guest offset %"
+                                 PRIu64 " lies where metadata is", start);
     }
     return 0;
 }
@@ -190,7 +192,7 @@ int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
     } while (r == -EAGAIN);
     qcow2_walk_end(s, &w);
     qcow2_unlock(s);
-    return r;
+    return qcow2_end(bs, r);
 }
 
 /* ---- commit ---- */
@@ -258,7 +260,8 @@ static int co_fn commit_step(BlockDriverState *bs, Qcow2Walk *w, const BdrvAlloc
     }
     uint64_t n = DIV_ROUND_UP(end - ref.guest, g->cluster_size);
     if (!commit_fits(s, alloc, &ref, n)) {
-        return -EIO;
+        return qcow2_note_damage(bs, 0, 0, "the L2 table of guest offset %" PRId64 " changed by "
+                                 "itself", alloc->offset);
     }
     qcow2_cache_touch(&s->cache, ref.page);
     for (unsigned i = 0; i < n; i++) {
@@ -298,10 +301,11 @@ int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc)
     if (r < 0) {
         room_free(bs, alloc);
     }
-    return r;
+    return qcow2_end(bs, r);
 }
 
 void co_fn qcow2_co_map_abort(BlockDriverState *bs, BdrvAlloc *alloc)
 {
     room_free(bs, alloc);
+    qcow2_end(bs, 0);
 }

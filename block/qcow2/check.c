@@ -260,7 +260,7 @@ static bool co_fn check_and_fix(BlockDriverState *bs, BdrvFix fix, BdrvCheckProg
             error_setg_errno(errp, -ret, "Cannot mark '%s' as repaired", qcow2_name(bs));
             return false;
         }
-        __atomic_store_n(&qcow2_state(bs)->damaged, false, __ATOMIC_RELEASE);
+        qcow2_forget_damage(bs);
     }
     return true;
 }

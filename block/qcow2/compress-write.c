@@ -107,6 +107,7 @@ static int co_fn reserve_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest
         return r;
     }
     if (!qcow2_entry_decode(&s->g, qcow2_l2_entry(&s->g, &ref, 0), guest, &e)) {
+        qcow2_note_damage(bs, 0, 0, "the L2 entry of guest offset %" PRIu64 " is invalid", guest);
         return -EIO;
     }
     return pack_step(bs, w, bytes, ret_offset);
@@ -240,5 +241,5 @@ int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_
     }
     free(padded);
     free(out);
-    return r;
+    return qcow2_end(bs, r);
 }

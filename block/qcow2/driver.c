@@ -186,6 +186,7 @@ static void state_destroy(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
 
+    g_free(s->damage.text);
     qcow2_inflated_unref(s->inflated);
     g_array_unref(s->frees);
     qcow2_cache_destroy(&s->cache);

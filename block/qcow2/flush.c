@@ -418,11 +418,11 @@ int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)
     int ret = run(bs, mode);
 
     if (!(flags & BDRV_FLUSH_SETTLE) || ret < 0) {
-        return ret;
+        return qcow2_end(bs, ret);
     }
     /* Frees make refcounts dirty, which need another round; more only if guests go on writing. */
     for (int i = 0; i < 8 && ret == 0 && anything_dirty(s); i++) {
         ret = run(bs, mode);
     }
-    return ret < 0 ? ret : extend_file(bs);
+    return qcow2_end(bs, ret < 0 ? ret : extend_file(bs));
 }

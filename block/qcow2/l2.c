@@ -22,9 +22,13 @@ static size_t l1_position(Qcow2State *s, uint64_t guest, uint64_t *ret_offset)
 }
 
 /* 0 or -EIO: an L1 entry that no healthy image has. */
-static int l1_entry_check(Qcow2State *s, uint64_t entry)
+static int l1_entry_check(BlockDriverState *bs, uint64_t guest, uint64_t entry)
 {
-    return entry & QCOW2_OFFSET_MASK & (s->g.cluster_size - 1) ? -EIO : 0;
+    if (entry & QCOW2_OFFSET_MASK & (qcow2_state(bs)->g.cluster_size - 1)) {
+        return qcow2_note_damage(bs, 0, 0, "the L1 entry of guest offset %" PRIu64 " leads to an L2 "
+                                 "table that is not aligned to a cluster", guest);
+    }
+    return 0;
 }
 
 /* Everything of @ret but the page; returns the offset of the page in the table. */
@@ -56,7 +60,7 @@ int co_fn qcow2_l2_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow
         return r;
     }
     uint64_t entry = be64_load(l1->buf + pos), table = entry & QCOW2_OFFSET_MASK;
-    r = l1_entry_check(s, entry);
+    r = l1_entry_check(bs, guest, entry);
     if (r < 0) {
         return r;
     }
@@ -75,7 +79,7 @@ bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
         return false;
     }
     uint64_t entry = be64_load(l1->buf + pos), table = entry & QCOW2_OFFSET_MASK;
-    if (l1_entry_check(s, entry) < 0) {
+    if (l1_entry_check(bs, guest, entry) < 0) {
         return false;
     }
     uint64_t in_table = ref_init(s, guest, entry, ret);
@@ -171,13 +175,15 @@ static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset 
         return ret;
     }
     qcow2_lock(s);
-    bool in_use = qcow2_cache_is_dirty(&s->cache, table.v, s->g.cluster_size);
-    if (!in_use) {
+    if (qcow2_cache_is_dirty(&s->cache, table.v, s->g.cluster_size)) {
+        ret = qcow2_note_damage(bs, table.v, s->g.cluster_size, "a table was to be made in a cluster "
+                                "that is in use as one");
+    } else {
         qcow2_cache_forget(&s->cache, table.v, s->g.cluster_size);
     }
     qcow2_unlock(s);
-    if (in_use) {
-        return -EIO;                /* the image is damaged; the cluster stays allocated */
+    if (ret < 0) {
+        return ret;                 /* the cluster stays allocated */
     }
     if (old.v || !zero) {
         ret = table_fill(bs, old, table);
@@ -207,7 +213,7 @@ static int co_fn make_writable(BlockDriverState *bs, uint64_t guest)
     int ret = lock_l1_entry(bs, guest, &l1, &pos);
     if (ret == 0) {
         entry = be64_load(l1->buf + pos);
-        ret = l1_entry_check(s, entry);
+        ret = l1_entry_check(bs, guest, entry);
     }
     qcow2_unlock(s);
     if (ret == 0 && !(entry & QCOW2_COPIED)) {      /* else somebody else has done it */
@@ -228,7 +234,8 @@ int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t gu
     }
     /* "Writable" without a table is an entry that no healthy image has. */
     if (ret->writable) {
-        return -EIO;
+        return qcow2_note_damage(bs, 0, 0, "the L1 entry of guest offset %" PRIu64 " has a flag and no "
+                                 "L2 table", guest);
     }
     qcow2_unlock(s);
     r = make_writable(bs, guest);

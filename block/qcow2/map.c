@@ -137,7 +137,8 @@ static int co_fn map_step(BlockDriverState *bs, Qcow2Walk *w, Run *r)
         ret = run_add_page(r, &ref);
     }
     if (ret < 0 && r->pos == r->start) {
-        return ret;
+        return qcow2_note_damage(bs, 0, 0, "the L2 entry of guest offset %" PRId64 " is invalid",
+                                 r->pos);
     }
     r->e->bytes = r->pos - r->start;
     protect_tables(qcow2_state(bs), r->e);
@@ -160,5 +161,5 @@ int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, Bdrv
     } while (ret == -EAGAIN);
     qcow2_walk_end(s, &w);
     qcow2_unlock(s);
-    return ret;
+    return qcow2_end(bs, ret);
 }

@@ -66,6 +66,11 @@ typedef struct Qcow2State {
 
     /* Its metadata is known to make no sense: nothing may change until it was repaired; atomic. */
     bool damaged;
+    struct {
+        bool noted;                 /* and nobody was told yet; atomic */
+        char *text;                 /* NULL: nothing was found. Guarded by cache.lock until noted */
+        uint64_t offset, bytes;
+    } damage;                       /* damage.c */
 
     /* Autoclear bits whose promise must be dealt with before anything changes; atomic, cleared
      * under header_lock. */
@@ -214,6 +219,29 @@ int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
 int co_main_fn qcow2_set_file_end(BlockDriverState *bs);
 /* Does this coroutine run a writeback (and so must not start one)? */
 bool co_fn qcow2_in_writeback(Qcow2State *s);
+
+/* ---- damage.c ---- */
+
+/*
+ * Metadata makes no sense, as @fmt says; [@offset, @offset + @bytes) of the file would have been hit
+ * (@bytes 0: nothing in particular).  From now on nothing changes in a writable image.  Under cache.lock.  Returns
+ * -EIO; the operation ends with qcow2_end().
+ */
+int any_fn qcow2_note_damage(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
+                             const char *fmt, ...) G_GNUC_PRINTF(4, 5);
+/* Mark the image and tell of what was noted, if nobody has. No locks held. */
+void co_fn qcow2_report_damage(BlockDriverState *bs);
+/* It was repaired. */
+void any_fn qcow2_forget_damage(BlockDriverState *bs);
+
+/* The last thing that each operation does; returns @ret. No locks held. */
+static inline int co_fn qcow2_end(BlockDriverState *bs, int ret)
+{
+    if (__atomic_load_n(&qcow2_state(bs)->damage.noted, __ATOMIC_ACQUIRE)) {
+        qcow2_report_damage(bs);
+    }
+    return ret;
+}
 
 /* ---- update.c: the header in place ---- */
 

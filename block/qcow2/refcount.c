@@ -44,7 +44,8 @@ int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t clust
         return 0;
     }
     if (offset & (g->cluster_size - 1) || offset >= QCOW2_MAX_HOST_OFFSET) {
-        return -EIO;
+        return qcow2_note_damage(bs, 0, 0, "refcount block %" PRIu64 " has the offset %" PRIu64, block,
+                                 offset);
     }
     unsigned bits = page_refcount_bits(g);
     *ret_number = in_block & ((UINT64_C(1) << bits) - 1);
@@ -79,9 +80,10 @@ static size_t find_free(const Qcow2Geometry *g, const Qcow2Page *page, size_t fr
 }
 
 /* Take up to @want clusters from number @number of @page on, which is that of cluster @index. */
-static int take(Qcow2State *s, Qcow2Page *page, size_t number, uint64_t index, uint64_t want,
+static int take(BlockDriverState *bs, Qcow2Page *page, size_t number, uint64_t index, uint64_t want,
                 HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero)
 {
+    Qcow2State *s = qcow2_state(bs);
     const Qcow2Geometry *g = &s->g;
     size_t limit = MIN((size_t)1 << page_refcount_bits(g), number + want), end = number;
     uint64_t first = index << g->cluster_bits;
@@ -94,7 +96,8 @@ static int take(Qcow2State *s, Qcow2Page *page, size_t number, uint64_t index, u
     }
     uint64_t n = end - number;
     if (qcow2_overlaps_tables(s, host_offset(first), n << g->cluster_bits)) {
-        return -EIO;                /* refcounts that are wrong: writing there would do damage */
+        return qcow2_note_damage(bs, first, n << g->cluster_bits, "clusters with a refcount of 0 have "
+                                 "metadata in them");
     }
     qcow2_cache_touch(&s->cache, page);
     for (size_t i = number; i < end; i++) {
@@ -135,7 +138,7 @@ static int co_fn search_hole(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
     if (free == (size_t)1 << page_refcount_bits(g) || index >= s->tail_cursor) {
         return NOT_FOUND;
     }
-    r = take(s, page, free, index, want, ret_offset, ret_clusters, ret_zero);
+    r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
     if (r == 0) {
         s->hole_cursor = index + *ret_clusters;
     }
@@ -175,7 +178,7 @@ static int co_fn alloc_at_tail(BlockDriverState *bs, Qcow2Walk *w, uint64_t want
         if (free == (size_t)1 << page_refcount_bits(g)) {
             s->tail_cursor = index;
         } else {
-            r = take(s, page, free, index, want, ret_offset, ret_clusters, ret_zero);
+            r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
         }
         if (no_holes) {
             s->hole_cursor = s->tail_cursor;
@@ -260,14 +263,16 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index
     }
     *ret_done = 1;
     if (!page) {
-        return -EIO;
+        return qcow2_note_damage(bs, index << g->cluster_bits, g->cluster_size,
+                                 "a cluster was in use that no refcount block covers");
     }
     uint64_t n = MIN(clusters, ((uint64_t)1 << page_refcount_bits(g)) - number);
     qcow2_cache_touch(&s->cache, page);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t count = qcow2_refcount_load(page->buf, g->refcount_order, number + i);
         if (count == 0) {
-            r = -EIO;               /* it was wrong before: nothing to give back */
+            r = qcow2_note_damage(bs, (index + i) << g->cluster_bits, g->cluster_size,
+                                  "a cluster was in use with a refcount of 0");
             continue;
         }
         qcow2_refcount_store(page->buf, g->refcount_order, number + i, count - 1);

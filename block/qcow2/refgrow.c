@@ -138,13 +138,18 @@ static int co_fn growth_switch(BlockDriverState *bs, const Growth *grow)
 }
 
 /* Is something in the area, although no refcount says so? */
-static bool growth_hits_table(Qcow2State *s, const Growth *grow)
+static bool growth_hits_table(BlockDriverState *bs, const Growth *grow)
 {
+    Qcow2State *s = qcow2_state(bs);
     uint64_t bytes = (grow->blocks + grow->table_clusters) << s->g.cluster_bits;
 
     qcow2_lock(s);
     bool hits = qcow2_overlaps_tables(s, grow->area, bytes) ||
                 qcow2_cache_is_dirty(&s->cache, grow->area.v, bytes);
+    if (hits) {
+        qcow2_note_damage(bs, grow->area.v, bytes, "a place for refcounts that no refcount block covers "
+                          "has metadata in it");
+    }
     qcow2_unlock(s);
     return hits;
 }
@@ -156,8 +161,8 @@ static int co_fn grow_table(BlockDriverState *bs, uint64_t block)
     Growth grow;
     int ret = growth_plan(s, block, &grow);
 
-    if (ret == 0 && growth_hits_table(s, &grow)) {
-        ret = -EIO;                 /* the image is damaged */
+    if (ret == 0 && growth_hits_table(bs, &grow)) {
+        ret = -EIO;
     }
     if (ret == 0) {
         /* Nothing but this function and new blocks, under the same lock, makes pages of the
@@ -211,7 +216,10 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
     bool bad = qcow2_overlaps_tables(s, offset, g->cluster_size) ||
                qcow2_cache_is_dirty(&s->cache, offset.v, g->cluster_size);
     bool zero = offset.v >= s->fresh_from;
-    if (!bad) {
+    if (bad) {
+        qcow2_note_damage(bs, offset.v, g->cluster_size, "a place for a refcount block that no refcount "
+                          "block covers has metadata in it");
+    } else {
         qcow2_cache_forget(&s->cache, offset.v, g->cluster_size);
     }
     qcow2_unlock(s);
@@ -306,6 +314,10 @@ static int co_fn find_end_in(BlockDriverState *bs, const uint8_t *table, uint64_
             continue;
         }
         if (entry & (s->g.cluster_size - 1) || entry >= QCOW2_MAX_HOST_OFFSET) {
+            qcow2_lock(s);
+            qcow2_note_damage(bs, 0, 0, "refcount block %" PRIu64 " has the offset %" PRIu64,
+                              first + n, entry);
+            qcow2_unlock(s);
             return -EIO;
         }
         if (*empty == MAX_EMPTY_BLOCKS) {

@@ -265,6 +265,7 @@ bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc 
         !bdrv_co_truncate(bs->data_file, length, BDRV_PREALLOC_OFF, &err)) {
         ret = -EIO;
     }
+    qcow2_end(bs, ret);
     if (err) {
         error_propagate(errp, err);
         return false;

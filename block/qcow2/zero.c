@@ -86,7 +86,8 @@ static int clear_page(Clear *c, const Qcow2L2Ref *ref)
         Qcow2Entry e;
 
         if (!qcow2_entry_decode(g, p, guest, &e)) {
-            return -EIO;
+            return qcow2_note_damage(c->bs, 0, 0, "the L2 entry of guest offset %" PRIu64
+                                     " is invalid", guest);
         }
         int r = clear_entry(c, &e, subs_to_clear(c, guest));
         if (r < 0) {
@@ -143,7 +144,7 @@ static int co_fn clear_range(BlockDriverState *bs, ClearMode mode, uint64_t offs
         qcow2_walk_end(s, &w);
         qcow2_unlock(s);
     }
-    return r;
+    return qcow2_end(bs, r);
 }
 
 /* The part of the external data file that belongs to the range: its offsets are the guest's. */

@@ -190,6 +190,80 @@ def test_the_daemon_ends_though_a_check_runs():
         run('qemu-img', 'check', path)
 
 
+def first_entry(f):
+    f.seek(40)
+    l1, = struct.unpack('>Q', f.read(8))
+    f.seek(l1)
+    return struct.unpack('>Q', f.read(8))[0] & 0x00fffffffffffe00
+
+
+def must_fail(h, offset):
+    try:
+        h.pwrite(b'x' * 4096, offset)
+    except Exception as e:
+        assert 'Input/output error' in str(e), e
+    else:
+        raise AssertionError('a write to a damaged image succeeded')
+
+
+def test_damage_in_use_is_told_of_once_and_can_be_repaired():
+    with Rig() as r:
+        path = image(r)
+        with open(path, 'r+b') as f:                    # nothing has a refcount
+            f.seek(48)
+            f.seek(struct.unpack('>Q', f.read(8))[0])
+            f.seek(struct.unpack('>Q', f.read(8))[0])
+            f.write(bytes(128))
+        r.start()
+        add(r, path)
+        r.export('disk')
+        h = r.nbd('disk')
+        for offset in (2 * MiB, 3 * MiB, 0):
+            must_fail(h, offset)
+        assert h.pread(4096, 0) == b'\7' * 4096
+        data = r.qmp.wait_event('BLOCK_IMAGE_CORRUPTED')['data']
+        assert data['fatal'] and data['node-name'] == 'disk' and data['device'] == '', data
+        assert data['size'] > 0 and 'refcount' in data['msg'], data
+        info, = [n for n in r.cmd('query-named-block-nodes') if n['node-name'] == 'disk']
+        assert info['image']['format-specific']['data']['corrupt'], info
+        h.shutdown()
+        r.cmd('block-export-del', id='exp-disk')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+        assert 'corruptions' not in check(r, fix='all')
+        r.export('disk')
+        h = r.nbd('disk')
+        h.pwrite(b'x' * 4096, 2 * MiB)
+        h.shutdown()
+        assert not [e for e in r.qmp.events if e['event'] == 'BLOCK_IMAGE_CORRUPTED']
+        r.stop()
+        run('qemu-img', 'check', path)
+
+
+def test_damage_of_a_disk_that_is_only_read_is_not_fatal():
+    with Rig() as r:
+        path = image(r)
+        with open(path, 'r+b') as f:
+            f.seek(first_entry(f) + 8)
+            f.write(struct.pack('>Q', 1 << 63 | 512))
+        before = open(path, 'rb').read()
+        r.start('--drive', 'id=virtio0,file=%s,format=qcow2,if=none,read-only=on,node-name=n' % path)
+        r.export('n', writable=False)
+        h = r.nbd('n')
+        for _ in range(3):
+            try:
+                h.pread(4096, 65536)
+                raise AssertionError('an invalid entry was read')
+            except Exception as e:
+                assert 'Input/output error' in str(e), e
+        assert h.pread(4096, 0) == b'\7' * 4096
+        data = r.qmp.wait_event('BLOCK_IMAGE_CORRUPTED')['data']
+        assert data == {'device': 'virtio0', 'node-name': 'n', 'fatal': False, 'msg': data['msg']}
+        h.shutdown()
+        assert not [e for e in r.qmp.events if e['event'] == 'BLOCK_IMAGE_CORRUPTED']
+        r.stop()
+        assert open(path, 'rb').read() == before
+
+
 def test_an_image_that_was_not_closed_is_repaired_when_it_is_opened():
     with Rig() as r:
         path = image(r, options=('-o', 'lazy_refcounts=on'))

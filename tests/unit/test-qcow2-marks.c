@@ -137,6 +137,145 @@ static void co_main_fn test_mark_of_others_stays_until_repaired(void)
     memdisk_free(d);
 }
 
+/* ---- corrupt ---- */
+
+static void store64(MemDisk *d, int64_t offset, uint64_t value)
+{
+    uint8_t buf[8];
+
+    be64_store(buf, value);
+    memdisk_poke(d, offset, 8, buf);
+}
+
+/* Damages of an image of 64 KiB clusters whose first 8 clusters have data. */
+static uint64_t l2_table(MemDisk *d)
+{
+    return load64(d, load64(d, QCOW2_HDR_L1_OFFSET)) & QCOW2_OFFSET_MASK;
+}
+
+static void entry_not_aligned(MemDisk *d)
+{
+    store64(d, l2_table(d) + 9 * 8, UINT64_C(512) | QCOW2_COPIED);
+}
+
+static void entry_leads_to_header(MemDisk *d)
+{
+    store64(d, l2_table(d) + 9 * 8, load64(d, QCOW2_HDR_L1_OFFSET) | QCOW2_COPIED);
+}
+
+static void l1_entry_not_aligned(MemDisk *d)
+{
+    store64(d, load64(d, QCOW2_HDR_L1_OFFSET), l2_table(d) + 512);
+}
+
+static void block_not_aligned(MemDisk *d)
+{
+    uint64_t table = load64(d, QCOW2_HDR_REFTABLE_OFFSET);
+
+    store64(d, table, load64(d, table) + 512);
+}
+
+static void metadata_has_no_refcounts(MemDisk *d)
+{
+    uint64_t block = load64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+    uint8_t zeroes[64] = { 0 };
+
+    memdisk_poke(d, block, sizeof(zeroes), zeroes);
+}
+
+static void (*const damages[])(MemDisk *d) = {
+    entry_not_aligned, entry_leads_to_header, l1_entry_not_aligned, block_not_aligned,
+    metadata_has_no_refcounts,
+};
+
+static MemDisk *co_main_fn damaged_image(size_t which)
+{
+    MemDisk *d = image(false);
+    BdrvLink *link = rig_open(d, NULL);
+
+    rig_write(link, 0, 8 * 65536, 0x44);
+    rig_close(link);
+    damages[which](d);
+    return d;
+}
+
+/* It is noticed at the first write that it concerns: nothing is written from then on, reads go on. */
+static void co_main_fn test_damage_stops_writes_and_marks_the_image(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(damages); i++) {
+        MemDisk *d = damaged_image(i);
+        BdrvLink *link = rig_open(d, NULL);
+        uint8_t buf[512] = { 1 };
+
+        g_assert_cmpint(bdrv_co_pwrite(link, 9 * 65536, 512, buf, 0), ==, -EIO);
+        g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_CORRUPT);
+        g_assert_cmpint(bdrv_co_pwrite(link, 0, 512, buf, 0), ==, -EIO);
+        g_assert_cmpint(bdrv_co_pwrite_zeroes(link, 0, 65536, 0), ==, -EIO);
+        g_assert_false(bdrv_co_truncate(link, 2 * DISK_BYTES, 0, NULL));
+        if (damages[i] != l1_entry_not_aligned) {
+            rig_expect(link, 0, 8 * 65536, 0x44);
+        }
+        rig_close(link);
+        g_assert_null(rig_try_open(d, NULL, NULL));
+        link = rig_open(d, &(RigOpen){ .read_only = true });
+        rig_close(link);
+        memdisk_free(d);
+    }
+}
+
+static void co_main_fn test_read_only_image_is_never_marked(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(damages); i++) {
+        MemDisk *d = damaged_image(i);
+        BdrvLink *link = rig_open(d, &(RigOpen){ .read_only = true });
+        uint8_t buf[512];
+
+        bdrv_co_pread(link, 9 * 65536, 512, buf);
+        rig_close(link);
+        g_assert_cmpuint(durable_marks(d), ==, 0);
+        memdisk_free(d);
+    }
+}
+
+/* What was written before the damage was found still gets to the disk. */
+static void co_main_fn test_what_was_written_before_is_not_lost(void)
+{
+    MemDisk *d = damaged_image(0), *crashed = memdisk_new("crashed");
+    BdrvLink *link = rig_open(d, NULL);
+    uint8_t buf[512] = { 1 };
+
+    rig_write(link, 12 * 65536, 65536, 0x66);
+    g_assert_cmpint(bdrv_co_pwrite(link, 9 * 65536, 512, buf, 0), ==, -EIO);
+    rig_flush(link);
+    memdisk_crash(d, crashed, MEM_CRASH_DROP_ALL, 0);
+    rig_close(link);
+    link = rig_open(crashed, &(RigOpen){ .read_only = true });
+    rig_expect(link, 12 * 65536, 65536, 0x66);
+    rig_close(link);
+    memdisk_free(d);
+    memdisk_free(crashed);
+}
+
+/* Repaired where that is possible, it can be written again without being opened anew. */
+static void co_main_fn test_repaired_image_is_written_again(void)
+{
+    MemDisk *d = damaged_image(4);
+    BdrvLink *link = rig_open(d, NULL);
+    uint8_t buf[512] = { 1 };
+    BdrvCheckResult res;
+
+    g_assert_cmpint(bdrv_co_pwrite(link, 9 * 65536, 512, buf, 0), ==, -EIO);
+    g_assert_true(bdrv_co_check(link->bs, BDRV_FIX_ALL, NULL, &res, NULL));
+    g_assert_cmpuint(res.corruptions, ==, 0);
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    rig_write(link, 9 * 65536, 512, 0x55);
+    rig_close(link);
+    link = rig_open(d, NULL);
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
 static void ignore(const char *text)
 {
 }
@@ -154,5 +293,11 @@ int main(int argc, char **argv)
     rig_add("/qcow2/marks/version-2-cannot-be-lazy", test_version_2_cannot_be_lazy);
     rig_add("/qcow2/marks/mark-of-others-stays-until-repaired",
             test_mark_of_others_stays_until_repaired);
+    rig_add("/qcow2/marks/damage-stops-writes-and-marks-the-image",
+            test_damage_stops_writes_and_marks_the_image);
+    rig_add("/qcow2/marks/read-only-image-is-never-marked", test_read_only_image_is_never_marked);
+    rig_add("/qcow2/marks/what-was-written-before-is-not-lost",
+            test_what_was_written_before_is_not_lost);
+    rig_add("/qcow2/marks/repaired-image-is-written-again", test_repaired_image_is_written_again);
     return g_test_run();
 }
