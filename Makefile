@@ -5,11 +5,12 @@ BUILD ?= build
 T ?=
 FUZZ_SECONDS ?= 60
 KILL_ROUNDS ?= 300
+RACE_ROUNDS ?= 30
 CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang fuzz torture soak bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang race fuzz torture soak bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -40,12 +41,17 @@ check-tsan:  ## the threaded tests under ThreadSanitizer
 	@scripts/install-deps --quiet
 	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan
 	@ninja -C build-tsan
-	@scripts/run-tests build-tsan '^(aio|coroutine|event-loop|iothread|group-snapshot|qcow2-threads)'
+	@scripts/run-tests build-tsan '^(aio|coroutine|event-loop|iothread|group-snapshot|qcow2-threads|race)'
 
 check-clang:  ## build with clang, warnings and context errors are errors
 	@scripts/install-deps --quiet
 	@[ -f build-clang/build.ninja ] || ./configure --build-dir=build-clang --cc=clang --enable-werror
 	@ninja -C build-clang
+
+race:  ## RACE_ROUNDS (30) times everything at once, under ThreadSanitizer
+	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan
+	@ninja -C build-tsan tools/qemu-storage-daemon
+	@QSD=$(abspath build-tsan)/tools/qemu-storage-daemon tests/race/everything-at-once.py $(RACE_ROUNDS)
 
 fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with clang
 	@scripts/install-deps --quiet
