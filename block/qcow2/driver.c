@@ -137,24 +137,7 @@ static bool co_main_fn open_data_file(BlockDriverState *bs, const BdrvOpenOption
                    qcow2_name(bs));
         return false;
     }
-    g_autoptr(BdrvOpenOptions) o = bdrv_options_from_filename(name, "file", qcow2_name(bs), errp);
-    if (o) {
-        o->read_only = bs->read_only;
-        o->cache_direct = bs->cache_direct;
-        o->cache_no_flush = bs->cache_no_flush;
-        o->discard = bs->discard;
-        o->force_share = bs->force_share;
-
-        BdrvLinkSpec spec = { .role = "data-file", .parent = bs };
-        BdrvLink link = { .role = "data-file" };
-        bdrv_child_claims(bs, &link, CLAIM_NONE, CLAIM_ALL, &spec.needs, &spec.allows);
-        bs->data_file = bdrv_open(o, &spec, errp);
-    }
-    if (!bs->data_file) {
-        error_prepend(errp, "Cannot open the data file of '%s': ", qcow2_name(bs));
-        return false;
-    }
-    return true;
+    return bdrv_open_data_file(bs, name, errp);
 }
 
 /* ---- open and close ---- */

@@ -210,7 +210,7 @@ struct BlockDriver {
 };
 
 /* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name as
- * recorded, relative to bs->filename. */
+ * recorded, relative to bs->filename; a path and nothing else: an image does not say "json:". */
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
 
 /* "consistent read, write": for messages; caller frees. */

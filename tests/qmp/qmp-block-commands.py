@@ -103,6 +103,25 @@ def test_wrong_options_of_blockdev_add_are_named():
         r.refuse('aio', driver='file', node_name='x', filename=path, aio='slow')
 
 
+def test_the_data_file_that_an_image_names_is_a_path():
+    """An image comes from anywhere: what it names is not taken for a description of nodes."""
+    with Rig() as r:
+        evil = 'json:{"driver":"null-co","size":16777216}'
+        plain = 'x' * len(evil)
+        r.start()
+        path = r.path('a.qcow2')
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'data_file=' + plain, path, '16M',
+            cwd=r.dir)
+        with open(path, 'rb') as f:
+            data = f.read()
+        assert plain.encode() in data
+        with open(path, 'wb') as f:
+            f.write(data.replace(plain.encode(), evil.encode()))
+        e = r.error('blockdev-add', driver='qcow2', node_name='a',
+                    file={'driver': 'file', 'filename': path})
+        assert evil in e.desc and 'No such file' in e.desc, e.desc
+
+
 def test_names_of_one_command_may_not_be_the_same():
     with Daemon() as r:
         path = r.create('a.raw')
