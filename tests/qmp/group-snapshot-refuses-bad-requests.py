@@ -131,6 +131,21 @@ def test_directory_fifo_socket_and_device_are_refused_at_once():
         s.close()
 
 
+def test_a_link_at_the_target_is_never_followed_to_harm():
+    """A name in a directory that others can write to leads where they like."""
+    with Disks() as r:
+        with open(r.path('precious'), 'wb') as f:
+            f.write(b'precious')
+        os.symlink('precious', r.path('link'))
+        os.symlink('nowhere', r.path('dangling'))
+        assert 'File exists' in r.snapshot_error(r.member('disk0', 'link')).desc
+        r.snapshot_error(r.member('disk0', 'dangling'))
+        with open(r.path('precious'), 'rb') as f:
+            assert f.read() == b'precious'
+        assert os.path.islink(r.path('link')) and os.path.islink(r.path('dangling'))
+        assert not os.path.exists(r.path('nowhere'))
+
+
 def test_an_empty_file_is_used_and_empty_again_after_a_failure():
     with Disks() as r:
         open(r.path('made'), 'w').close()

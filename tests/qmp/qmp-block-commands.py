@@ -122,6 +122,27 @@ def test_the_data_file_that_an_image_names_is_a_path():
         assert evil in e.desc and 'No such file' in e.desc, e.desc
 
 
+def test_a_backing_file_is_a_file_or_refused_at_once():
+    """Whatever an image names: nothing hangs, and only files on this machine are opened."""
+    with Rig() as r:
+        r.start()
+        os.mkfifo(r.path('fifo'))
+        os.mkdir(r.path('dir'))
+        image = r.path('a.qcow2')
+        for name, why in (('fifo', 'regular file'), ('dir', 'regular file'), ('qmp.sock', 'No such device'),
+                          ('/dev/null', 'regular file'), ('/dev/zero', 'regular file'),
+                          ('nbd://localhost/x', "Unknown protocol 'nbd'"),
+                          ('http://localhost/x', "Unknown protocol 'http'"),
+                          ('ssh:x', "Unknown protocol 'ssh'"), ('json:{', 'json'),
+                          ('json:{"driver":"nosuch"}', 'nosuch'), ('a.qcow2', 'circles')):
+            run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F',
+                'qcow2' if name == 'a.qcow2' else 'raw', '-b', name, image, '16M', cwd=r.dir)
+            e = r.error('blockdev-add', driver='qcow2', node_name='a', read_only=True,
+                        file={'driver': 'file', 'filename': image})
+            assert why in e.desc, (name, e.desc)
+            assert r.cmd('query-named-block-nodes') == []
+
+
 def test_names_of_one_command_may_not_be_the_same():
     with Daemon() as r:
         path = r.create('a.raw')
