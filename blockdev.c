@@ -155,7 +155,9 @@ static bool co_main_fn resize_node(BlockDriverState *bs, int64_t size, Error **e
     BlkQuiesce q;
 
     bdrv_collect_places(bs, places);
-    blk_quiesce(&q, places, -1, NULL);
+    if (!blk_quiesce_in_time(&q, places, "resize", errp)) {
+        return false;
+    }
     bool ok = resize_held(bs, size, errp);
     blk_resume(&q);
     if (ok) {

@@ -86,6 +86,18 @@ bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_
     return true;
 }
 
+bool co_main_fn blk_quiesce_in_time(BlkQuiesce *q, GHashTable *places, const char *what,
+                                    Error **errp)
+{
+    BlockBackend *late;
+
+    if (blk_quiesce(q, places, clock_ns() + BLK_QUIESCE_TIMEOUT_NS, &late)) {
+        return true;
+    }
+    error_setg(errp, "Cannot %s: '%s' did not come to rest in time", what, blk_name(late));
+    return false;
+}
+
 int64_t main_fn blk_resume(BlkQuiesce *q)
 {
     release_all(q);

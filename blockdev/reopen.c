@@ -5,10 +5,6 @@
 #include "block/blockdev.h"
 #include "block/quiesce.h"
 #include "qapi/qapi-commands.h"
-#include "qemu/aio.h"
-
-/* How long guests may be held before the command gives up. */
-#define REOPEN_TIMEOUT_NS (10 * NS_PER_SEC)
 
 typedef struct Reopen {
     GPtrArray *nodes;               /* of BlockDriverState, parents before children */
@@ -189,14 +185,12 @@ static void main_fn pull_files_along(Reopen *r)
 static bool co_main_fn hold_and_commit(Reopen *r, Error **errp)
 {
     g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
-    BlockBackend *late;
     BlkQuiesce q;
 
     for (guint i = 0; i < r->nodes->len; i++) {
         bdrv_collect_places(r->nodes->pdata[i], places);
     }
-    if (!blk_quiesce(&q, places, clock_ns() + REOPEN_TIMEOUT_NS, &late)) {
-        error_setg(errp, "Cannot reopen: '%s' did not come to rest in time", blk_name(late));
+    if (!blk_quiesce_in_time(&q, places, "reopen", errp)) {
         return false;
     }
     bool ok = bdrv_reopen_flush(r->nodes, errp);

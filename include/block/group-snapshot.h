@@ -7,10 +7,11 @@
 #define BLOCK_GROUP_SNAPSHOT_H
 
 #include "block/block.h"
+#include "block/quiesce.h"
 
 /* How long guests are held at most where a command does not say: the time after which Windows
  * thaws its file systems by itself. */
-#define GROUP_SNAPSHOT_TIMEOUT_NS (10 * NS_PER_SEC)
+#define GROUP_SNAPSHOT_TIMEOUT_NS BLK_QUIESCE_TIMEOUT_NS
 
 typedef struct GroupMember GroupMember;
 

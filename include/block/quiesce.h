@@ -18,6 +18,11 @@ typedef struct BlkQuiesce {
  */
 bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_ns,
                             BlockBackend **ret_late);
+/* As blk_quiesce(), for at most BLK_QUIESCE_TIMEOUT_NS; the error says what could not be done (@what) and
+ * which disk did not come to rest. */
+#define BLK_QUIESCE_TIMEOUT_NS (10 * NS_PER_SEC)
+bool co_main_fn blk_quiesce_in_time(BlkQuiesce *q, GHashTable *places, const char *what,
+                                    Error **errp);
 /* Let them run again.  Returns the nanoseconds the first was held. */
 int64_t main_fn blk_resume(BlkQuiesce *q);
 

@@ -122,6 +122,22 @@ def test_the_data_file_that_an_image_names_is_a_path():
         assert evil in e.desc and 'No such file' in e.desc, e.desc
 
 
+def test_an_encrypted_image_is_refused_by_name():
+    """For reading, for writing and as the base of another image: never taken for plain data."""
+    with Rig() as r:
+        r.start()
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=x',
+            '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10',
+            r.path('secret.qcow2'), '16M')
+        run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', 'secret.qcow2',
+            r.path('top.qcow2'), '16M')
+        for name in ('secret.qcow2', 'top.qcow2'):
+            for read_only in (True, False):
+                e = r.error('blockdev-add', driver='qcow2', node_name='a', read_only=read_only,
+                            file={'driver': 'file', 'filename': r.path(name)})
+                assert 'secret.qcow2' in e.desc and 'encrypt' in e.desc, e.desc
+
+
 def test_a_backing_file_is_a_file_or_refused_at_once():
     """Whatever an image names: nothing hangs, and only files on this machine are opened."""
     with Rig() as r:

@@ -12,15 +12,15 @@ nbd = import_nbd()
 DELAY = 3.0
 
 
-def slow_disk(r, iotype):
-    """A node 'slow' whose requests of that type take DELAY, next to disk0; both exported."""
+def slow_disk(r, iotype, delay=DELAY):
+    """A node 'slow' whose requests of that type take @delay seconds, next to disk0; both exported."""
     r.create('slow.raw', 'raw')
     r.drive('disk0', 'raw')
     r.start('--blockdev', json.dumps({
         'driver': 'raw', 'node-name': 'slow', 'file': {
             'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': r.path('slow.raw')},
             'inject-error': [{'event': 'none', 'iotype': iotype, 'errno': 0,
-                              'delay-ns': int(DELAY * 1e9)}]}}))
+                              'delay-ns': int(delay * 1e9)}]}}))
     r.export('slow')
     r.export('disk0')
 
@@ -46,6 +46,20 @@ def test_deleting_its_export():
                 if e['id'] == 'exp-slow'] == [True]
         assert q.recv_reply()['return'] == {}
         r.qmp.wait_event('BLOCK_EXPORT_DELETED', id='exp-slow')
+
+
+def test_a_new_size_and_new_options():
+    """They give up in the end, the disk is what it was, and the next command has its turn."""
+    with Rig() as r:
+        slow_disk(r, 'write', delay=14)
+        h, cookie = start_write(r)
+        q = r.connect()
+        q.send('block_resize', {'node-name': 'slow', 'size': 1 << 20})
+        assert 'did not come to rest' in q.recv_reply()['error']['desc']
+        assert r.inserted('exp-slow')['image']['virtual-size'] == 16 << 20
+        while not h.aio_command_completed(cookie):
+            h.poll(-1)
+        r.cmd('block_resize', node_name='slow', size=1 << 20)
 
 
 def test_a_flush_of_a_base_that_takes_too_long():
