@@ -10,7 +10,7 @@ CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang race fuzz torture soak bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang race fuzz torture soak hostile bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -66,6 +66,10 @@ torture: all  ## kill the daemon KILL_ROUNDS (300) times, cut the power in CRASH
 
 soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if given
 	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/soak/soak $(SOAK_SECONDS) $(SOAK_SEED)
+
+hostile: all  ## all damages to all fields of qcow2 images, and 120,000 random ones; compared with QEMU
+	@$(BUILD)/tests/unit/test-qcow2-hostile -m thorough
+	@tests/interop/qcow2-hostile.py $(BUILD)/tests/unit/test-qcow2-hostile all
 
 bench: all  ## compare with the installed QEMU, in one table
 	@tests/bench/bench $(BUILD)
