@@ -74,6 +74,7 @@ static bool qcow2_options(const BlockdevCreateOptionsQcow2 *q, BdrvCreateOptions
         return false;
     }
     o->size = q->size;
+    o->has_name = true;
     o->preallocation = prealloc_of(q->has_preallocation, q->preallocation);
     o->u.qcow2 = (Qcow2CreateOptions){
         .version = q->has_version && q->version == BLOCKDEV_QCOW2_VERSION_V2 ? 2 : 3,

@@ -22,6 +22,11 @@ const char *any_fn file_target_name(const FileTarget *t)
     return t->filename;
 }
 
+bool any_fn file_target_has_name(const FileTarget *t)
+{
+    return t->named;
+}
+
 BdrvFileId any_fn file_id_of_stat(const struct stat *st)
 {
     return S_ISBLK(st->st_mode) ? (BdrvFileId){ .dev = st->st_rdev }

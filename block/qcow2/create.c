@@ -351,8 +351,23 @@ static bool co_fn prepare_file(BdrvLink *file, const Layout *l, BdrvPrealloc pre
     return true;
 }
 
-static int co_fn write_all(BdrvLink *file, const Layout *l, const Qcow2CreateOptions *q,
-                           GByteArray *header)
+/* @behind_sync: its first sector, without which this is no image, when everything else is on disk. */
+static int co_fn write_header(BdrvLink *file, const GByteArray *header, bool behind_sync)
+{
+    size_t first = behind_sync ? MIN(512, header->len) : header->len;
+    int ret = 0;
+
+    if (first < header->len) {
+        ret = bdrv_co_pwrite(file, first, header->len - first, header->data + first, 0);
+    }
+    if (ret == 0 && behind_sync) {
+        ret = bdrv_co_flush(file, 0);
+    }
+    return ret ?: bdrv_co_pwrite(file, 0, first, header->data, 0);
+}
+
+static int co_fn write_all(BdrvLink *file, const Layout *l, const BdrvCreateOptions *opts,
+                           const GByteArray *header)
 {
     int ret = write_refcounts(file, l);
 
@@ -360,12 +375,9 @@ static int co_fn write_all(BdrvLink *file, const Layout *l, const Qcow2CreateOpt
         ret = write_l1(file, l);
     }
     if (ret == 0) {
-        ret = write_l2(file, l, q->backing_file == NULL);
+        ret = write_l2(file, l, opts->u.qcow2.backing_file == NULL);
     }
-    if (ret == 0) {
-        ret = put(file, l, 0, header->data, header->len);
-    }
-    return ret;
+    return ret ?: write_header(file, header, opts->has_name);
 }
 
 bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp)
@@ -387,7 +399,7 @@ bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error 
         error_prepend(errp, "Cannot create '%s': ", file->bs->filename);
         return false;
     }
-    int ret = write_all(file, &l, q, header);
+    int ret = write_all(file, &l, opts, header);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot write the new image '%s'", file->bs->filename);
         return false;

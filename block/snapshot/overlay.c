@@ -127,7 +127,8 @@ static bool co_main_fn lay_out(GroupMember *m, BdrvLink *file)
     BlockDriverState *base = m->req.base;
     const char *format;
     g_autofree char *backing = bdrv_backing_name(base, &format, &m->err);
-    BdrvCreateOptions create = { .size = bdrv_length(base) };
+    BdrvCreateOptions create = { .size = bdrv_length(base),
+                                 .has_name = file_target_has_name(m->target) };
 
     if (!backing) {
         return false;

@@ -114,6 +114,8 @@ typedef struct Qcow2CreateOptions {
 
 struct BdrvCreateOptions {
     int64_t size;                   /* virtual, bytes */
+    bool has_name;                  /* the file can be found already: after a power cut it must be the whole
+                                     * image, or nothing that could be taken for one */
     BdrvPrealloc preallocation;
     union {
         Qcow2CreateOptions qcow2;

@@ -25,6 +25,8 @@ typedef struct FileTarget FileTarget;
 FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp);
 const char *any_fn file_target_name(const FileTarget *t);       /* absolute */
 BdrvFileId any_fn file_target_id(const FileTarget *t);
+/* Can it be found already, or does it get its name when it is complete? */
+bool any_fn file_target_has_name(const FileTarget *t);
 /* "file" or "host_device". */
 const char *any_fn file_target_driver(const FileTarget *t);
 /* A description of its own (locks and O_DIRECT are per description), for a node; -1 with @errp set. */

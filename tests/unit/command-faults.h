@@ -3,6 +3,8 @@
 #ifndef TESTS_UNIT_COMMAND_FAULTS_H
 #define TESTS_UNIT_COMMAND_FAULTS_H
 
+#include "qemu/context.h"
+
 #define ROW_STEPS 8
 
 typedef struct CommandRow {
@@ -20,5 +22,17 @@ typedef struct CommandRow {
 } CommandRow;
 
 extern const CommandRow command_rows[];     /* ends with a NULL name */
+
+/* ---- files (command-files.c) ---- */
+
+/* Does it work on files? */
+bool any_fn command_has_files(const CommandRow *row);
+/* Up to where the request can be sent; guests have written, and flushed a part of it. */
+void co_main_fn command_set_up(const CommandRow *row);
+/*
+ * In a directory as a crash has left it: what was there is consistent and has all that was flushed; what the
+ * command makes is not there, or nobody takes it for an image, or it is complete.  @answered: it is.
+ */
+void co_main_fn command_check_files(const CommandRow *row, bool answered);
 
 #endif

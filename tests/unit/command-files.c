@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The files that the commands of command-faults.c work on: made before, and judged after a crash. */
+#include "qemu/osdep.h"
+
+#include "../lib/qmp-rig.h"
+#include "block/check.h"
+#include "command-faults.h"
+
+#define GUEST_BYTES 8192
+#define PATTERN 0x5a
+
+bool command_has_files(const CommandRow *row)
+{
+    return row->disks[0] || row->left[0];
+}
+
+/* A part is flushed, and the rest gives the command's own flushes something to do. */
+static void co_main_fn guests_write(const CommandRow *row)
+{
+    g_auto(GStrv) names = g_strsplit(row->guests ?: "", " ", -1);
+    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES);
+    IoVec v;
+
+    memset(buf, PATTERN, GUEST_BYTES);
+    iovec_init_buf(&v, buf, GUEST_BYTES);
+    for (char **name = names; *name; name++) {
+        BlockBackend *guest = qmp_rig_guest_new(*name);
+        g_assert_cmpint(blk_co_pwritev(guest, 65536, GUEST_BYTES, &v, 0), ==, 0);
+        g_assert_cmpint(blk_co_flush(guest), ==, 0);
+        g_assert_cmpint(blk_co_pwritev(guest, 3 * 65536, GUEST_BYTES, &v, 0), ==, 0);
+        qmp_rig_guest_free(guest);
+    }
+}
+
+void co_main_fn command_set_up(const CommandRow *row)
+{
+    for (int i = 0; row->disks[i]; i++) {
+        qmp_rig_make_disk(row->disks[i]);
+    }
+    for (int i = 0; row->drives[i]; i++) {
+        qmp_rig_add_drive(row->drives[i]);
+    }
+    for (int i = 0; row->before[i]; i++) {
+        qmp_rig_cmd(row->before[i]);
+    }
+    guests_write(row);
+}
+
+/* ---- what a command left ---- */
+
+static void co_main_fn check_data(BdrvLink *link)
+{
+    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES);
+    IoVec v;
+
+    iovec_init_buf(&v, buf, GUEST_BYTES);
+    g_assert_cmpint(bdrv_co_preadv(link, 65536, GUEST_BYTES, &v), ==, 0);
+    for (int i = 0; i < GUEST_BYTES; i++) {
+        g_assert_cmphex(buf[i], ==, PATTERN);
+    }
+}
+
+/* Open @name with all that is below it; it is consistent.  @guests_data: it has what was flushed. */
+static void co_main_fn check_image(const char *name, const char *format, bool guests_data)
+{
+    g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(name, format, NULL, &error_abort);
+    BdrvLinkSpec spec = { .role = "test", .needs = CLAIM_READ, .allows = CLAIM_ALL,
+                          .holder = "the test" };
+
+    opts->read_only = true;
+    bdrv_graph_lock();
+    BdrvLink *link = bdrv_open(opts, &spec, &error_abort);
+    if (strcmp(format, "qcow2") == 0) {
+        BdrvCheckResult res;
+        bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &error_abort);
+        g_assert_cmpstr(res.first, ==, NULL);
+    }
+    if (guests_data) {
+        check_data(link);
+    }
+    bdrv_link_free(link);
+    bdrv_graph_unlock();
+}
+
+/* The raw files that rows make all have this size. */
+static bool has_full_size(const char *name)
+{
+    struct stat st;
+
+    return stat(name, &st) == 0 && st.st_size == 1048576;
+}
+
+static bool has_magic(const char *name)
+{
+    g_autofree char *data = NULL;
+    gsize len;
+
+    return g_file_get_contents(name, &data, &len, NULL) && len > 4 && memcmp(data, "QFI\xfb", 4) == 0;
+}
+
+/* @name is what a command makes: it is an image once it is all there, and @answered, it is. */
+static void co_main_fn check_new(const CommandRow *row, const char *name, bool answered)
+{
+    if (g_str_has_suffix(name, ".raw")) {
+        g_assert_true(!answered || has_full_size(name));
+    } else if (g_str_has_suffix(name, ".sock")) {
+        /* Nobody's after a crash. */
+    } else if (answered || has_magic(name)) {
+        check_image(name, "qcow2", row->guests != NULL);
+    }
+}
+
+void co_main_fn command_check_files(const CommandRow *row, bool answered)
+{
+    for (int i = 0; row->disks[i]; i++) {
+        g_auto(GStrv) words = g_strsplit(row->disks[i], " ", -1);
+
+        if (strcmp(words[2], "0") == 0) {
+            check_new(row, words[0], answered);
+        } else {
+            check_image(words[0], words[1], row->guests != NULL);
+        }
+    }
+    for (int i = 0; row->left[i]; i++) {
+        check_new(row, row->left[i], answered);
+    }
+}
