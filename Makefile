@@ -41,7 +41,7 @@ check-tsan:  ## the threaded tests under ThreadSanitizer
 	@scripts/install-deps --quiet
 	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan
 	@ninja -C build-tsan
-	@scripts/run-tests build-tsan '^(aio|coroutine|event-loop|iothread|group-snapshot|qcow2-threads|race)'
+	@scripts/run-tests build-tsan '^(aio|coroutine|event-loop|iothread|error-policy|group-snapshot|qcow2-threads|race|reopen)'
 
 check-clang:  ## build with clang, warnings and context errors are errors
 	@scripts/install-deps --quiet
