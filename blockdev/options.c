@@ -107,10 +107,7 @@ static bool refuse_qcow2(const BlockdevOptionsQcow2 *q, Error **errp)
 {
     const char *what = NULL;
 
-    if (q->overlap_check && !(q->overlap_check->type == QTYPE_QSTRING &&
-                              q->overlap_check->u.mode == QCOW2_OVERLAP_CHECK_MODE_NONE)) {
-        what = "overlap-check other than 'none'";
-    } else if (q->has_cache_clean_interval && q->cache_clean_interval != 0) {
+    if (q->has_cache_clean_interval && q->cache_clean_interval != 0) {
         what = "cache-clean-interval";
     } else if (q->has_l2_cache_entry_size && q->l2_cache_entry_size != 4096) {
         what = "l2-cache-entry-size other than 4096";
@@ -119,6 +116,48 @@ static bool refuse_qcow2(const BlockdevOptionsQcow2 *q, Error **errp)
         error_setg(errp, "qcow2: %s is not supported", what);
     }
     return !what;
+}
+
+static unsigned overlap_mode(Qcow2OverlapCheckMode mode)
+{
+    static const unsigned modes[] = {
+        [QCOW2_OVERLAP_CHECK_MODE_NONE] = 0,
+        [QCOW2_OVERLAP_CHECK_MODE_CONSTANT] = QCOW2_OL_CONSTANT,
+        [QCOW2_OVERLAP_CHECK_MODE_CACHED] = QCOW2_OL_CACHED,
+        [QCOW2_OVERLAP_CHECK_MODE_ALL] = QCOW2_OL_ALL,
+    };
+
+    return modes[mode];
+}
+
+static unsigned overlap_checks(const Qcow2OverlapChecks *q)
+{
+    if (q->type == QTYPE_QSTRING) {
+        return overlap_mode(q->u.mode);
+    }
+    const Qcow2OverlapCheckFlags *f = &q->u.flags;
+    unsigned checks = f->has_template ? overlap_mode(f->template) : QCOW2_OL_CACHED;
+    const struct {
+        bool given, value;
+        unsigned kind;
+    } flags[] = {
+        { f->has_main_header, f->main_header, QCOW2_OL_HEADER },
+        { f->has_active_l1, f->active_l1, QCOW2_OL_ACTIVE_L1 },
+        { f->has_active_l2, f->active_l2, QCOW2_OL_ACTIVE_L2 },
+        { f->has_refcount_table, f->refcount_table, QCOW2_OL_REFTABLE },
+        { f->has_refcount_block, f->refcount_block, QCOW2_OL_REFBLOCK },
+        { f->has_snapshot_table, f->snapshot_table, QCOW2_OL_SNAPSHOT_TABLE },
+        { f->has_inactive_l1, f->inactive_l1, QCOW2_OL_INACTIVE_L1 },
+        { f->has_inactive_l2, f->inactive_l2, QCOW2_OL_INACTIVE_L2 },
+        { f->has_bitmap_directory, f->bitmap_directory, QCOW2_OL_BITMAP_DIRECTORY },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(flags); i++) {
+        if (flags[i].given) {
+            checks = flags[i].value ? checks | flags[i].kind : checks & ~flags[i].kind;
+        }
+    }
+    return checks;
 }
 
 static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Error **errp)
@@ -143,6 +182,9 @@ static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Err
         (q->has_refcount_cache_size && q->refcount_cache_size < 0)) {
         error_setg(errp, "Cache sizes must not be negative");
         return false;
+    }
+    if (q->overlap_check) {
+        p->overlap_checks = overlap_checks(q->overlap_check);
     }
     p->for_check = q->has_for_check && q->for_check;
     p->has_lazy_refcounts = q->has_lazy_refcounts;

@@ -165,12 +165,8 @@ static int co_fn map_write_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t sta
         return room_new_step(bs, w, &ref, start, end, ret);
     }
     room_own(bs, &ref, start, end, ret);
-    if (!s->g.has_data_file &&
-        qcow2_overlaps_tables(s, host_offset(ret->host_offset), ret->bytes)) {
-        return qcow2_note_damage(bs, ret->host_offset, ret->bytes, "the data of guest offset %"
-                                 PRIu64 " lies where metadata is", start);
-    }
-    return 0;
+    return s->g.has_data_file ? 0 : qcow2_overlap_check(bs, 0, host_offset(ret->host_offset),
+                                                        ret->bytes, "guest data");
 }
 
 int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret)

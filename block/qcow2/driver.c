@@ -152,6 +152,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     co_mutex_init(&s->header_lock);
     co_mutex_init(&s->writeback_lock);
     qcow2_cache_init(&s->cache, s->g.page_size);
+    s->metadata = g_hash_table_new(NULL, NULL);
     s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->l1_offset = h->l1_offset;
     s->l1_size = h->l1_size;
@@ -172,6 +173,7 @@ static void state_destroy(BlockDriverState *bs)
     g_free(s->damage.text);
     qcow2_inflated_unref(s->inflated);
     g_array_unref(s->frees);
+    g_hash_table_unref(s->metadata);
     qcow2_cache_destroy(&s->cache);
     co_mutex_destroy(&s->l2_lock);
     co_mutex_destroy(&s->refcount_lock);

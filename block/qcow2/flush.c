@@ -71,6 +71,14 @@ static const char *const write_events[QCOW2_PAGE_CLASSES] = {
     [QCOW2_PAGE_L1] = "l1_update",
 };
 
+/* What pages of a class are themselves. */
+static const unsigned page_kinds[QCOW2_PAGE_CLASSES] = {
+    [QCOW2_PAGE_REFBLOCK] = QCOW2_OL_REFBLOCK,
+    [QCOW2_PAGE_REFTABLE] = QCOW2_OL_REFTABLE,
+    [QCOW2_PAGE_L2] = QCOW2_OL_ACTIVE_L2,
+    [QCOW2_PAGE_L1] = QCOW2_OL_ACTIVE_L1,
+};
+
 /* Before anything of class @cls is written. */
 static void order_assert(const Writeback *wb, int cls)
 {
@@ -113,6 +121,10 @@ static void freeze(Writeback *wb)
         if (wb->lazy && page->cls < QCOW2_PAGE_L2) {
             wb->left_out = true;
             continue;
+        }
+        if (wb->ret == 0) {
+            wb->ret = qcow2_overlap_check(wb->bs, page_kinds[page->cls], host_offset(page->offset),
+                                          s->g.page_size, "metadata");
         }
         qcow2_cache_freeze(&s->cache, page);
         g_ptr_array_add(wb->pages[page->cls], page);
@@ -298,7 +310,7 @@ static int co_fn writeback_locked(BlockDriverState *bs, WritebackMode mode)
     }
     freeze(&wb);
     bool work = has_pages_from(&wb, 0);
-    if (work && wb.left_out) {
+    if (wb.ret == 0 && work && wb.left_out) {
         wb.ret = mark_dirty(bs, true);
     }
     if (wb.ret == 0) {

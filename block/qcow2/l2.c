@@ -154,7 +154,9 @@ static void table_link(Qcow2State *s, Qcow2Page *l1, size_t pos, uint64_t guest,
 {
     qcow2_cache_touch(&s->cache, l1);       /* or making room could evict it */
     be64_store(l1->buf + pos, table.v | QCOW2_COPIED);
+    qcow2_overlap_add(s, QCOW2_OL_ACTIVE_L2, table);
     if (old.v) {
+        qcow2_overlap_remove(s, QCOW2_OL_ACTIVE_L2, old);
         qcow2_free_later(s, old, 1, s->discard_other);
     } else {
         add_first_page(s, table, guest);

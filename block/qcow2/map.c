@@ -119,7 +119,7 @@ static int run_add_page(Run *r, const Qcow2L2Ref *ref)
 static void protect_tables(Qcow2State *s, BdrvExtent *e)
 {
     if (e->kind == BDRV_EXTENT_DATA && e->writable && !s->g.has_data_file &&
-        qcow2_overlaps_tables(s, host_offset(e->host_offset), e->bytes)) {
+        qcow2_overlaps(s, 0, host_offset(e->host_offset), e->bytes)) {
         e->writable = false;
     }
 }

@@ -38,6 +38,8 @@ void any_fn qcow2_forget_metadata(BlockDriverState *bs)
     s->tail_cursor = 0;
     s->tail_known = false;
     s->pack_at = 0;
+    g_hash_table_remove_all(s->metadata);
+    __atomic_store_n(&s->overlap_loaded, false, __ATOMIC_RELEASE);
     s->fresh_from = bdrv_length(bs->file->bs);
     qcow2_unlock(s);
 }

@@ -46,6 +46,7 @@ typedef struct Qcow2State {
     Qcow2Header header;             /* as opened; fields that change are below */
     uint64_t snapshots_bytes;       /* length of the snapshot table */
     bool raw_data;                  /* the external data file is a raw image of the disk */
+    unsigned overlap_checks;        /* QCOW2_OL_ bits */
     bool lazy_refcounts;            /* flushes may leave refcounts in memory */
     bool discard_request;           /* pass on what a guest discarded ... */
     bool discard_other;             /* ... and what we freed ourselves */
@@ -76,8 +77,12 @@ typedef struct Qcow2State {
      * under header_lock. */
     uint64_t autoclear_pending;
 
+    /* @metadata is complete; atomic, changes under header_lock */
+    bool overlap_loaded;
+
     /* ---- guarded by cache.lock ---- */
     Qcow2Cache cache;
+    GHashTable *metadata;           /* overlap.c: number of a cluster -> QCOW2_OL_ bits */
     HostOffset l1_offset;           /* changes under a node-wide exclusive range only */
     uint32_t l1_size;
     HostOffset reftable_offset;     /* changes under refcount_lock */
@@ -112,6 +117,7 @@ static inline void qcow2_unlock(Qcow2State *s)
 static inline bool qcow2_may_change(Qcow2State *s)
 {
     return __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0 &&
+           __atomic_load_n(&s->overlap_loaded, __ATOMIC_ACQUIRE) &&
            !__atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE);
 }
 
@@ -196,9 +202,22 @@ void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool disc
  * there is no refcount block for it. */
 int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
                               Qcow2Page **ret, size_t *ret_number);
-/* Does [@offset, @offset + @bytes) touch the header, the active L1 table, the refcount table or the
- * snapshot table?  Under cache.lock. */
-bool any_fn qcow2_overlaps_tables(Qcow2State *s, HostOffset offset, uint64_t bytes);
+
+/* ---- overlap.c: would a write hit metadata? ---- */
+
+/* Before the first change: find out where metadata is. */
+int co_fn qcow2_overlap_load(BlockDriverState *bs);
+/* There is now (or not any more) an L2 table or refcount block (@kind) at @offset. Under cache.lock, as the
+ * following. */
+void any_fn qcow2_overlap_add(Qcow2State *s, unsigned kind, HostOffset offset);
+void any_fn qcow2_overlap_remove(Qcow2State *s, unsigned kind, HostOffset offset);
+/* The kinds of metadata that [@offset, @offset + @bytes) hits, of those that the image's options say
+ * and that are not in @but. */
+unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned but, HostOffset offset, uint64_t bytes);
+/* 0, or -EIO if it hits something, which is noted as damage then; "@what would have been written over
+ * the header". */
+int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned but, HostOffset offset,
+                               uint64_t bytes, const char *what);
 
 /* ---- refgrow.c ---- */
 
@@ -245,7 +264,7 @@ static inline int co_fn qcow2_end(BlockDriverState *bs, int ret)
 
 /* ---- update.c: the header in place ---- */
 
-/* Before a change of anything; at the first, what autoclear bits promise about the image is taken
+/* Before a change of anything; at the first, it is found out where metadata is (overlap.c), and what autoclear bits promise about the image is taken
  * back: bits that are not known are cleared, bitmaps are marked (bitmaps.c). */
 int co_fn qcow2_prepare_change(BlockDriverState *bs);
 /* If it is not known which header is on disk, make it the one that we go by. */

@@ -55,19 +55,6 @@ int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t clust
 
 /* ---- allocating ---- */
 
-static bool overlaps(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
-{
-    return a < b + b_bytes && b < a + a_bytes;
-}
-
-bool any_fn qcow2_overlaps_tables(Qcow2State *s, HostOffset offset, uint64_t bytes)
-{
-    return overlaps(offset.v, bytes, 0, s->g.cluster_size) ||
-           overlaps(offset.v, bytes, s->l1_offset.v, s->l1_size * UINT64_C(8)) ||
-           overlaps(offset.v, bytes, s->reftable_offset.v, s->reftable_entries * UINT64_C(8)) ||
-           overlaps(offset.v, bytes, s->header.snapshots_offset.v, s->snapshots_bytes);
-}
-
 /* Number of the first free cluster in @page from number @from on, or of all in a page. */
 static size_t find_free(const Qcow2Geometry *g, const Qcow2Page *page, size_t from)
 {
@@ -95,9 +82,10 @@ static int take(BlockDriverState *bs, Qcow2Page *page, size_t number, uint64_t i
         end++;
     }
     uint64_t n = end - number;
-    if (qcow2_overlaps_tables(s, host_offset(first), n << g->cluster_bits)) {
-        return qcow2_note_damage(bs, first, n << g->cluster_bits, "clusters with a refcount of 0 have "
-                                 "metadata in them");
+    /* Refcounts that are wrong: writing there would do damage. */
+    int ret = qcow2_overlap_check(bs, 0, host_offset(first), n << g->cluster_bits, "a new cluster");
+    if (ret < 0) {
+        return ret;
     }
     qcow2_cache_touch(&s->cache, page);
     for (size_t i = number; i < end; i++) {

@@ -127,6 +127,9 @@ static int co_fn growth_switch(BlockDriverState *bs, const Growth *grow)
     qcow2_cache_forget(&s->cache, old.v, old_bytes);
     qcow2_cache_forget(&s->cache, grow->area.v,
                        (grow->blocks + grow->table_clusters) << g->cluster_bits);
+    for (uint64_t b = 0; b < grow->blocks; b++) {
+        qcow2_overlap_add(s, QCOW2_OL_REFBLOCK, host_add(grow->area, b << g->cluster_bits));
+    }
     s->reftable_offset = table;
     s->reftable_entries = grow->table_clusters << (g->cluster_bits - 3);
     s->tail_cursor = MAX(s->tail_cursor, end);
@@ -144,7 +147,7 @@ static bool growth_hits_table(BlockDriverState *bs, const Growth *grow)
     uint64_t bytes = (grow->blocks + grow->table_clusters) << s->g.cluster_bits;
 
     qcow2_lock(s);
-    bool hits = qcow2_overlaps_tables(s, grow->area, bytes) ||
+    bool hits = qcow2_overlaps(s, 0, grow->area, bytes) ||
                 qcow2_cache_is_dirty(&s->cache, grow->area.v, bytes);
     if (hits) {
         qcow2_note_damage(bs, grow->area.v, bytes, "a place for refcounts that no refcount block covers "
@@ -213,7 +216,7 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
         return -ENOSPC;
     }
     qcow2_lock(s);
-    bool bad = qcow2_overlaps_tables(s, offset, g->cluster_size) ||
+    bool bad = qcow2_overlaps(s, 0, offset, g->cluster_size) ||
                qcow2_cache_is_dirty(&s->cache, offset.v, g->cluster_size);
     bool zero = offset.v >= s->fresh_from;
     if (bad) {
@@ -244,6 +247,7 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
         qcow2_cache_touch(&s->cache, page);
         qcow2_refcount_store(page->buf, g->refcount_order, 0, 1);
         be64_store(table->buf + block * 8 % g->page_size, offset.v);
+        qcow2_overlap_add(s, QCOW2_OL_REFBLOCK, offset);
         s->fresh_from = MAX(s->fresh_from, offset.v + g->cluster_size);
         s->tail_cursor = MAX(s->tail_cursor, index + 1);
     }

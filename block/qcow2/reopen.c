@@ -32,6 +32,9 @@ void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool d
     s->lazy_refcounts = s->header.version >= 3 && !s->damaged &&
                         (o->has_lazy_refcounts ? o->lazy_refcounts
                                                : s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
+    s->overlap_checks = o->overlap_checks;
+    g_hash_table_remove_all(s->metadata);
+    s->overlap_loaded = false;
     s->discard_request = o->has_discard_request ? o->discard_request : discard;
     s->discard_other = o->has_discard_other && o->discard_other;
 }

@@ -84,11 +84,15 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
     if (ret == 0 && __atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE)) {
         ret = -EIO;
     }
-    if (ret < 0 || __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) == 0) {
+    if (ret < 0 || qcow2_may_change(s)) {
         return ret;
     }
     co_mutex_lock(&s->header_lock);
-    if (s->autoclear_pending) {
+    if (!s->overlap_loaded) {
+        ret = qcow2_overlap_load(bs);
+        __atomic_store_n(&s->overlap_loaded, ret == 0, __ATOMIC_RELEASE);
+    }
+    if (ret == 0 && s->autoclear_pending) {
         ret = take_back_promises(bs);
         if (ret == 0) {
             __atomic_store_n(&s->autoclear_pending, 0, __ATOMIC_RELEASE);

@@ -38,10 +38,30 @@ typedef struct RawOpenOptions {
     int64_t size;                           /* -1: to the end of the file */
 } RawOpenOptions;
 
+/* Kinds of metadata that a write is checked for not hitting (overlap-check). */
+typedef enum Qcow2OverlapKind {
+    QCOW2_OL_HEADER           = 1 << 0,
+    QCOW2_OL_ACTIVE_L1        = 1 << 1,
+    QCOW2_OL_ACTIVE_L2        = 1 << 2,
+    QCOW2_OL_REFTABLE         = 1 << 3,
+    QCOW2_OL_REFBLOCK         = 1 << 4,
+    QCOW2_OL_SNAPSHOT_TABLE   = 1 << 5,
+    QCOW2_OL_INACTIVE_L1      = 1 << 6,
+    QCOW2_OL_INACTIVE_L2      = 1 << 7,
+    QCOW2_OL_BITMAP_DIRECTORY = 1 << 8,
+} Qcow2OverlapKind;
+
+#define QCOW2_OL_CONSTANT (QCOW2_OL_HEADER | QCOW2_OL_ACTIVE_L1 | QCOW2_OL_REFTABLE | \
+                           QCOW2_OL_SNAPSHOT_TABLE | QCOW2_OL_BITMAP_DIRECTORY)
+#define QCOW2_OL_CACHED   (QCOW2_OL_CONSTANT | QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK | \
+                           QCOW2_OL_INACTIVE_L1)
+#define QCOW2_OL_ALL      (QCOW2_OL_CACHED | QCOW2_OL_INACTIVE_L2)
+
 typedef struct Qcow2OpenOptions {
     int64_t cache_size;                     /* bytes of metadata kept in memory; -1: default */
     int64_t l2_cache_size, refcount_cache_size;     /* -1: from cache_size */
     bool lazy_refcounts, has_lazy_refcounts;
+    unsigned overlap_checks;                /* QCOW2_OL_ bits; default QCOW2_OL_CACHED */
     bool discard_request, discard_snapshot, discard_other;  /* pass-discard-* */
     bool has_discard_request, has_discard_snapshot, has_discard_other;
     /* Open an image that is marked as damaged, or whose refcounts are, too: for bdrv_co_check().  Until it was

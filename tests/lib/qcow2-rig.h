@@ -19,6 +19,7 @@ bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error 
 typedef struct RigOpen {
     bool read_only;
     int64_t cache_size;             /* 0: default */
+    unsigned no_overlap_checks;     /* QCOW2_OL_ bits to leave out of all */
     bool lazy_refcounts;            /* as an option */
     bool for_check;                 /* damaged as it may be */
     MemDisk *data_file;

@@ -2,8 +2,9 @@
 /* The marks of an image, dirty and corrupt: set before it becomes true, and cleared only when it is not. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/entry.h"
+#include "block/qcow2/qcow2.h"
 #include "tests/lib/qcow2-rig.h"
+#include "tests/lib/qcow2-share.h"
 
 #define DISK_BYTES MiB
 
@@ -276,6 +277,152 @@ static void co_main_fn test_repaired_image_is_written_again(void)
     memdisk_free(d);
 }
 
+/* ---- overlaps ---- */
+
+/* Images with an internal snapshot: where metadata of each kind is. */
+static uint64_t place_of(MemDisk *d, unsigned kind)
+{
+    uint64_t snapshots = load64(d, 64), l1 = load64(d, QCOW2_HDR_L1_OFFSET);
+    uint64_t snapshot_l1 = load64(d, snapshots);
+
+    switch (kind) {
+    case QCOW2_OL_ACTIVE_L1:
+        return l1;
+    case QCOW2_OL_ACTIVE_L2:
+        return load64(d, l1) & QCOW2_OFFSET_MASK;
+    case QCOW2_OL_REFTABLE:
+        return load64(d, QCOW2_HDR_REFTABLE_OFFSET);
+    case QCOW2_OL_REFBLOCK:
+        return load64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+    case QCOW2_OL_SNAPSHOT_TABLE:
+        return snapshots;
+    case QCOW2_OL_INACTIVE_L1:
+        return snapshot_l1;
+    case QCOW2_OL_INACTIVE_L2:
+        return load64(d, snapshot_l1) & QCOW2_OFFSET_MASK;
+    default:
+        return 0;
+    }
+}
+
+#define TARGET (9 * 65536)
+
+static MemDisk *co_main_fn image_with_snapshot(void)
+{
+    MemDisk *d = image(false);
+    BdrvLink *link = rig_open(d, NULL);
+
+    rig_write(link, 0, 8 * 65536, 0x44);
+    rig_close(link);
+    qcow2_share_with_snapshot(d);
+    link = rig_open(d, NULL);
+    rig_write(link, 0, 65536, 0x45);        /* an L2 table of its own */
+    rig_close(link);
+    return d;
+}
+
+/* A guest's cluster lies where metadata is, and says that it may be written there. */
+static void aim_data_at(MemDisk *d, uint64_t place)
+{
+    uint64_t table = load64(d, load64(d, QCOW2_HDR_L1_OFFSET)) & QCOW2_OFFSET_MASK;
+
+    store64(d, table + TARGET / 65536 * 8, place | QCOW2_COPIED);
+}
+
+/* Metadata has a refcount of 0, and everything else one. */
+static void make_free(MemDisk *d, uint64_t place)
+{
+    uint64_t block = place_of(d, QCOW2_OL_REFBLOCK);
+    uint8_t one[2] = { 0, 1 }, zero[2] = { 0 };
+
+    for (int64_t i = 0; i < 40; i++) {
+        memdisk_poke(d, block + i * 2, 2, one);
+    }
+    memdisk_poke(d, block + place / 65536 * 2, 2, zero);
+}
+
+static void co_main_fn write_over(unsigned kind, bool in_place, unsigned unchecked, bool stopped)
+{
+    MemDisk *d = image_with_snapshot();
+    uint64_t place = place_of(d, kind);
+    uint8_t buf[65536], before[512], after[512];
+
+    if (in_place) {
+        aim_data_at(d, place);
+    } else {
+        make_free(d, place);
+    }
+    memset(buf, 0xee, sizeof(buf));
+    memdisk_read(d, place, sizeof(before), before);
+    BdrvLink *link = rig_open(d, &(RigOpen){ .no_overlap_checks = unchecked });
+    int ret = bdrv_co_pwrite(link, TARGET, sizeof(buf), buf, 0);
+    memdisk_read(d, place, sizeof(after), after);
+    if (stopped) {
+        g_assert_cmpint(ret, ==, -EIO);
+        g_assert_cmpint(memcmp(before, after, kind == QCOW2_OL_HEADER ? 72 : 512), ==, 0);
+        g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_CORRUPT);
+    } else {
+        g_assert_cmpint(ret, ==, 0);
+        g_assert_cmpint(memcmp(buf, after, sizeof(after)), ==, 0);
+    }
+    rig_close(link);
+    memdisk_free(d);
+}
+
+static void co_main_fn test_no_write_hits_metadata(void)
+{
+    for (unsigned kind = QCOW2_OL_ACTIVE_L1; kind < QCOW2_OL_BITMAP_DIRECTORY; kind <<= 1) {
+        write_over(kind, true, 0, true);
+        write_over(kind, false, 0, true);
+    }
+    write_over(QCOW2_OL_HEADER, false, 0, true);
+}
+
+/* The default knows everything but what would have to be read for it. */
+static void co_main_fn test_default_checks_leave_out_tables_of_snapshots_only(void)
+{
+    for (unsigned kind = QCOW2_OL_ACTIVE_L1; kind < QCOW2_OL_BITMAP_DIRECTORY; kind <<= 1) {
+        write_over(kind, true, QCOW2_OL_INACTIVE_L2, kind != QCOW2_OL_INACTIVE_L2);
+    }
+}
+
+static void co_main_fn test_kinds_that_are_not_checked_are_written_over(void)
+{
+    /* In the others' place nothing would work any more. */
+    write_over(QCOW2_OL_SNAPSHOT_TABLE, true, QCOW2_OL_SNAPSHOT_TABLE, false);
+    write_over(QCOW2_OL_INACTIVE_L1, true, QCOW2_OL_INACTIVE_L1, false);
+    write_over(QCOW2_OL_INACTIVE_L1, false, QCOW2_OL_INACTIVE_L1, false);
+    write_over(QCOW2_OL_SNAPSHOT_TABLE, true, QCOW2_OL_ALL, false);
+}
+
+/* Tables that were made since the image was opened are known, too. */
+static void co_main_fn test_new_tables_are_protected(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(8 * MiB);
+    uint8_t buf[512] = { 0xee };
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 4096, 0x11);
+    rig_write(link, 4 * MiB, 4096, 0x22);
+    rig_flush(link);
+    uint64_t l1 = load64(d, QCOW2_HDR_L1_OFFSET);
+    uint64_t first = load64(d, l1) & QCOW2_OFFSET_MASK;
+    uint64_t second = load64(d, l1 + 2 * 8) & QCOW2_OFFSET_MASK;
+    g_assert_cmpuint(second, !=, 0);
+    store64(d, first, second | QCOW2_COPIED);
+    Qcow2State *s = qcow2_state(link->bs);
+    qcow2_lock(s);
+    qcow2_cache_forget_all(&s->cache);
+    qcow2_unlock(s);
+    g_assert_cmpint(bdrv_co_pwrite(link, 0, 512, buf, 0), ==, -EIO);
+    rig_expect(link, 4 * MiB, 4096, 0x22);
+    rig_close(link);
+    memdisk_free(d);
+}
+
 static void ignore(const char *text)
 {
 }
@@ -299,5 +446,11 @@ int main(int argc, char **argv)
     rig_add("/qcow2/marks/what-was-written-before-is-not-lost",
             test_what_was_written_before_is_not_lost);
     rig_add("/qcow2/marks/repaired-image-is-written-again", test_repaired_image_is_written_again);
+    rig_add("/qcow2/marks/no-write-hits-metadata", test_no_write_hits_metadata);
+    rig_add("/qcow2/marks/default-checks-leave-out-tables-of-snapshots-only",
+            test_default_checks_leave_out_tables_of_snapshots_only);
+    rig_add("/qcow2/marks/kinds-that-are-not-checked-are-written-over",
+            test_kinds_that_are_not_checked_are_written_over);
+    rig_add("/qcow2/marks/new-tables-are-protected", test_new_tables_are_protected);
     return g_test_run();
 }
