@@ -38,6 +38,7 @@ BdrvOpenOptions *any_fn bdrv_open_options_new(const char *driver)
         opts->u.qcow2.l2_cache_size = -1;
         opts->u.qcow2.refcount_cache_size = -1;
         opts->u.qcow2.overlap_checks = QCOW2_OL_CACHED;
+        opts->u.qcow2.cache_clean_interval = QCOW2_CACHE_CLEAN_INTERVAL;
     } else if (strcmp(driver, "blkdebug") == 0) {
         opts->u.blkdebug.rules = g_ptr_array_new_with_free_func(blkdebug_rule_free);
     } else if (strcmp(driver, "null-co") == 0) {

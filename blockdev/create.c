@@ -69,10 +69,6 @@ static bool qcow2_options(const BlockdevCreateOptionsQcow2 *q, BdrvCreateOptions
         error_setg(errp, "Image size must be less than 8 EiB!");
         return false;
     }
-    if (q->data_file) {
-        error_setg(errp, "blockdev-create with 'data-file' is not supported");
-        return false;
-    }
     o->size = q->size;
     o->has_name = true;
     o->preallocation = prealloc_of(q->has_preallocation, q->preallocation);
@@ -84,6 +80,7 @@ static bool qcow2_options(const BlockdevCreateOptionsQcow2 *q, BdrvCreateOptions
         .lazy_refcounts = q->has_lazy_refcounts && q->lazy_refcounts,
         .compression_type = q->has_compression_type &&
                             q->compression_type == QCOW2_COMPRESSION_TYPE_ZSTD,
+        .data_file_raw = q->has_data_file_raw && q->data_file_raw,
         .backing_file = q->backing_file,
         .backing_fmt = q->has_backing_fmt ? (char *)BlockdevDriver_str(q->backing_fmt) : NULL,
     };
@@ -106,10 +103,39 @@ static BdrvLink *co_main_fn open_ref(const BlockdevRef *ref, Error **errp)
     return opts ? bdrv_open(opts, &spec, errp) : NULL;
 }
 
+static bool co_main_fn flush_new(BdrvLink *link, Error **errp)
+{
+    int ret = bdrv_co_flush(link, 0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot write '%s'", link->bs->filename);
+    }
+    return ret == 0;
+}
+
+/* The name to record for the data file @data; caller frees. */
+static char *main_fn data_file_name(BdrvLink *data, Error **errp)
+{
+    BlockDriverState *bs = data->bs;
+
+    if (!bs->drv->get_identity || !bs->filename[0]) {
+        error_setg(errp, "Cannot record node '%s' as a data file: it is not a file", bs->node_name);
+        return NULL;
+    }
+    return bdrv_path_combine(NULL, bs->filename);
+}
+
+/* @data reaches to the end of the disk.  What it holds already is the user's, and in a raw one the disk's. */
+static bool co_main_fn fill_data_file(BdrvLink *data, const BdrvCreateOptions *opts, Error **errp)
+{
+    return (bdrv_length(data->bs) >= opts->size ||
+            bdrv_co_truncate(data, opts->size, opts->preallocation, errp)) && flush_new(data, errp);
+}
+
 static bool co_main_fn create_qcow2(const BlockdevCreateOptionsQcow2 *q, Error **errp)
 {
     BdrvCreateOptions opts = { 0 };
-    BdrvLink *file;
+    BdrvLink *file, *data = NULL;
 
     if (!qcow2_options(q, &opts, errp)) {
         return false;
@@ -118,12 +144,15 @@ static bool co_main_fn create_qcow2(const BlockdevCreateOptionsQcow2 *q, Error *
     if (!file) {
         return false;
     }
-    bool ok = bdrv_co_create(bdrv_find_driver("qcow2"), file, &opts, errp);
-    int ret = ok ? bdrv_co_flush(file, 0) : 0;
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot write '%s'", file->bs->filename);
-        ok = false;
+    if (q->data_file) {
+        data = open_ref(q->data_file, errp);
+        opts.u.qcow2.data_file = data ? data_file_name(data, errp) : NULL;
     }
+    bool ok = (!q->data_file || opts.u.qcow2.data_file) &&
+              bdrv_co_create(bdrv_find_driver("qcow2"), file, &opts, errp) &&
+              (!data || fill_data_file(data, &opts, errp)) && flush_new(file, errp);
+    g_free(opts.u.qcow2.data_file);
+    bdrv_link_free(data);
     bdrv_link_free(file);
     return ok;
 }

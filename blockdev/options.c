@@ -102,22 +102,6 @@ static bool convert_raw(const BlockdevOptionsRaw *q, BdrvOpenOptions *o, Error *
     return set_child(&o->file, q->file, errp);
 }
 
-/* Options that clients of QEMU may know and that would do nothing here. */
-static bool refuse_qcow2(const BlockdevOptionsQcow2 *q, Error **errp)
-{
-    const char *what = NULL;
-
-    if (q->has_cache_clean_interval && q->cache_clean_interval != 0) {
-        what = "cache-clean-interval";
-    } else if (q->has_l2_cache_entry_size && q->l2_cache_entry_size != 4096) {
-        what = "l2-cache-entry-size other than 4096";
-    }
-    if (what) {
-        error_setg(errp, "qcow2: %s is not supported", what);
-    }
-    return !what;
-}
-
 static unsigned overlap_mode(Qcow2OverlapCheckMode mode)
 {
     static const unsigned modes[] = {
@@ -164,10 +148,6 @@ static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Err
 {
     Qcow2OpenOptions *p = &o->u.qcow2;
 
-    if (!refuse_qcow2(q, errp)) {
-        return false;
-    }
-
     if (q->has_cache_size) {
         p->cache_size = q->cache_size;
     }
@@ -185,6 +165,16 @@ static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Err
     }
     if (q->overlap_check) {
         p->overlap_checks = overlap_checks(q->overlap_check);
+    }
+    if (q->has_cache_clean_interval) {
+        if (q->cache_clean_interval < 0 || q->cache_clean_interval > UINT32_MAX) {
+            error_setg(errp, "cache-clean-interval must lie between 0 and %u", UINT32_MAX);
+            return false;
+        }
+        p->cache_clean_interval = q->cache_clean_interval;
+    }
+    if (q->has_l2_cache_entry_size) {
+        p->l2_cache_entry_size = q->l2_cache_entry_size ?: -1;
     }
     p->for_check = q->has_for_check && q->for_check;
     p->has_lazy_refcounts = q->has_lazy_refcounts;

@@ -141,6 +141,20 @@ static bool evict_one(Qcow2Cache *c)
     return false;
 }
 
+void any_fn qcow2_cache_drop_idle(Qcow2Cache *c, size_t n)
+{
+    Qcow2Page *page;
+
+    while (n-- > 0 && (page = TAILQ_FIRST(&c->clean))) {
+        TAILQ_REMOVE(&c->clean, page, link);
+        if (page->last_used != c->round && page->pins == 0) {
+            page_free(c, page);
+        } else {
+            TAILQ_INSERT_TAIL(&c->clean, page, link);
+        }
+    }
+}
+
 /* Take pages from other images until there is room for one of @c's. */
 static bool evict_from_others(Qcow2Cache *c)
 {
@@ -234,6 +248,7 @@ Qcow2Page *any_fn qcow2_cache_find(Qcow2Cache *c, uint64_t offset)
     for (Qcow2Page *p = c->buckets[hash_slot(c, offset)]; p; p = p->hash_next) {
         if (p->offset == offset) {
             p->referenced = true;
+            p->last_used = c->round;
             return p;
         }
     }
@@ -255,6 +270,7 @@ Qcow2Page *any_fn qcow2_cache_add(Qcow2Cache *c, Qcow2PageClass cls, uint64_t of
     page->cls = cls;
     page->loading = true;
     page->referenced = true;
+    page->last_used = c->round;
     __atomic_fetch_add(&pool.used, page_cost(c), __ATOMIC_RELAXED);
     if (++c->n_pages > c->n_buckets) {
         hash_grow(c);

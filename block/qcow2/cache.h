@@ -43,6 +43,7 @@ typedef struct Qcow2Page {
     bool loading;
     bool dirty;
     bool referenced;                /* used since the clock hand passed */
+    unsigned last_used;             /* in which round, see Qcow2Cache.round */
     /* the table is gone: drop the page when it is loaded, written and unpinned */
     bool stale;
     unsigned pins;                  /* a walk (page.c) needs it after a yield */
@@ -66,6 +67,7 @@ typedef struct Qcow2Cache {
     size_t n_pages;
     size_t n_dirty;
     size_t n_frozen;
+    unsigned round;                 /* of dropping what is not used (cache-clean.c) */
     struct Qcow2PageList clean;     /* the clock: hand at the front */
     struct Qcow2PageList dirty;
     TAILQ_ENTRY(Qcow2Cache) pool_link;      /* guarded by the pool's lock */
@@ -108,6 +110,9 @@ bool any_fn qcow2_cache_is_dirty(Qcow2Cache *c, uint64_t offset, uint64_t bytes)
 
 /* The same for everything; nothing is dirty. */
 void any_fn qcow2_cache_forget_all(Qcow2Cache *c);
+
+/* Look at the next @n clean pages, and drop those that were not used in this round. */
+void any_fn qcow2_cache_drop_idle(Qcow2Cache *c, size_t n);
 
 /* A dirty page becomes clean and frozen. */
 void any_fn qcow2_cache_freeze(Qcow2Cache *c, Qcow2Page *page);

@@ -163,6 +163,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
                                   (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT));
     s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
     s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
+    qcow2_clean_init(s, coroutine_context(coroutine_self()));
     qcow2_apply_options(s, &opts->u.qcow2, bs->discard);
 }
 
@@ -170,6 +171,7 @@ static void state_destroy(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
 
+    qcow2_clean_set_interval(s, 0);
     g_free(s->damage.text);
     qcow2_inflated_unref(s->inflated);
     g_array_unref(s->frees);

@@ -24,6 +24,7 @@
 #include "block/driver.h"
 #include "cache.h"
 #include "header.h"
+#include "qemu/aio.h"
 #include "util/sanitizer.h"
 
 /* Clusters that are referenced no longer, once the tables in memory are on disk. */
@@ -91,6 +92,8 @@ typedef struct Qcow2State {
     uint64_t tail_cursor;           /* cluster index: from here on nothing is known to be used */
     bool tail_known;                /* @tail_cursor is valid: looked for at the first allocation */
     uint64_t fresh_from;            /* bytes: host offsets from here on were never written */
+    AioTimer clean_timer;           /* of the main thread, like the next one */
+    int64_t clean_interval_ns;      /* cache-clean.c; 0: never */
     GArray *frees;                  /* of Qcow2Free: wait for the next writeback */
     Qcow2Inflated *inflated;        /* or NULL */
     /* bytes: where in a cluster that has compressed data already there is room for more, up to its
@@ -276,6 +279,15 @@ int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uin
 /* Another size and L1 table; durable on return. */
 int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset l1_offset,
                                 uint32_t l1_size);
+
+/* ---- cache-clean.c: main thread ---- */
+
+/* Once, at opening; @ctx: the main thread's. */
+void any_fn qcow2_clean_init(Qcow2State *s, AioContext *ctx);
+/* From now on drop what was not used for @seconds; 0: never, which is also the end of it. */
+void any_fn qcow2_clean_set_interval(Qcow2State *s, int64_t seconds);
+/* Drop clean pages that were not used since the last call.  Not under cache.lock. */
+void any_fn qcow2_cache_drop_unused(Qcow2State *s);
 
 /* ---- bitmaps.c ---- */
 

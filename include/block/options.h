@@ -57,9 +57,15 @@ typedef enum Qcow2OverlapKind {
                            QCOW2_OL_INACTIVE_L1)
 #define QCOW2_OL_ALL      (QCOW2_OL_CACHED | QCOW2_OL_INACTIVE_L2)
 
+/* Seconds; the default, as QEMU's. */
+#define QCOW2_CACHE_CLEAN_INTERVAL 600
+
 typedef struct Qcow2OpenOptions {
     int64_t cache_size;                     /* bytes of metadata kept in memory; -1: default */
     int64_t l2_cache_size, refcount_cache_size;     /* -1: from cache_size */
+    /* bytes; checked, and else a hint that is not taken: pages have one size.  0: not given */
+    int64_t l2_cache_entry_size;
+    int64_t cache_clean_interval;           /* seconds, 0: never */
     bool lazy_refcounts, has_lazy_refcounts;
     unsigned overlap_checks;                /* QCOW2_OL_ bits; default QCOW2_OL_CACHED */
     bool discard_request, discard_snapshot, discard_other;  /* pass-discard-* */

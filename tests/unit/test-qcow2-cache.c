@@ -2,6 +2,7 @@
 /* Memory for metadata is bounded, however many, large and busy the images are. */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/qcow2.h"
 #include "tests/lib/qcow2-rig.h"
 
 #define MIN_BYTES_PER_IMAGE (16 * (4096 + 256))
@@ -61,6 +62,34 @@ static void co_main_fn test_cache_size_caps_one_image(void)
 
     read_back(link);
     g_assert_cmpuint(qcow2_cache_global_usage(), <=, 128 * KiB / 4096 * (4096 + 256));
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* What nobody used for two rounds is gone; what is used, or not written yet, stays. */
+static void co_main_fn test_unused_metadata_leaves_the_memory(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvLink *link = busy_image(d, 0);
+    Qcow2State *s = qcow2_state(link->bs);
+
+    rig_flush(link);
+    read_back(link);
+    size_t full = qcow2_cache_global_usage();
+    qcow2_cache_drop_unused(s);
+    g_assert_cmpuint(qcow2_cache_global_usage(), ==, full);
+    rig_expect(link, 0, 512, 1);
+    rig_write(link, 4 * MiB + 8192, 512, 9);            /* makes pages dirty */
+    qcow2_cache_drop_unused(s);
+    size_t left = qcow2_cache_global_usage();
+    g_assert_cmpuint(left, <, full / 8);
+    g_assert_cmpuint(left, >, 0);
+    unsigned reads = memdisk_counts(d).reads;
+    rig_expect(link, 0, 512, 1);
+    g_assert_cmpuint(memdisk_counts(d).reads, ==, reads + 1);   /* of the data alone */
+    read_back(link);
+    rig_expect(link, 4 * MiB + 8192, 512, 9);
+    rig_check(link);
     rig_close(link);
     memdisk_free(d);
 }
@@ -146,6 +175,8 @@ int main(int argc, char **argv)
     rig_add("/qcow2/cache/budget-bounds-all-images-together",
             test_budget_bounds_all_images_together);
     rig_add("/qcow2/cache/size-caps-one-image", test_cache_size_caps_one_image);
+    rig_add("/qcow2/cache/unused-metadata-leaves-the-memory",
+            test_unused_metadata_leaves_the_memory);
     rig_add("/qcow2/cache/idle-image-gives-way", test_idle_image_gives_way);
     rig_add("/qcow2/cache/huge-disk-needs-little-memory", test_huge_disk_needs_little_memory);
     rig_add("/qcow2/cache/deep-chain", test_deep_chain);
