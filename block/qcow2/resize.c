@@ -74,23 +74,59 @@ static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
 
 /* ---- the cluster that the end of the disk lies in ---- */
 
-/* Replace the compressed cluster at @guest by a plain one that is zero from @from on. */
-static int co_fn rewrite_compressed(BlockDriverState *bs, const BdrvExtent *e, int64_t guest,
-                                    int64_t from)
+/* Unallocated bytes, which the backing file has.  It may end before. */
+static int co_fn read_backing(BlockDriverState *bs, int64_t offset, int64_t bytes, uint8_t *buf)
+{
+    if (!bs->backing) {
+        return bs->backing_file ? -ENOTSUP : 0;         /* it is there but not open, or zeroes */
+    }
+    int64_t n = MIN(bytes, bdrv_length(bs->backing->bs) - offset);
+
+    return n > 0 ? bdrv_co_pread(bs->backing, offset, n, buf) : 0;
+}
+
+/* What [@offset, @end), part of one cluster, reads as; @buf is zeroes. */
+static int co_fn read_part(BlockDriverState *bs, int64_t offset, int64_t end, uint8_t *buf)
+{
+    int ret = 0;
+
+    while (offset < end && ret == 0) {
+        BdrvExtent e = { 0 };
+        IoVec v;
+
+        ret = qcow2_co_map(bs, offset, end - offset, &e);
+        if (ret < 0) {
+            break;
+        }
+        if (e.kind == BDRV_EXTENT_DATA) {
+            ret = bdrv_co_pread(e.link, e.host_offset, e.bytes, buf);
+        } else if (e.kind == BDRV_EXTENT_BACKING) {
+            ret = read_backing(bs, offset, e.bytes, buf);
+        } else if (e.kind == BDRV_EXTENT_SPECIAL) {
+            iovec_init_buf(&v, buf, e.bytes);
+            ret = qcow2_co_read_special(bs, &e, offset, e.bytes, &v);
+        }
+        offset += e.bytes;
+        buf += e.bytes;
+    }
+    return ret;
+}
+
+/* Replace the cluster at @guest, which must not be written in place (compressed, or a snapshot has
+ * it, too), by a new one that is zero from @from on. */
+static int co_fn rewrite_cluster(BlockDriverState *bs, int64_t guest, int64_t from)
 {
     Qcow2State *s = qcow2_state(bs);
     int64_t bytes = s->g.cluster_size;
     uint8_t *buf = bdrv_try_blockalign(bytes);
     BdrvAlloc a = { 0 };
-    IoVec v;
 
     if (!buf) {
         return -ENOMEM;
     }
-    iovec_init_buf(&v, buf, bytes);
-    int ret = qcow2_co_read_special(bs, e, guest, bytes, &v);
+    memset(buf, 0, bytes);
+    int ret = read_part(bs, guest, from, buf);
     if (ret == 0) {
-        memset(buf + (from - guest), 0, bytes - (from - guest));
         ret = qcow2_co_map_write(bs, guest, bytes, &a);
     }
     if (ret == 0) {
@@ -116,10 +152,11 @@ static int co_fn clear_tail(BlockDriverState *bs, int64_t from)
         BdrvExtent e = { 0 };
 
         ret = qcow2_co_map(bs, from, end - from, &e);
-        if (ret == 0 && e.kind == BDRV_EXTENT_SPECIAL) {
-            return rewrite_compressed(bs, &e, end - s->g.cluster_size, from);
+        if (ret == 0 && (e.kind == BDRV_EXTENT_SPECIAL ||
+                         (e.kind == BDRV_EXTENT_DATA && !e.writable))) {
+            return rewrite_cluster(bs, end - s->g.cluster_size, from);
         }
-        if (ret == 0 && e.kind == BDRV_EXTENT_DATA && e.writable) {
+        if (ret == 0 && e.kind == BDRV_EXTENT_DATA) {
             ret = bdrv_co_pwrite_zeroes(e.link, e.host_offset, e.bytes, 0);
         }
         from += e.bytes;
@@ -185,8 +222,9 @@ static bool check_new_size(BlockDriverState *bs, int64_t length, BdrvPrealloc pr
     } else if (qcow2_l1_entries_for(&s->g, length) > QCOW2_MAX_L1_BYTES / 8) {
         error_setg(errp, "Cannot resize '%s' to %" PRId64 " bytes: too large for its cluster "
                    "size", qcow2_name(bs), length);
-    } else if (s->header.nb_snapshots && (shrink || s->header.version < 3)) {
-        error_setg(errp, "Cannot %s '%s': it has internal snapshots", shrink ? "shrink" : "grow",
+    } else if (s->header.nb_snapshots && s->header.version < 3) {
+        /* Its snapshots do not say how large the disk was. */
+        error_setg(errp, "Cannot resize '%s': it is of version 2 and has internal snapshots",
                    qcow2_name(bs));
     } else if (shrink && prealloc != BDRV_PREALLOC_OFF) {
         error_setg(errp, "Cannot preallocate while shrinking '%s'", qcow2_name(bs));

@@ -2,7 +2,7 @@
 /* A new size: what was there stays, what is new reads as zeroes, what cannot be done is refused. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/types.h"
+#include "block/qcow2/entry.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 
@@ -87,8 +87,83 @@ static void co_main_fn test_impossible_sizes_are_refused(void)
     rig_close(link);
     qcow2_share_with_snapshot(d);
     link = rig_open(d, NULL);
+    rig_close(link);
+    uint8_t two = 2;
+    memdisk_poke(d, 7, 1, &two);
+    link = rig_open(d, NULL);
     refuse(link, 512, 0, "internal snapshots");
-    g_assert_true(bdrv_co_truncate(link, 2 * MiB, 0, &error_abort));
+    refuse(link, 2 * MiB, 0, "internal snapshots");
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* The clusters of the snapshot's first L2 table, one after the other; caller frees. */
+static uint8_t *snapshot_content(MemDisk *d, int n)
+{
+    uint8_t *buf = g_malloc0(n * 4096), e[8];
+
+    memdisk_read(d, 64, 8, e);
+    memdisk_read(d, be64_load(e), 8, e);
+    memdisk_read(d, be64_load(e), 8, e);
+    uint64_t table = be64_load(e) & QCOW2_OFFSET_MASK;
+    for (int i = 0; i < n; i++) {
+        memdisk_read(d, table + i * 8, 8, e);
+        if (be64_load(e) & QCOW2_OFFSET_MASK) {
+            memdisk_read(d, be64_load(e) & QCOW2_OFFSET_MASK, 4096, buf + i * 4096);
+        }
+    }
+    return buf;
+}
+
+/* An image of version 3 with an internal snapshot changes its size; the snapshot does not change, and what
+ * comes back when the disk grows again is zeroes. */
+static void co_main_fn test_snapshots_survive_every_new_size(void)
+{
+    static const int64_t sizes[] = { 40 * KiB + 512, MiB, 2 * MiB, 8 * KiB, 8 * KiB + 1024, MiB };
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(MiB);
+    int64_t end = 64 * KiB;
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, end, 0x5a);
+    rig_close(link);
+    qcow2_share_with_snapshot(d);
+    g_autofree uint8_t *before = snapshot_content(d, 16);
+    for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        link = rig_open(d, NULL);
+        bdrv_co_truncate(link, sizes[i], 0, &error_abort);
+        end = MIN(end, sizes[i]);
+        rig_expect(link, 0, end, 0x5a);
+        rig_expect(link, end, sizes[i] - end, 0);
+        g_assert_cmpuint(rig_check(link), ==, 0);
+        rig_close(link);
+        g_autofree uint8_t *now = snapshot_content(d, 16);
+        g_assert_cmpint(memcmp(before, now, 64 * KiB), ==, 0);
+    }
+    memdisk_free(d);
+}
+
+/* Nothing that lay behind the end of the disk is shown when it grows, also where a snapshot has it, too. */
+static void co_main_fn test_growing_shows_nothing_of_a_shared_cluster(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(MiB);
+    uint8_t size[8];
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, NULL);
+    rig_write(link, 0, 8 * KiB, 0x5a);
+    rig_close(link);
+    be64_store(size, 6 * KiB);
+    memdisk_poke(d, QCOW2_HDR_SIZE, 8, size);
+    qcow2_share_with_snapshot(d);
+    link = rig_open(d, NULL);
+    bdrv_co_truncate(link, MiB, 0, &error_abort);
+    rig_expect(link, 0, 6 * KiB, 0x5a);
+    rig_expect(link, 6 * KiB, MiB - 6 * KiB, 0);
     g_assert_cmpuint(rig_check(link), ==, 0);
     rig_close(link);
     memdisk_free(d);
@@ -138,5 +213,9 @@ int main(int argc, char **argv)
     rig_add("/qcow2/resize/shrinking-forgets", test_shrinking_forgets);
     rig_add("/qcow2/resize/impossible-sizes-are-refused", test_impossible_sizes_are_refused);
     rig_add("/qcow2/resize/survives-a-power-cut", test_resize_survives_a_power_cut);
+    rig_add("/qcow2/resize/snapshots-survive-every-new-size",
+            test_snapshots_survive_every_new_size);
+    rig_add("/qcow2/resize/growing-shows-nothing-of-a-shared-cluster",
+            test_growing_shows_nothing_of_a_shared_cluster);
     return g_test_run();
 }
