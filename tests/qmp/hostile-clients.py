@@ -1,0 +1,159 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Clients that break the rules of NBD and QMP, one by one and every one: each is answered or dropped, memory
+stays bounded, and another client gets its answers all the while."""
+
+import struct
+
+from nbdwire import (ERR, OPT_GO, OPT_INFO, OPT_LIST, OPT_LIST_META, OPT_SET_META, OPT_STRUCTURED,
+                     REP_ACK, BLOCK_STATUS, CACHE, FLUSH, READ, TRIM, WRITE, WRITE_ZEROES,
+                     Closed, NbdError, Wire, info_option, meta_option, name_option)
+from rig import Rig, main, requires
+
+requires('qemu-img')
+SIZE = 1 << 20
+MEMORY = 256 << 10          # KiB that hostile clients may make the daemon grow by
+
+
+class Bystander:
+    """Two well-behaved clients, asked in between."""
+
+    def __init__(self, r):
+        self.r = r
+        self.wire = Wire(r.path('nbd.sock')).negotiate('disk0', meta=['base:allocation'])
+        self.wire.write(4096, b'here' * 128)
+        self.monitor = r.connect()
+        self.peak = self.memory()
+
+    def memory(self):
+        with open('/proc/%d/status' % self.r.proc.pid) as f:
+            return next(int(line.split()[1]) for line in f if line.startswith('VmHWM'))
+
+    def check(self):
+        assert self.wire.read(4096, 512) == b'here' * 128
+        assert 'qemu' in self.monitor.cmd('query-version')
+        if not self.r.is_sanitized():
+            assert self.memory() - self.peak < MEMORY, (self.peak, self.memory())
+
+
+def start(r):
+    r.drive('disk0', 'raw', '1M')
+    r.start()
+    r.export('disk0')
+    return Bystander(r)
+
+
+def damages(data):
+    """What can be wrong with the data of an option: its length, and each count and length in it."""
+    for n in range(len(data)):
+        yield data[:n]
+    yield data + b'\0'
+    yield data + data
+    for at in range(0, max(len(data) - 3, 0)):
+        old, = struct.unpack_from('>I', data, at)
+        for new in (0, 1, old + 1, old - 1, 0x7fffffff, 0xffffffff, len(data)):
+            yield data[:at] + struct.pack('>I', new & 0xffffffff) + data[at + 4:]
+
+
+def test_options_of_every_wrong_length():
+    with Rig() as r:
+        other = start(r)
+        options = {
+            OPT_LIST: b'', OPT_STRUCTURED: b'', OPT_INFO: info_option('disk0', 0, 3),
+            OPT_GO: info_option('disk0', 3), OPT_LIST_META: meta_option('disk0', 'base:', 'qemu:'),
+            OPT_SET_META: meta_option('disk0', 'base:allocation'),
+        }
+        count = 0
+        for code, good in options.items():
+            w = Wire(r.path('nbd.sock'))
+            w.option(OPT_STRUCTURED)
+            for data in damages(good):
+                count += 1
+                try:
+                    kind = w.option(code, data)[-1][0]
+                except Closed:
+                    kind = None
+                if kind is None or (code == OPT_GO and kind == REP_ACK):
+                    w.close()                   # dropped, or past the handshake
+                    w = Wire(r.path('nbd.sock'))
+                    w.option(OPT_STRUCTURED)
+                else:
+                    assert kind == REP_ACK or kind & ERR, (code, data, kind)
+            assert w.option(code, good)[-1][0] in (REP_ACK, ERR + 3), code
+            w.close()
+            other.check()
+        assert count > 500, count
+
+
+def test_options_out_of_order_and_twice():
+    with Rig() as r:
+        other = start(r)
+        contexts = meta_option('disk0', 'base:allocation')
+        for order in ((OPT_SET_META, OPT_STRUCTURED), (OPT_STRUCTURED, OPT_STRUCTURED),
+                      (OPT_STRUCTURED, OPT_SET_META, OPT_SET_META), (OPT_INFO, OPT_INFO, OPT_LIST)):
+            with Wire(r.path('nbd.sock')) as w:
+                for code in order:
+                    w.option(code, contexts if code == OPT_SET_META else
+                             info_option('disk0') if code == OPT_INFO else b'')
+                w.structured = OPT_STRUCTURED in order
+                w.go('disk0')
+                assert len(w.read(0, 512)) == 512
+                # contexts that were set before structured replies were agreed are none
+                if order[0] != OPT_STRUCTURED or OPT_SET_META not in order:
+                    assert w.error(BLOCK_STATUS, 0, 512) == 22
+            other.check()
+
+
+def test_requests_with_every_flag_and_at_every_edge():
+    with Rig() as r:
+        other = start(r)
+        w = Wire(r.path('nbd.sock')).negotiate('disk0', meta=['base:allocation'])
+        edges = (0, 1, 511, SIZE - 512, SIZE - 1, SIZE, SIZE + 1, 1 << 32, 1 << 63, (1 << 64) - 1)
+        for cmd in (READ, FLUSH, TRIM, CACHE, WRITE_ZEROES, BLOCK_STATUS, 9, 0xffff):
+            for offset in edges:
+                for length in (0, 1, 512, SIZE, 0xffffffff):
+                    for flags in (0, 2, 16, 0xffff):
+                        inside = offset + length <= SIZE
+                        if cmd in (TRIM, WRITE_ZEROES) and inside and offset <= 4608:
+                            continue            # what the other client reads
+                        try:
+                            w.call(cmd, offset, length, flags)
+                        except NbdError as e:
+                            assert e.number in (1, 5, 12, 22, 28, 75, 95), (cmd, e)
+                        else:
+                            assert cmd == FLUSH or inside, (cmd, offset, length, flags)
+            assert w.alive()
+            other.check()
+        for offset in edges:
+            try:
+                w.call(WRITE, offset, 512, 0xfffe, b'w' * 512)
+            except NbdError as e:
+                assert e.number == 22 or offset > SIZE - 512, (offset, e)
+        other.check()
+
+
+def test_monitors_at_and_beyond_every_limit():
+    with Rig() as r:
+        other = start(r)
+        cases = []
+        for n in (1023, 1024, 1025, 100000):
+            cases.append(b'[' * n + b']' * n)
+            cases.append(b'{"a":' * n + b'1' + b'}' * n)
+        for n in ((64 << 20) - 1, 64 << 20, (64 << 20) + 1):
+            cases.append(b'{"execute": "' + b'x' * n + b'"}')
+        for n in (1 << 20, (2 << 20) + 1):
+            cases.append(b'[' + b'1,' * n + b'1]')
+        hostile = r.connect()
+        for text in cases:
+            hostile.send_raw(text + b'\n')
+            reply = hostile.recv_reply()
+            assert 'error' in reply, reply
+            # whatever is left of the text is answered with errors, and then it goes on
+            hostile.send_raw(b'\n{"execute": "query-version", "id": "sync"}\n')
+            while reply.get('id') != 'sync':
+                reply = hostile.recv_reply()
+            assert 'return' in reply
+            other.check()
+
+
+main(globals())
