@@ -30,6 +30,7 @@ static bool step(BdrvCheckProgress *p, uint64_t done, uint64_t total)
 {
     CheckJob *c = container_of(p, CheckJob, progress);
 
+    context_assert_main();
     job_progress(&c->job, done, total);
     return !job_is_cancelled(&c->job);
 }
