@@ -223,7 +223,7 @@ def test_damage_in_use_is_told_of_once_and_can_be_repaired():
         assert h.pread(4096, 0) == b'\7' * 4096
         data = r.qmp.wait_event('BLOCK_IMAGE_CORRUPTED')['data']
         assert data['fatal'] and data['node-name'] == 'disk' and data['device'] == '', data
-        assert data['size'] > 0 and 'refcount' in data['msg'], data
+        assert data['size'] > 0 and 'the header' in data['msg'], data
         info, = [n for n in r.cmd('query-named-block-nodes') if n['node-name'] == 'disk']
         assert info['image']['format-specific']['data']['corrupt'], info
         h.shutdown()
