@@ -10,7 +10,7 @@ CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang race fuzz torture soak hostile bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang race fuzz torture soak hostile interop bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -31,11 +31,14 @@ demo: all  ## run the main job on real disks: a group snapshot under load, and o
 check: all  ## build and run the whole test suite (T=pattern: only tests whose name matches)
 	@scripts/run-tests $(BUILD) $(T)
 
+# What those that are left out spend their time in is the installed QEMU; their images are made by unit tests.
+ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|.*crash-states)
+
 check-asan:  ## the suite under AddressSanitizer and UBSan
 	@scripts/install-deps --quiet
 	@[ -f build-asan/build.ninja ] || ./configure --build-dir=build-asan --enable-asan --enable-werror
 	@ninja -C build-asan
-	@scripts/run-tests build-asan $(T)
+	@scripts/run-tests build-asan '$(or $(T),$(ASAN_TESTS))'
 
 check-tsan:  ## the threaded tests under ThreadSanitizer
 	@scripts/install-deps --quiet
@@ -67,9 +70,11 @@ torture: all  ## kill the daemon KILL_ROUNDS (300) times, cut the power in CRASH
 soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if given
 	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/soak/soak $(SOAK_SECONDS) $(SOAK_SEED)
 
-hostile: all  ## all damages to all fields of qcow2 images, and 120,000 random ones; compared with QEMU
+hostile: all  ## all damages to all fields of qcow2 images, and 120,000 random ones
 	@$(BUILD)/tests/unit/test-qcow2-hostile -m thorough
-	@tests/interop/qcow2-hostile.py $(BUILD)/tests/unit/test-qcow2-hostile all
+
+interop: all  ## the comparisons with the installed QEMU, all of them; `make check` takes a sample
+	@INTEROP_FULL=1 scripts/run-tests $(BUILD) 'both-ways|states|hostile-images'
 
 bench: all  ## compare with the installed QEMU, in one table
 	@tests/bench/bench $(BUILD)

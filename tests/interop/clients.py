@@ -60,14 +60,14 @@ def test_nbdinfo():
         with Disk(fmt) as r:
             r.export('disk', name='ro', writable=False)
             uri = r.uri('disk')
-            info = json.loads(run('nbdinfo', '--json', uri))
+            info = json.loads(run('nbdinfo', '--no-content', '--json', uri))
             assert info['protocol'] == 'newstyle-fixed' and info['structured']
             exp, = info['exports']
             assert exp['export-size'] == 32 * MiB and exp['description'] == 'a disk'
             assert set(exp['contexts']) == {'base:allocation', 'qemu:allocation-depth'}
             assert not exp['is_read_only'] and exp['can_multi_conn'] and exp['can_fua']
             assert exp['can_zero'] and exp['can_trim'] and exp['can_cache'] and exp['can_df']
-            assert json.loads(run('nbdinfo', '--json', r.uri('ro')))['exports'][0]['is_read_only']
+            assert json.loads(run('nbdinfo', '--no-content', '--json', r.uri('ro')))['exports'][0]['is_read_only']
             names = json.loads(run('nbdinfo', '--list', '--json', uri.replace('/disk?', '/?')))
             assert [e['export-name'] for e in names['exports']] == ['disk', 'ro']
             extents = json.loads(run('nbdinfo', '--map', '--json', uri))

@@ -4,6 +4,8 @@
 have leaks, but no errors. Images with lazy refcounts it repairs.
 
 usage: crash-states.py TEST [ARGUMENT...]     a program that leaves states in $CRASH_DIR
+
+$INTEROP_FULL: all of them, not SAMPLE.
 """
 import json
 import os
@@ -13,6 +15,7 @@ import sys
 import tempfile
 
 LEAKS_ONLY = 3
+SAMPLE = 120
 
 
 def check(path):
@@ -38,10 +41,11 @@ def main():
         if p.returncode:
             sys.exit(p.stdout.decode())
         states = sorted(os.listdir(d))
-        for name in states:
+        checked = states if os.environ.get('INTEROP_FULL') else states[::len(states) // SAMPLE + 1]
+        for name in checked:
             check(os.path.join(d, name))
-    print(len(states), 'states')
-    if len(states) < 50:
+    print(len(checked), 'of', len(states), 'states')
+    if len(checked) < 50:
         sys.exit('too few states to tell')
 
 

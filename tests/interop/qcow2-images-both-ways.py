@@ -15,6 +15,7 @@ import tempfile
 
 TOOL = sys.argv[1] if len(sys.argv) > 1 else None
 SIZE = 3 * 1024 * 1024
+FULL = bool(os.environ.get('INTEROP_FULL'))
 UNIT = 512
 
 
@@ -127,12 +128,13 @@ def create_ours(d, opts):
 
 
 def test_layouts(d, rng):
-    for name, theirs, tool in LAYOUTS:
-        for create, opts in ((create_theirs, theirs), (create_ours, tool)):
+    for n, (name, theirs, tool) in enumerate(LAYOUTS):
+        # By turns, one of us makes the image and the other goes on with it.
+        makers = (create_theirs, theirs), (create_ours, tool)
+        for create, opts in makers if FULL else makers[n % 2:n % 2 + 1]:
             what = f'{name} ({create.__name__})'
             model = bytearray(SIZE)
             path = create(d, opts)
-            judge(path, model, what + ', empty')
             first, second = (theirs_edit, ours_edit)[::1 if create is create_ours else -1]
             first(path, model, rng)
             judge(path, model, f'{what}, after {first.__name__}')
@@ -149,7 +151,7 @@ def test_layouts(d, rng):
 
 def test_compressed(d, rng):
     for opts in ('compression_type=zlib', 'compression_type=zstd', 'cluster_size=512', 'cluster_size=2M',
-                 'compat=0.10', 'extended_l2=on'):
+                 'compat=0.10', 'extended_l2=on')[::1 if FULL else 2]:
         raw, path = os.path.join(d, 'raw'), os.path.join(d, 'image')
         model = bytearray(rng.randbytes(SIZE // 2) + b'compress me ' * (SIZE // 24))
         with open(raw, 'wb') as f:
