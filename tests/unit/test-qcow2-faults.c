@@ -110,7 +110,7 @@ static void co_main_fn test_failing_operation_harms_nothing(void)
     GPrintFunc handler = g_set_printerr_handler(ignore);
 
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
-        int64_t n = 0, step = g_test_thorough() ? 1 : 1 + i % 3;
+        int64_t n = 0, step = g_test_thorough() ? 1 : RIG_STRIDE + i % 3;
 
         while (run_with_fault(&variants[i], n, false, EIO)) {
             run_with_fault(&variants[i], n, true, ENOSPC);
