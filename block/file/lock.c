@@ -159,6 +159,7 @@ static int find_holder(void *opaque)
     }
     while (proc && (pid = g_dir_read_name(proc))) {
         if (g_ascii_isdigit(pid[0]) && process_has_lock(pid, &st, t->byte)) {
+            g_free(t->holder);      /* it may be ourselves, seen before */
             t->holder = describe_process(pid);
             /* Ourselves only if there is nobody else: the caller may have taken it too. */
             if (atoi(pid) != getpid()) {
