@@ -29,7 +29,7 @@ demo: all  ## run the main job on real disks: a group snapshot under load, and o
 	@scripts/demo $(BUILD)
 
 check: all  ## build and run the whole test suite (T=pattern: only tests whose name matches)
-	@scripts/run-tests $(BUILD) $(T)
+	@scripts/run-tests $(BUILD) '$(T)'
 
 # What those that are left out spend their time in is the installed QEMU; their images are made by unit tests.
 ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|.*crash-states)
