@@ -36,6 +36,21 @@ static int inflate_zlib(Qcow2Codec *c)
     return whole ? 0 : -EIO;
 }
 
+/*
+ * How much a stream remembers (2 to the power of level + 6 symbols, and twice as many hashes, which are cleared
+ * for each cluster): just enough for one of @bytes.  With the most for all, a cluster of 512 bytes
+ * would cost a quarter of a megabyte.
+ */
+static int memory_level(size_t bytes)
+{
+    int level = 1;
+
+    while (level < MAX_MEM_LEVEL && (size_t)1 << (level + 6) < bytes) {
+        level++;
+    }
+    return level;
+}
+
 static int deflate_zlib(Qcow2Codec *c)
 {
     z_stream z = {
@@ -43,8 +58,8 @@ static int deflate_zlib(Qcow2Codec *c)
         .next_out = c->out, .avail_out = c->out_bytes,
     };
 
-    if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -DEFLATE_WINDOW_BITS, 9,
-                     Z_DEFAULT_STRATEGY) != Z_OK) {
+    if (deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -DEFLATE_WINDOW_BITS,
+                     memory_level(c->in_bytes), Z_DEFAULT_STRATEGY) != Z_OK) {
         return -ENOMEM;
     }
     int ret = deflate(&z, Z_FINISH);
