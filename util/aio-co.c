@@ -204,6 +204,18 @@ static int co_fn call_sleep(AioCall *call, int64_t ns)
     return call_wait(call, &req, deadline_after(MAX(ns, 0))) == -ECANCELED ? -ECANCELED : 0;
 }
 
+/* Calls of one turn that go ahead without giving way. */
+#define IMMEDIATE_MAX 256
+
+/*
+ * Before trying what may succeed at once: a peer that is always faster than we are must not keep the thread
+ * to itself, so after some of these the loop looks at everybody else first.  0 or -ECANCELED.
+ */
+static int co_fn call_give_way(AioCall *call)
+{
+    return ++aio_context_current()->immediate > IMMEDIATE_MAX ? call_sleep(call, 0) : 0;
+}
+
 static int co_fn call_poll(AioCall *call, int fd, int events, int64_t timeout_ns)
 {
     int64_t deadline_ns = deadline_after(timeout_ns);
@@ -239,11 +251,14 @@ int co_fn aio_co_poll(int fd, int events, int64_t timeout_ns)
 
 /* ---- sockets ---- */
 
-/* Without waiting: -EAGAIN instead. */
-static ssize_t socket_try(AioOp op, int fd, struct msghdr *msg, int flags)
+/* Without waiting for the peer: -EAGAIN instead. */
+static ssize_t co_fn socket_try(AioCall *call, AioOp op, int fd, struct msghdr *msg, int flags)
 {
-    ssize_t ret;
+    ssize_t ret = call_give_way(call);
 
+    if (ret < 0) {
+        return ret;
+    }
     flags |= MSG_DONTWAIT;
     do {
         ret = op == AIO_OP_RECVMSG ? recvmsg(fd, msg, flags) : sendmsg(fd, msg, flags);
@@ -267,7 +282,8 @@ static ssize_t co_fn socket_call(AioOp op, int fd, struct msghdr *msg, int flags
     flags |= MSG_NOSIGNAL;
     call_begin(&call);
     for (;;) {
-        ret = uring ? socket_submit(&call, op, fd, msg, flags) : socket_try(op, fd, msg, flags);
+        ret = uring ? socket_submit(&call, op, fd, msg, flags)
+                    : socket_try(&call, op, fd, msg, flags);
         if (ret == -EINTR) {
             continue;
         }
@@ -301,6 +317,10 @@ int co_fn aio_co_accept(int fd)
 
     call_begin(&call);
     do {
+        ret = call_give_way(&call);
+        if (ret < 0) {
+            break;
+        }
         ret = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (ret >= 0) {
             break;

@@ -381,6 +381,7 @@ static void turn(AioContext *ctx)
     }
     ctx->ops->poll(ctx, timeout_ns);
     __atomic_store_n(&ctx->sleeping, 0, __ATOMIC_RELAXED);
+    ctx->immediate = 0;
 }
 
 static void loop_begin(AioContext *ctx)

@@ -123,6 +123,7 @@ struct AioContext {
     int pool_size;
     unsigned stack_colour;
     int inflight;               /* requests and pool tasks not yet complete */
+    int immediate;              /* calls of this turn that may not have had to wait */
     bool running;
     bool coroutine_done;        /* the one that aio_context_run_coroutine() waits for */
 };

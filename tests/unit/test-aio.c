@@ -387,6 +387,90 @@ static void test_poll(void)
     run_co(poll_entry, NULL);
 }
 
+/* ---- giving way ---- */
+
+#define CALLS_AT_ONCE 400
+
+typedef struct Quick {
+    int fd;
+    bool accepts;
+    int calls;
+} Quick;
+
+/* Nothing here has to wait: all that it wants is there already. */
+static void co_fn quick_entry(void *opaque)
+{
+    Quick *q = opaque;
+    char c;
+
+    for (; q->calls < CALLS_AT_ONCE; q->calls++) {
+        if (q->accepts) {
+            int fd = aio_co_accept(q->fd);
+            g_assert_cmpint(fd, >=, 0);
+            close(fd);
+        } else {
+            struct iovec iov = { &c, 1 };
+            struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+            g_assert_cmpint(aio_co_recvmsg(q->fd, &msg, 0), ==, 1);
+        }
+    }
+}
+
+/* Starts @q, and sees that a poll ends before @q does. */
+static void co_fn expect_a_turn(Quick *q)
+{
+    CoGroup g = { 0 };
+    int pipefd[2];
+
+    g_assert_cmpint(pipe(pipefd), ==, 0);
+    g_assert_cmpint(write(pipefd[1], "x", 1), ==, 1);
+    co_group_start(&g, quick_entry, q);
+    g_assert_cmpint(aio_co_poll(pipefd[0], POLLIN, -1) & POLLIN, !=, 0);
+    g_assert_cmpint(q->calls, <, CALLS_AT_ONCE);
+    co_group_wait(&g);
+    close(pipefd[0]);
+    close(pipefd[1]);
+}
+
+static void co_fn quick_peer_entry(void *opaque)
+{
+    char bytes[CALLS_AT_ONCE] = { 0 };
+
+    pair_open();
+    g_assert_cmpint(send(pair[1], bytes, sizeof(bytes), 0), ==, sizeof(bytes));
+    expect_a_turn(&(Quick){ .fd = pair[0] });
+    pair_close();
+}
+
+static void co_fn quick_clients_entry(void *opaque)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    socklen_t len = sizeof(addr);
+    int clients[CALLS_AT_ONCE];
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    /* An abstract name that the kernel chooses. */
+    g_assert_cmpint(bind(listener, (struct sockaddr *)&addr, sizeof(sa_family_t)), ==, 0);
+    g_assert_cmpint(listen(listener, CALLS_AT_ONCE), ==, 0);
+    g_assert_cmpint(getsockname(listener, (struct sockaddr *)&addr, &len), ==, 0);
+    for (int i = 0; i < CALLS_AT_ONCE; i++) {
+        clients[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        g_assert_cmpint(connect(clients[i], (struct sockaddr *)&addr, len), ==, 0);
+    }
+    expect_a_turn(&(Quick){ .fd = listener, .accepts = true });
+    for (int i = 0; i < CALLS_AT_ONCE; i++) {
+        close(clients[i]);
+    }
+    close(listener);
+}
+
+/* A peer that is always faster than we are does not keep the thread from everybody else. */
+static void test_quick_peers_let_others_run(void)
+{
+    run_co(quick_peer_entry, NULL);
+    run_co(quick_clients_entry, NULL);
+}
+
 /* ---- cancelling ---- */
 
 enum { CANCEL_RECV, CANCEL_SEND, CANCEL_ACCEPT, CANCEL_POLL, CANCEL_SLEEP, CANCEL_KINDS };
@@ -544,6 +628,7 @@ int main(int argc, char **argv)
     g_test_add_func("/aio/accept-and-connect", test_accept_and_connect);
     g_test_add_func("/aio/tcp-connect", test_tcp_connect);
     g_test_add_func("/aio/poll", test_poll);
+    g_test_add_func("/aio/quick-peers-let-others-run", test_quick_peers_let_others_run);
     g_test_add_func("/aio/cancel", test_cancel);
     g_test_add_func("/aio/cancel-leaves-others", test_cancel_leaves_others);
     g_test_add_func("/aio/cancel-races-with-data", test_cancel_races_with_data);
