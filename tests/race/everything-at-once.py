@@ -33,9 +33,6 @@ SLOTS = 64
 ACTIONS = 12            # of each actor, before the daemon is told to go
 SNAPSHOTS = 5
 
-# glib's own allocator passes memory from thread to thread in ways that the sanitizer does not see.
-GLIB = {'G_SLICE': 'always-malloc'}
-
 # What an actor may be told; anything else is wrong.
 REFUSALS = ('in use', 'already', 'not found', 'not running', 'Cannot find', 'Failed to find',
             'No such', 'shutting down', 'does not allow', 'not owned', 'is using it')
@@ -201,7 +198,7 @@ class Bed:
             rig.options += ['--object', 'iothread,id=io%d' % i]
             rig.drive('disk%d' % i, 'qcow2' if i % 2 else 'raw', str(2 * SLOTS * SLOT),
                       ',discard=unmap')
-        rig.start(env=GLIB)
+        rig.start()
         for i in range(DISKS):
             rig.export('disk%d' % i, iothread='io%d' % i)
         self.writers = [Writer(rig.nbd('disk%d' % i), self.models[i], 0, SLOTS, seed + i,

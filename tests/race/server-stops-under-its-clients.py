@@ -71,7 +71,7 @@ def stop_under(what, iothread):
     with Rig('stop-') as rig:
         path = rig.path('second.sock')
         rig.options += ['--object', 'iothread,id=io0']
-        rig.start(env={'G_SLICE': 'always-malloc'})
+        rig.start()
         rig.cmd('blockdev-add', driver='null-co', node_name='disk', size=1 << 20)
         before = rig.state()
         clients = [Client(what, path, i) for i in range(CLIENTS)]
