@@ -124,7 +124,7 @@ void main_fn blk_user_leaves(BlockBackend *blk)
 {
     __atomic_store_n(&blk->throttle_off, true, __ATOMIC_SEQ_CST);
     __atomic_store_n(&blk->user_leaves, true, __ATOMIC_SEQ_CST);
-    blk_continue(blk);
+    blk_give_up_stopped(blk);
 }
 
 void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
@@ -170,6 +170,7 @@ static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool 
  */
 typedef struct Request {
     BlockBackend *blk;
+    const BlkClient *client;
     BlkOp op;
     int64_t offset, bytes;
     int64_t start_ns;               /* when it came, throttled, held and stopped time included */
@@ -177,10 +178,10 @@ typedef struct Request {
     bool ignored;                   /* it failed, and that is ignored */
 } Request;
 
-static void co_fn request_init(Request *r, BlockBackend *blk, BlkOp op, int64_t offset,
-                               int64_t bytes)
+static void co_fn request_init(Request *r, BlockBackend *blk, const BlkClient *client, BlkOp op,
+                               int64_t offset, int64_t bytes)
 {
-    *r = (Request){ .blk = blk, .op = op, .offset = offset, .bytes = bytes,
+    *r = (Request){ .blk = blk, .client = client, .op = op, .offset = offset, .bytes = bytes,
                     .start_ns = clock_ns() };
     if (op != BLK_OP_FLUSH) {
         throttle(blk, op != BLK_OP_READ, bytes);
@@ -190,10 +191,11 @@ static void co_fn request_init(Request *r, BlockBackend *blk, BlkOp op, int64_t 
 /* Enters the bracket.  0, or the -errno with which the request ends without reaching the image. */
 static int co_fn request_enter(Request *r)
 {
-    blk_wait_while_stopped(r->blk);
+    int given_up = blk_wait_while_stopped(r->blk, r->client);
+
     blk_begin(r->blk);
-    int ret = check_request(r->blk, r->offset, r->bytes,
-                            r->op != BLK_OP_READ && r->op != BLK_OP_FLUSH);
+    int ret = given_up ?: check_request(r->blk, r->offset, r->bytes,
+                                        r->op != BLK_OP_READ && r->op != BLK_OP_FLUSH);
     r->refused = ret < 0;
     return ret;
 }
@@ -215,7 +217,7 @@ static bool co_fn request_leave(Request *r, int *ret)
     request_account(r, *ret);
     /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
     if (*ret < 0 && !r->refused && *ret != -ENOTSUP) {
-        action = blk_handle_error(r->blk, r->op != BLK_OP_READ, *ret);
+        action = blk_handle_error(r->blk, r->client, r->op != BLK_OP_READ, *ret);
     }
     blk_end(r->blk);
     r->ignored = action == BLK_ERROR_ACTION_IGNORE;
@@ -242,12 +244,13 @@ static unsigned write_flags(const BlockBackend *blk, unsigned flags)
     return blk->write_cache ? flags : flags | BDRV_REQ_FUA;
 }
 
-int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov)
+int co_fn blk_co_preadv(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,
+                        IoVec *qiov)
 {
     Request r;
     int ret;
 
-    request_init(&r, blk, BLK_OP_READ, offset, bytes);
+    request_init(&r, blk, client, BLK_OP_READ, offset, bytes);
     do {
         ret = request_enter(&r) ?: bdrv_co_preadv(blk->root, offset, bytes, qiov);
     } while (request_leave(&r, &ret));
@@ -257,13 +260,13 @@ int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec 
     return ret;
 }
 
-int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov,
-                         unsigned flags)
+int co_fn blk_co_pwritev(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,
+                         IoVec *qiov, unsigned flags)
 {
     Request r;
     int ret;
 
-    request_init(&r, blk, BLK_OP_WRITE, offset, bytes);
+    request_init(&r, blk, client, BLK_OP_WRITE, offset, bytes);
     do {
         ret = request_enter(&r) ?:
               bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
@@ -272,12 +275,13 @@ int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec
     return ret;
 }
 
-int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags)
+int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                               int64_t bytes, unsigned flags)
 {
     Request r;
     int ret;
 
-    request_init(&r, blk, BLK_OP_WRITE, offset, bytes);
+    request_init(&r, blk, client, BLK_OP_WRITE, offset, bytes);
     do {
         ret = request_enter(&r) ?:
               bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
@@ -286,24 +290,25 @@ int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes,
     return ret;
 }
 
-int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes)
+int co_fn blk_co_pdiscard(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                          int64_t bytes)
 {
     Request r;
     int ret;
 
-    request_init(&r, blk, BLK_OP_UNMAP, offset, bytes);
+    request_init(&r, blk, client, BLK_OP_UNMAP, offset, bytes);
     do {
         ret = request_enter(&r) ?: bdrv_co_pdiscard(blk->root, offset, bytes);
     } while (request_leave(&r, &ret));
     return ret;
 }
 
-int co_fn blk_co_flush(BlockBackend *blk)
+int co_fn blk_co_flush(BlockBackend *blk, const BlkClient *client)
 {
     Request r;
     int ret;
 
-    request_init(&r, blk, BLK_OP_FLUSH, 0, 0);
+    request_init(&r, blk, client, BLK_OP_FLUSH, 0, 0);
     do {
         ret = request_enter(&r) ?: bdrv_co_flush(blk->root, 0);
     } while (request_leave(&r, &ret));

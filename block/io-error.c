@@ -6,7 +6,9 @@
  *      waits for it, and it is tried again in whatever image the place leads to then.
  * (E2) A stop is always told.  Other failures are told at most once a second: a disk that is gone fails
  *      thousands.
- * (E3) Once its user leaves, a place does not stop, and nothing waits in it.
+ * (E3) Once its user leaves, a place does not stop, and nothing waits in it; the same holds for each of
+ *      its clients by itself.  What waited is given up: it ends with the error that stopped the place
+ *      and is not tried again, for nobody may know any more that it is to be written.
  */
 #include "qemu/osdep.h"
 
@@ -82,11 +84,16 @@ bool main_fn blk_may_stop(const BlockBackend *blk)
     return may_stop(blk->rerror) || may_stop(blk->werror);
 }
 
-/* Stops the place unless its user is leaving; *@ret_first: it ran until now. */
-static bool try_to_stop(BlockBackend *blk, int error, bool *ret_first)
+static bool has_left(const BlkClient *client)
+{
+    return client && __atomic_load_n(&client->left, __ATOMIC_RELAXED);
+}
+
+/* Stops the place unless its user or @client is leaving; *@ret_first: it ran until now. */
+static bool try_to_stop(BlockBackend *blk, const BlkClient *client, int error, bool *ret_first)
 {
     pthread_mutex_lock(&blk->lock);
-    bool stop = !__atomic_load_n(&blk->user_leaves, __ATOMIC_SEQ_CST);
+    bool stop = !__atomic_load_n(&blk->user_leaves, __ATOMIC_SEQ_CST) && !has_left(client);
     *ret_first = stop && blk->stop_reason == 0;
     if (*ret_first) {
         __atomic_store_n(&blk->stop_reason, error, __ATOMIC_RELEASE);
@@ -95,7 +102,8 @@ static bool try_to_stop(BlockBackend *blk, int error, bool *ret_first)
     return stop;
 }
 
-BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, bool is_write, int error)
+BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *client, bool is_write,
+                                       int error)
 {
     BlkOnError policy = is_write ? blk->werror : blk->rerror;
     BlkErrorAction action = policy == BLK_ON_ERROR_IGNORE ? BLK_ERROR_ACTION_IGNORE
@@ -103,7 +111,7 @@ BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, bool is_write, int err
     bool first = false;
 
     if ((policy == BLK_ON_ERROR_STOP || (policy == BLK_ON_ERROR_ENOSPC && error == -ENOSPC)) &&
-        try_to_stop(blk, error, &first)) {
+        try_to_stop(blk, client, error, &first)) {
         action = BLK_ERROR_ACTION_STOP;
     }
     if (first || (action != BLK_ERROR_ACTION_STOP && report_is_due(blk))) {
@@ -119,21 +127,71 @@ int any_fn blk_stop_reason(const BlockBackend *blk)
     return __atomic_load_n(&blk->stop_reason, __ATOMIC_ACQUIRE);
 }
 
-void co_fn blk_wait_while_stopped(BlockBackend *blk)
-{
-    while (blk_stop_reason(blk)) {
-        CoWaiter w = { .co = coroutine_self() };
+/* One that waits; on its stack. */
+typedef struct StoppedRequest {
+    CoWaiter waiter;
+    const BlkClient *client;
+    int given_up;                   /* -errno that it ends with; 0: it is to be tried again */
+} StoppedRequest;
 
+int co_fn blk_wait_while_stopped(BlockBackend *blk, const BlkClient *client)
+{
+    StoppedRequest r = { .client = client };
+
+    while (!r.given_up && blk_stop_reason(blk)) {
+        r.waiter = (CoWaiter){ .co = coroutine_self() };
         pthread_mutex_lock(&blk->lock);
         bool wait = blk->stop_reason != 0;
-        if (wait) {
-            waiter_list_add(&blk->stopped, &w);
+        if (wait && has_left(client)) {
+            r.given_up = blk->stop_reason;
+            wait = false;
+        } else if (wait) {
+            waiter_list_add(&blk->stopped, &r.waiter);
         }
         pthread_mutex_unlock(&blk->lock);
         if (wait) {
             coroutine_yield();
         }
     }
+    return r.given_up;
+}
+
+/* Take off the list, under the lock, those of @client (NULL: all); they are given up. */
+static WaiterList take_given_up(BlockBackend *blk, const BlkClient *client)
+{
+    WaiterList all = blk->stopped, taken = { NULL };
+
+    blk->stopped = (WaiterList){ NULL };
+    for (CoWaiter *w = all.head, *next; w; w = next) {
+        StoppedRequest *r = container_of(w, StoppedRequest, waiter);
+        bool take = !client || r->client == client;
+
+        next = w->next;
+        w->next = NULL;
+        if (take) {
+            r->given_up = blk->stop_reason;
+        }
+        waiter_list_add(take ? &taken : &blk->stopped, w);
+    }
+    return taken;
+}
+
+void any_fn blk_client_leaves(BlockBackend *blk, BlkClient *client)
+{
+    pthread_mutex_lock(&blk->lock);
+    __atomic_store_n(&client->left, true, __ATOMIC_RELAXED);
+    WaiterList taken = take_given_up(blk, client);
+    pthread_mutex_unlock(&blk->lock);
+    blk_wake_all(taken);
+}
+
+void main_fn blk_give_up_stopped(BlockBackend *blk)
+{
+    pthread_mutex_lock(&blk->lock);
+    WaiterList taken = take_given_up(blk, NULL);
+    __atomic_store_n(&blk->stop_reason, 0, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&blk->lock);
+    blk_wake_all(taken);
 }
 
 void main_fn blk_continue(BlockBackend *blk)

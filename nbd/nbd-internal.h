@@ -65,11 +65,13 @@ struct NbdConn {
     char *meta_export;              /* the export they were selected for */
 
     /* Transmission: the export's thread. */
+    BlkClient client;               /* has it left? */
     char *rbuf;
     size_t rpos, rlen;              /* unread bytes are rbuf[rpos, rlen) */
     int in_flight;                  /* requests not completely answered */
     size_t in_flight_bytes;         /* their payload */
-    Coroutine *reader_waiter;       /* the reader, while it waits for in_flight to sink */
+    Coroutine *reader_waiter;       /* the reader, while it waits for in_flight to sink; until the
+                                     * client has left, in a poll for that */
     NbdRequest *out_head, *out_tail;    /* answered, to be sent */
     bool sending, broken;           /* broken: the client cannot be written to */
     AioBh send_bh;

@@ -114,8 +114,12 @@ static void answered(NbdRequest *req)
 
 static void wake_reader(NbdConn *conn)
 {
-    if (conn->reader_waiter) {
-        coroutine_wake(g_steal_pointer(&conn->reader_waiter));
+    Coroutine *reader = g_steal_pointer(&conn->reader_waiter);
+
+    if (reader && conn->client.left) {
+        coroutine_wake(reader);
+    } else if (reader) {
+        aio_co_cancel(reader);      /* the poll in wait_for_answer() */
     }
 }
 

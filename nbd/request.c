@@ -105,7 +105,7 @@ static int co_fn read_into(NbdRequest *req, uint64_t from, size_t len)
     IoVec v;
 
     iovec_init_buf(&v, (char *)req->buf + (from - req->from), len);
-    return blk_co_preadv(req->conn->exp->blk, from, len, &v);
+    return blk_co_preadv(req->conn->exp->blk, &req->conn->client, from, len, &v);
 }
 
 static void data_chunk(NbdRequest *req, bool done, uint64_t from, size_t len)
@@ -182,15 +182,19 @@ static int co_fn do_write(NbdRequest *req, unsigned flags)
     IoVec v;
 
     iovec_init_buf(&v, req->buf, req->len);
-    return blk_co_pwritev(req->conn->exp->blk, req->from, req->len, &v, flags);
+    return blk_co_pwritev(req->conn->exp->blk, &req->conn->client, req->from, req->len, &v, flags);
+}
+
+static int co_fn do_flush(NbdRequest *req)
+{
+    return blk_co_flush(req->conn->exp->blk, &req->conn->client);
 }
 
 static int co_fn do_trim(NbdRequest *req)
 {
-    BlockBackend *blk = req->conn->exp->blk;
-    int ret = blk_co_pdiscard(blk, req->from, req->len);
+    int ret = blk_co_pdiscard(req->conn->exp->blk, &req->conn->client, req->from, req->len);
 
-    return ret == 0 && req->flags & NBD_CMD_FLAG_FUA ? blk_co_flush(blk) : ret;
+    return ret == 0 && req->flags & NBD_CMD_FLAG_FUA ? do_flush(req) : ret;
 }
 
 static int co_fn do_write_zeroes(NbdRequest *req, unsigned flags)
@@ -201,7 +205,8 @@ static int co_fn do_write_zeroes(NbdRequest *req, unsigned flags)
     if (req->flags & NBD_CMD_FLAG_FAST_ZERO) {
         flags |= BDRV_REQ_NO_FALLBACK;
     }
-    return blk_co_pwrite_zeroes(req->conn->exp->blk, req->from, req->len, flags);
+    return blk_co_pwrite_zeroes(req->conn->exp->blk, &req->conn->client, req->from, req->len,
+                                flags);
 }
 
 static void co_fn run(NbdRequest *req)
@@ -219,7 +224,7 @@ static void co_fn run(NbdRequest *req)
         finish(req, do_write(req, flags));
         break;
     case NBD_CMD_FLUSH:
-        finish(req, blk_co_flush(req->conn->exp->blk));
+        finish(req, do_flush(req));
         break;
     case NBD_CMD_TRIM:
         finish(req, do_trim(req));

@@ -5,8 +5,12 @@
  * (N1) The reader does not wait for requests, only for room: what a client can make us hold is
  *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included.
  * (N2) The connection object lives until its last request is answered or dropped.
+ * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none of the
+ *      client's requests waits in a stopped disk; those that run are finished.
  */
 #include "qemu/osdep.h"
+
+#include <poll.h>
 
 #include "nbd/nbd-internal.h"
 
@@ -105,14 +109,31 @@ static bool has_buffer(const NbdRequest *req)
             req->type == NBD_CMD_CACHE) && req->len > 0 && !req->error;
 }
 
+/* Nobody is there any more for whom a request could wait in a stopped disk. */
+static void co_fn client_leaves(NbdConn *conn)
+{
+    blk_client_leaves(conn->exp->blk, &conn->client);
+}
+
+/* Waits until a request is answered.  A client that leaves meanwhile is noticed although nothing is read. */
+static void co_fn wait_for_answer(NbdConn *conn)
+{
+    conn->reader_waiter = coroutine_self();
+    if (conn->client.left) {
+        coroutine_yield();
+    } else if (aio_co_poll(conn->fd, POLLRDHUP, -1) != -ECANCELED) {
+        conn->reader_waiter = NULL;
+        client_leaves(conn);
+    }
+}
+
 /* Waits until another request of @bytes may be held. */
 static void co_fn wait_for_room(NbdConn *conn, size_t bytes)
 {
     while (conn->in_flight > 0 &&
            (conn->in_flight >= MAX_IN_FLIGHT ||
             conn->in_flight_bytes + bytes > (size_t)MAX_IN_FLIGHT_BYTES)) {
-        conn->reader_waiter = coroutine_self();
-        coroutine_yield();
+        wait_for_answer(conn);
     }
 }
 
@@ -174,9 +195,9 @@ void co_fn nbd_transmission_entry(void *opaque)
         conn->in_flight_bytes += req->charged;
         coroutine_start(nbd_request_entry, req);
     }
+    client_leaves(conn);
     while (conn->in_flight > 0 || conn->sending) {
-        conn->reader_waiter = coroutine_self();
-        coroutine_yield();
+        wait_for_answer(conn);
     }
     aio_bh_cancel(&conn->send_bh);
     shutdown(conn->fd, SHUT_RDWR);

@@ -26,7 +26,7 @@ struct BlockBackend {
     BlkOnError rerror, werror;
     int64_t io_error_reported_ns;   /* atomic: clock_ns() of the last report, 0: never */
     int stop_reason;                /* atomic, set under @lock: -errno that stopped it; 0: it runs */
-    WaiterList stopped;             /* under @lock: requests that wait for it to be continued */
+    WaiterList stopped;             /* under @lock, of StoppedRequest: wait for it to be continued */
 
     /* Limits.  Changed by the main thread while held, read inside a throttled wait. */
     ThrottleGroup *throttle;        /* NULL: none */
@@ -57,12 +57,16 @@ static inline void waiter_list_add(WaiterList *list, CoWaiter *w)
 void any_fn blk_wake_all(WaiterList taken);
 
 /*
- * A request has failed with @error (-errno); inside its bracket.  Says what shall become of it, reports it,
- * and stops the place if need be: the request then leaves the bracket, waits and tries again.
+ * A request of @client has failed with @error (-errno); inside its bracket.  Says what shall become of it,
+ * reports it, and stops the place if need be: the request then leaves the bracket, waits and tries again.
  */
-BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, bool is_write, int error);
-/* Wait as long as @blk is stopped; outside of the bracket. */
-void co_fn blk_wait_while_stopped(BlockBackend *blk);
+BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *client, bool is_write,
+                                       int error);
+/* Wait as long as @blk is stopped; outside of the bracket.  0, or, when @client or the place's user leaves,
+ * the -errno that stopped it: the request is given up. */
+int co_fn blk_wait_while_stopped(BlockBackend *blk, const BlkClient *client);
+/* The place's user leaves: give up what waits, and let it run. */
+void main_fn blk_give_up_stopped(BlockBackend *blk);
 
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);

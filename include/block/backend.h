@@ -44,8 +44,8 @@ bool any_fn blk_write_cache(const BlockBackend *blk);
  */
 void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
 ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
-/* Its user is going away: requests that wait for their turn go at once, those of a stopped place end with
- * the errors that stopped it, and further ones neither wait for limits nor stop it. */
+/* Its user is going away: requests that wait for their turn go at once, those that wait in the stopped place
+ * end with the error that stopped it, and further ones neither wait for limits nor stop it. */
 void main_fn blk_user_leaves(BlockBackend *blk);
 
 /* Event loop that its user runs requests on; informational. NULL: main. */
@@ -75,6 +75,18 @@ int any_fn blk_stop_reason(const BlockBackend *blk);
 /* Let a stopped place run: what waits is tried again, in the image that is there now. */
 void main_fn blk_continue(BlockBackend *blk);
 
+/*
+ * One of several that share a place, a connection for instance: it may leave before the place's user does.
+ * All zero at first.
+ */
+typedef struct BlkClient {
+    bool left;                      /* atomic, set under the place's lock */
+} BlkClient;
+
+/* @client leaves: its requests that wait in the stopped place end with the error that stopped it, without
+ * being tried again, and further ones neither wait there nor stop the place. */
+void any_fn blk_client_leaves(BlockBackend *blk, BlkClient *client);
+
 typedef enum BlkErrorAction {
     BLK_ERROR_ACTION_REPORT, BLK_ERROR_ACTION_IGNORE, BLK_ERROR_ACTION_STOP,
 } BlkErrorAction;
@@ -100,13 +112,17 @@ void main_fn blk_set_io_error_cb(void (*cb)(const BlkIoError *error));
 void co_fn blk_begin(BlockBackend *blk);
 void any_fn blk_end(BlockBackend *blk);
 
-/* 0 or -errno: -EIO outside of the image, -ENOMEDIUM empty, -EPERM not writable. Accounted. */
-int co_fn blk_co_preadv(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov);
-int co_fn blk_co_pwritev(BlockBackend *blk, int64_t offset, int64_t bytes, IoVec *qiov,
-                         unsigned flags);
-int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, int64_t offset, int64_t bytes, unsigned flags);
-int co_fn blk_co_pdiscard(BlockBackend *blk, int64_t offset, int64_t bytes);
-int co_fn blk_co_flush(BlockBackend *blk);
+/* For @client (NULL: the place's user itself).  0 or -errno: -EIO outside of the image, -ENOMEDIUM empty,
+ * -EPERM not writable. Accounted. */
+int co_fn blk_co_preadv(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,
+                        IoVec *qiov);
+int co_fn blk_co_pwritev(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,
+                         IoVec *qiov, unsigned flags);
+int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                               int64_t bytes, unsigned flags);
+int co_fn blk_co_pdiscard(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                          int64_t bytes);
+int co_fn blk_co_flush(BlockBackend *blk, const BlkClient *client);
 int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,
                               int64_t *ret_bytes, int *ret_depth);
 /* Bytes; 0 if empty. */

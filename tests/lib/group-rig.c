@@ -130,7 +130,7 @@ void co_fn rig_write(Rig *r, int i, int64_t offset, int64_t bytes, uint8_t patte
 
     memset(buf, pattern, bytes);
     iovec_init_buf(&v, buf, bytes);
-    g_assert_cmpint(blk_co_pwritev(rig_disk(r, i), offset, bytes, &v, 0), ==, 0);
+    g_assert_cmpint(blk_co_pwritev(rig_disk(r, i), NULL, offset, bytes, &v, 0), ==, 0);
 }
 
 bool co_fn rig_verify(Rig *r, int i, int64_t offset, int64_t bytes, uint8_t pattern)
@@ -139,7 +139,7 @@ bool co_fn rig_verify(Rig *r, int i, int64_t offset, int64_t bytes, uint8_t patt
     IoVec v;
 
     iovec_init_buf(&v, buf, bytes);
-    g_assert_cmpint(blk_co_preadv(rig_disk(r, i), offset, bytes, &v), ==, 0);
+    g_assert_cmpint(blk_co_preadv(rig_disk(r, i), NULL, offset, bytes, &v), ==, 0);
     for (int64_t n = 0; n < bytes; n++) {
         if (buf[n] != pattern) {
             return false;

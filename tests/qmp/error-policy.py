@@ -6,8 +6,10 @@ until somebody has mended the cause and nothing is lost.
 """
 
 import json
+import socket
 import subprocess
 
+from nbdwire import DISC, ENOSPC, FLUSH, WRITE, Wire
 from rig import QSD, Rig, import_nbd, main, requires
 
 requires('qemu-img')
@@ -122,10 +124,11 @@ def test_stop_is_told_each_time():
         bad_disk(r, 'bad', iotype='write', errno=28)
         r.start()
         r.export('bad', werror='stop')
-        start_write(r.nbd('bad'), b'a')
+        write = start_write(r.nbd('bad'), b'a')
         for _ in range(5):
             assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'stop'
             r.cmd('cont')
+        assert not write.is_done()
 
 
 def test_ignored_errors_are_success_and_zeroes():
@@ -173,6 +176,79 @@ def test_export_of_a_stopped_disk_can_go():
                 r.qmp.wait_event('BLOCK_EXPORT_DELETED')
                 r.cmd('blockdev-del', node_name='bad')
             # else Rig.stop() sees to it that the daemon ends
+
+
+def leave_by_closing(w):
+    w.close()
+
+
+def expect_errors_and_the_end(w):
+    assert [w.recv_answer()[2:] for _ in range(2)] == [('simple', ENOSPC)] * 2
+    w.expect_closed()
+    w.close()
+
+
+def leave_by_saying_so(w):
+    w.send(w.request_bytes(DISC))
+    expect_errors_and_the_end(w)
+
+
+def leave_half(w):
+    """Still there to read answers, but asks nothing more."""
+    w.sock.shutdown(socket.SHUT_WR)
+    expect_errors_and_the_end(w)
+
+
+def leave_with_more_requests_than_are_read(w):
+    """The server waits for room and reads nothing when the client goes."""
+    w.send(w.request_bytes(FLUSH) * 1000)
+    w.close()
+
+
+def test_clients_that_leave_give_up_what_waits_in_a_stopped_disk():
+    """Their connections are free at once, nothing of theirs is written, and others go on waiting."""
+    for leave in (leave_by_closing, leave_by_saying_so, leave_with_more_requests_than_are_read,
+                  leave_half):
+        with Rig() as r:
+            bad_disk(r, 'full', iotype='write', errno=28, once=True)
+            r.start('--object', 'iothread,id=io0')
+            sock = r.path('small.sock')
+            r.cmd('nbd-server-start', id='small', max_connections=2,
+                  addr={'type': 'unix', 'data': {'path': sock}})
+            r.export('full', iothread='io0', werror='stop', server='small')
+            leaver, stayer = (Wire(sock).negotiate('full', structured=False) for _ in range(2))
+            next_one = Wire(sock, flags=None)               # has to wait for its turn
+            leaver.request(WRITE, 0, BLOCK, payload=b'l' * BLOCK)
+            r.qmp.wait_event('BLOCK_IO_ERROR')
+            leaver.request(WRITE, BLOCK, BLOCK, payload=b'l' * BLOCK)
+            waits = stayer.request(WRITE, 2 * BLOCK, BLOCK, payload=b's' * BLOCK)
+            leave(leaver)
+            next_one.greet(3)
+            next_one.negotiate('full')
+            assert io_status(r, 'exp-full') == 'nospace'
+            r.cmd('cont')
+            stayer.finish(waits, WRITE, BLOCK)
+            assert next_one.read(0, 3 * BLOCK) == bytes(2 * BLOCK) + b's' * BLOCK
+            next_one.write(0, b'n' * BLOCK)
+            stayer.close()
+            next_one.close()
+
+
+def test_what_waits_in_a_stopped_disk_is_not_written_when_its_export_goes():
+    for command, arguments in (('block-export-del', {'id': 'exp-full', 'mode': 'hard'}),
+                               ('nbd-server-stop', {})):
+        with Rig() as r:
+            bad_disk(r, 'full', iotype='write', errno=28, once=True)
+            r.start()
+            r.export('full', werror='stop')
+            with Wire(r.path('nbd.sock')).negotiate('full', structured=False) as w:
+                cookie = w.request(WRITE, 0, BLOCK, payload=b'l' * BLOCK)
+                r.qmp.wait_event('BLOCK_IO_ERROR')
+                r.cmd(command, **arguments)
+                assert w.recv_answer() == (cookie, True, 'simple', ENOSPC)
+                w.expect_closed()
+            with open(r.path('full.raw'), 'rb') as f:
+                assert f.read(BLOCK) == bytes(BLOCK)
 
 
 def test_policies_are_an_exports_not_a_drives():

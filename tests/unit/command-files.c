@@ -25,9 +25,9 @@ static void co_main_fn guests_write(const CommandRow *row)
     iovec_init_buf(&v, buf, GUEST_BYTES);
     for (char **name = names; *name; name++) {
         BlockBackend *guest = qmp_rig_guest_new(*name);
-        g_assert_cmpint(blk_co_pwritev(guest, 65536, GUEST_BYTES, &v, 0), ==, 0);
-        g_assert_cmpint(blk_co_flush(guest), ==, 0);
-        g_assert_cmpint(blk_co_pwritev(guest, 3 * 65536, GUEST_BYTES, &v, 0), ==, 0);
+        g_assert_cmpint(blk_co_pwritev(guest, NULL, 65536, GUEST_BYTES, &v, 0), ==, 0);
+        g_assert_cmpint(blk_co_flush(guest, NULL), ==, 0);
+        g_assert_cmpint(blk_co_pwritev(guest, NULL, 3 * 65536, GUEST_BYTES, &v, 0), ==, 0);
         qmp_rig_guest_free(guest);
     }
 }

@@ -55,7 +55,7 @@ static void co_main_fn guests_write(Case *c, uint8_t pattern)
     memset(buf, pattern, GUEST_BYTES);
     iovec_init_buf(&v, buf, GUEST_BYTES);
     for (int i = 0; i < c->nguests; i++) {
-        g_assert_cmpint(blk_co_pwritev(c->guests[i], i * 65536, GUEST_BYTES, &v, 0), ==, 0);
+        g_assert_cmpint(blk_co_pwritev(c->guests[i], NULL, i * 65536, GUEST_BYTES, &v, 0), ==, 0);
     }
     c->pattern = pattern;
 }
@@ -68,7 +68,7 @@ static void co_main_fn guests_verify(Case *c)
     memset(want, c->pattern, GUEST_BYTES);
     iovec_init_buf(&v, buf, GUEST_BYTES);
     for (int i = 0; i < c->nguests; i++) {
-        g_assert_cmpint(blk_co_preadv(c->guests[i], i * 65536, GUEST_BYTES, &v), ==, 0);
+        g_assert_cmpint(blk_co_preadv(c->guests[i], NULL, i * 65536, GUEST_BYTES, &v), ==, 0);
         g_assert_cmpint(memcmp(buf, want, GUEST_BYTES), ==, 0);
     }
 }

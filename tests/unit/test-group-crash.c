@@ -65,14 +65,14 @@ static int co_fn write_sectors(Guest *g, unsigned first, unsigned n, uint32_t va
     IoVec v;
 
     if (value == 0) {
-        return blk_co_pwrite_zeroes(g->blk, first * SECTOR, n * SECTOR,
+        return blk_co_pwrite_zeroes(g->blk, NULL, first * SECTOR, n * SECTOR,
                                     sim_random() % 2 ? BDRV_REQ_MAY_UNMAP : 0);
     }
     for (unsigned i = 0; i < n * SECTOR / 4; i++) {
         buf[i] = value;
     }
     iovec_init_buf(&v, (void *)buf, n * SECTOR);
-    return blk_co_pwritev(g->blk, first * SECTOR, n * SECTOR, &v, flags);
+    return blk_co_pwritev(g->blk, NULL, first * SECTOR, n * SECTOR, &v, flags);
 }
 
 static void co_fn guest_entry(void *opaque)
@@ -81,7 +81,7 @@ static void co_fn guest_entry(void *opaque)
 
     while (!*g->stop) {
         if (sim_random() % 6 == 0) {
-            if (blk_co_flush(g->blk) == 0) {
+            if (blk_co_flush(g->blk, NULL) == 0) {
                 note(NOTE_FLUSHED, g->disk, g->writer, 0);
             }
             continue;

@@ -125,7 +125,7 @@ static void co_fn writer_entry(void *opaque)
         for (int i = 0; i < PROBE_DISKS; i++) {
             IoVec v;
             iovec_init_buf(&v, &w->counter, sizeof(w->counter));
-            g_assert_cmpint(blk_co_pwritev(rig_disk(w->r, i), w->slot * PROBE_SLOT,
+            g_assert_cmpint(blk_co_pwritev(rig_disk(w->r, i), NULL, w->slot * PROBE_SLOT,
                                            sizeof(w->counter), &v, 0), ==, 0);
         }
     }
