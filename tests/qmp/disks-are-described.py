@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What query commands and the human monitor say about disks is so."""
+
+import os
+
+import nbdwire as w
+from daemon import Daemon, MiB
+from nbdwire import Wire
+from rig import Rig, main, requires
+
+requires('qemu-img')
+
+
+# -- what is asked about disks
+
+def test_query_block():
+    with Rig() as r:
+        base = r.create('base.qcow2', 'qcow2', '1M')
+        top = r.create('top.qcow2', 'qcow2', '1M', '-b', base, '-F', 'qcow2')
+        r.start('--drive', 'id=disk,file=%s,if=none,node-name=top' % top, '--drive', 'id=empty')
+        info = {b['device']: b for b in r.cmd('query-block')}
+        assert set(info) == {'disk', 'empty'} and 'inserted' not in info['empty']
+        ins = info['disk']['inserted']
+        assert ins['node-name'] == 'top' and ins['file'] == top and ins['drv'] == 'qcow2'
+        assert ins['backing_file'] == base and ins['backing_file_depth'] == 1 and not ins['ro']
+        image = ins['image']
+        assert image['virtual-size'] == MiB and image['format'] == 'qcow2'
+        assert image['backing-filename'] == base and image['backing-filename-format'] == 'qcow2'
+        assert image['backing-image']['filename'] == base
+        assert image['format-specific']['data']['compat'] == '1.1'
+        assert ins['image']['actual-size'] == os.stat(top).st_blocks * 512
+
+
+def test_query_named_block_nodes():
+    with Daemon() as r:
+        base = r.create('base.qcow2', 'qcow2', '1M')
+        top = r.create('top.qcow2', 'qcow2', '1M', '-b', base, '-F', 'qcow2')
+        r.add('top', driver='qcow2', file={'driver': 'file', 'filename': top, 'node-name': 'f'})
+        r.add_null('null')
+        for flat in (False, True):
+            nodes = {n['node-name']: n for n in r.cmd('query-named-block-nodes', flat=flat)}
+            assert {'top', 'f', 'null'} < set(nodes) and len(nodes) == 5
+            assert ('backing-image' in nodes['top']['image']) != flat
+            assert nodes['f']['drv'] == 'file' and nodes['f']['file'] == top
+            assert nodes['null']['image']['virtual-size'] == MiB
+        assert len(r.cmd('query-named-block-nodes')) == 5
+
+
+def test_query_blockstats_counts():
+    with Rig() as r:
+        r.drive('disk', 'qcow2', '1M', ',node-name=dnode')
+        r.start()
+        r.export('disk')
+        with Wire(r.path('nbd.sock')).negotiate('disk') as c:
+            for i in range(5):
+                c.write(i * 4096, b'x' * 4096)
+            for i in range(3):
+                c.read(i * 4096, 2048)
+            c.call(w.FLUSH)
+            c.call(w.TRIM, 0, 65536)
+            c.error(w.READ, MiB, 1)
+            s = {x.get('device'): x for x in r.cmd('query-blockstats')}['exp-disk']['stats']
+        assert (s['wr_operations'], s['wr_bytes']) == (5, 5 * 4096), s
+        assert (s['rd_operations'], s['rd_bytes']) == (3, 3 * 2048), s
+        assert s['flush_operations'] == 1 and s['unmap_operations'] == 1
+        assert s['wr_highest_offset'] == 5 * 4096
+        assert s['wr_total_time_ns'] > 0 and s['failed_wr_operations'] == 0
+        assert sum(s['wr_latency_histogram']['bins']) == 5
+        nodes = r.cmd('query-blockstats', query_nodes=True)
+        assert {n['node-name'] for n in nodes} == {n['node-name'] for n in
+                                                   r.cmd('query-named-block-nodes')}
+
+
+# -- for people
+
+def test_the_human_monitor():
+    with Rig() as r:
+        path = r.drive('disk', 'qcow2', '1M')
+        r.start('--drive', 'id=empty')
+        out = r.qmp.hmp('info block')
+        assert 'disk' in out and path in out and '(qcow2)' in out and 'not inserted' in out, out
+        assert 'Cache mode:       writeback' in out, out
+        assert 'virtual size: 1 MiB (1048576 bytes)' in r.qmp.hmp('info block -v disk')
+        assert path in r.qmp.hmp('info block -n')
+        out = r.qmp.hmp('info blockstats')
+        assert 'disk' in out and 'wr_operations=0' in out, out
+        version = r.cmd('query-version')['qemu']
+        assert '%(major)d.%(minor)d.%(micro)d' % version in r.qmp.hmp('info version')
+        assert 'info' in r.qmp.hmp('help') and 'unknown command' in r.qmp.hmp('nosuch')
+
+
+main(globals())

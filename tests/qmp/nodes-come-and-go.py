@@ -1,0 +1,144 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Nodes are added and deleted as told, or refused by name with nothing changed."""
+
+import os
+
+from daemon import Daemon
+from rig import Rig, check_state, main, requires, run
+
+requires('qemu-img')
+
+
+def test_a_node_is_added_and_deleted():
+    with Daemon() as r:
+        r.add_null('n0')
+        r.add_file('q0')
+        assert {'n0', 'q0'} <= set(r.nodes()) and len(r.nodes()) == 3   # and the file of q0
+        before = r.state()
+        r.add_null('n1')
+        r.cmd('blockdev-del', node_name='n1')
+        check_state(before, r.state())
+        r.cmd('blockdev-del', node_name='q0')
+        r.cmd('blockdev-del', node_name='n0')
+        assert r.nodes() == []
+        assert not [f for f in r.state()['fds'] if 'q0' in f]
+
+
+def test_wrong_options_of_blockdev_add_are_named():
+    with Daemon() as r:
+        r.add_null('n0')
+        path = r.create('a.raw')
+        r.refuse('node-name', driver='null-co')
+        r.refuse('n0', driver='null-co', node_name='n0')
+        for bad in ('', '1a', 'a b', 'x' * 32, 'ä', '#a'):
+            r.refuse(bad[:8], driver='null-co', node_name=bad)
+        r.refuse('driver', node_name='x')
+        r.refuse('driver', 'nosuch', driver='nosuch', node_name='x')
+        r.refuse('filename', driver='file', node_name='x')
+        r.refuse('colour', driver='file', node_name='x', filename=path, colour='red')
+        r.refuse('size', driver='null-co', node_name='x', size='big')
+        r.refuse('nosuch', driver='raw', node_name='x', file='nosuch')
+        r.refuse('/nosuch/f', 'No such file or directory', driver='file', node_name='x',
+                 filename='/nosuch/f')
+        r.refuse(r.dir, driver='file', node_name='x', filename=r.dir)
+        r.refuse('qcow2', driver='qcow2', node_name='x',
+                 file={'driver': 'file', 'filename': path})
+        r.refuse('offset', driver='raw', node_name='x', offset=1 << 40,
+                 file={'driver': 'file', 'filename': path})
+        r.refuse('nosuch', driver='raw', node_name='x', file={'driver': 'nosuch'})
+        r.refuse('file.colour', driver='raw', node_name='x',
+                 file={'driver': 'file', 'filename': path, 'colour': 1})
+        r.refuse('aio', driver='file', node_name='x', filename=path, aio='slow')
+
+
+def test_the_data_file_that_an_image_names_is_a_path():
+    """An image comes from anywhere: what it names is not taken for a description of nodes."""
+    with Rig() as r:
+        evil = 'json:{"driver":"null-co","size":16777216}'
+        plain = 'x' * len(evil)
+        r.start()
+        path = r.path('a.qcow2')
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', '-o', 'data_file=' + plain, path, '16M',
+            cwd=r.dir)
+        with open(path, 'rb') as f:
+            data = f.read()
+        assert plain.encode() in data
+        with open(path, 'wb') as f:
+            f.write(data.replace(plain.encode(), evil.encode()))
+        e = r.error('blockdev-add', driver='qcow2', node_name='a',
+                    file={'driver': 'file', 'filename': path})
+        assert evil in e.desc and 'No such file' in e.desc, e.desc
+
+
+def test_an_encrypted_image_is_refused_by_name():
+    """For reading, for writing and as the base of another image: never taken for plain data."""
+    with Rig() as r:
+        r.start()
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', '--object', 'secret,id=s,data=x',
+            '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10',
+            r.path('secret.qcow2'), '16M')
+        run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', 'secret.qcow2',
+            r.path('top.qcow2'), '16M')
+        for name in ('secret.qcow2', 'top.qcow2'):
+            for read_only in (True, False):
+                e = r.error('blockdev-add', driver='qcow2', node_name='a', read_only=read_only,
+                            file={'driver': 'file', 'filename': r.path(name)})
+                assert 'secret.qcow2' in e.desc and 'encrypt' in e.desc, e.desc
+
+
+def test_a_backing_file_is_a_file_or_refused_at_once():
+    """Whatever an image names: nothing hangs, and only files on this machine are opened."""
+    with Rig() as r:
+        r.start()
+        os.mkfifo(r.path('fifo'))
+        os.mkdir(r.path('dir'))
+        image = r.path('a.qcow2')
+        for name, why in (('fifo', 'regular file'), ('dir', 'regular file'), ('qmp.sock', 'No such device'),
+                          ('/dev/null', 'regular file'), ('/dev/zero', 'regular file'),
+                          ('nbd://localhost/x', "Unknown protocol 'nbd'"),
+                          ('http://localhost/x', "Unknown protocol 'http'"),
+                          ('ssh:x', "Unknown protocol 'ssh'"), ('json:{', 'json'),
+                          ('json:{"driver":"nosuch"}', 'nosuch'), ('a.qcow2', 'circles')):
+            run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F',
+                'qcow2' if name == 'a.qcow2' else 'raw', '-b', name, image, '16M', cwd=r.dir)
+            e = r.error('blockdev-add', driver='qcow2', node_name='a', read_only=True,
+                        file={'driver': 'file', 'filename': image})
+            assert why in e.desc, (name, e.desc)
+            assert r.cmd('query-named-block-nodes') == []
+
+
+def test_names_of_one_command_may_not_be_the_same():
+    with Daemon() as r:
+        path = r.create('a.raw')
+        r.refuse('twice', driver='raw', node_name='twice',
+                 file={'driver': 'file', 'filename': path, 'node-name': 'twice'})
+
+
+def test_a_node_in_use_is_not_deleted():
+    with Daemon() as r:
+        r.add_file('f', 'raw')
+        r.add('top', driver='raw', file='f')
+        r.export('top')
+        r.refuse('in use', execute='blockdev-del', node_name='f')
+        r.refuse('in use', execute='blockdev-del', node_name='top')
+        r.refuse('nosuch', execute='blockdev-del', node_name='nosuch')
+        r.cmd('block-export-del', id='exp-top')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED', id='exp-top')
+        r.cmd('blockdev-del', node_name='top')
+        r.cmd('blockdev-del', node_name='f')
+        assert r.nodes() == []
+
+
+def test_only_the_monitors_nodes_are_deleted_by_it():
+    with Rig() as r:
+        r.drive('disk', 'qcow2', '1M', ',node-name=dnode')
+        r.start()
+        file = [n['node-name'] for n in r.cmd('query-named-block-nodes') if n['drv'] == 'file'][0]
+        for node in ('dnode', file):
+            e = r.error('blockdev-del', node_name=node)
+            assert node in e.desc and e.cls == 'GenericError', e
+        assert r.inserted('disk')
+
+
+main(globals())

@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""blockdev-snapshot-sync, blockdev-snapshot and transaction keep the promises of the group snapshot."""
+
+import os
+
+import nbdwire as w
+from daemon import Daemon, image_info
+from rig import main, requires, run
+
+requires('qemu-img', 'qemu-io')
+
+
+def test_blockdev_snapshot_sync_puts_an_overlay_in_front():
+    with Daemon() as r:
+        base = r.add_file('disk')
+        r.export('disk')
+        with r.wire('disk') as c:
+            c.write(0, b'old' + bytes(509))
+            r.cmd('blockdev-snapshot-sync', node_name='disk', snapshot_file=r.path('s1'),
+                  snapshot_node_name='s1', format='qcow2')
+            c.write(0, b'new' + bytes(509))
+            c.call(w.FLUSH)
+            assert [e['node-name'] for e in r.cmd('query-block-exports')] == ['s1']
+            r.create('s2', 'qcow2', '1M', '-b', r.path('s1'), '-F', 'qcow2')
+            r.cmd('blockdev-snapshot-sync', node_name='s1', snapshot_file=r.path('s2'),
+                  snapshot_node_name='s2', mode='existing')
+            assert c.read(0, 3) == b'new'
+        out = run('qemu-io', '-r', '-U', '-c', 'read -v 0 3', base)
+        assert '6f 6c 64' in out, out
+        info = image_info(r.path('s1'))
+        assert info['full-backing-filename'] == base and info['backing-filename-format'] == 'qcow2'
+
+
+def test_blockdev_snapshot_sync_is_refused_when_it_cannot_be():
+    with Daemon() as r:
+        r.add_file('disk')
+        r.create('exists.qcow2', 'qcow2')
+        cmd = {'execute': 'blockdev-snapshot-sync'}
+        r.refuse('node', **cmd, snapshot_file=r.path('s'))
+        r.refuse('nosuch', **cmd, node_name='nosuch', snapshot_file=r.path('s'),
+                 snapshot_node_name='s')
+        r.refuse('node-name', **cmd, node_name='disk', snapshot_file=r.path('s'))
+        r.refuse('disk', **cmd, node_name='disk', snapshot_file=r.path('s'),
+                 snapshot_node_name='disk')
+        r.refuse('/nosuch/s', **cmd, node_name='disk', snapshot_file='/nosuch/s',
+                 snapshot_node_name='s')
+        r.refuse('nosuch', **cmd, node_name='disk', snapshot_file=r.path('s'),
+                 snapshot_node_name='s', format='nosuch')
+        r.refuse('mode', **cmd, node_name='disk', snapshot_file=r.path('s'),
+                 snapshot_node_name='s', mode='sideways')
+
+
+def test_blockdev_snapshot_uses_an_overlay_that_is_open_already():
+    with Daemon() as r:
+        r.add_file('disk')
+        r.export('disk')
+        path = r.create('o.qcow2', 'qcow2', '1M', '-b', r.path('disk.qcow2'), '-F', 'qcow2')
+        r.add('o', driver='qcow2', backing=None, file={'driver': 'file', 'filename': path})
+        with r.wire('disk') as c:
+            c.write(0, b'x' * 512)
+            r.cmd('blockdev-snapshot', node='disk', overlay='o')
+            assert c.read(0, 512) == b'x' * 512
+            c.write(512, b'y' * 512)
+            assert [e['node-name'] for e in r.cmd('query-block-exports')] == ['o']
+        r.refuse('o', execute='blockdev-snapshot', node='disk', overlay='o')     # has a backing
+        r.refuse('nosuch', execute='blockdev-snapshot', node='o', overlay='nosuch')
+        r.refuse('nosuch', execute='blockdev-snapshot', node='nosuch', overlay='o')
+        r.refuse(execute='blockdev-snapshot', node='o', overlay='o')
+
+
+def sync_action(r, node, name, **extra):
+    data = {'node-name': node, 'snapshot-file': r.path(name), 'snapshot-node-name': name}
+    return {'type': 'blockdev-snapshot-sync', 'data': {**data, **extra}}
+
+
+def test_a_transaction_is_carried_out_whole():
+    with Daemon() as r:
+        for name in ('a', 'b'):
+            r.add_file(name)
+            r.export(name)
+        r.qmp.cmd('transaction', {'actions': [sync_action(r, 'a', 'a1'), sync_action(r, 'b', 'b1')]})
+        assert [e['node-name'] for e in r.cmd('query-block-exports')] == ['a1', 'b1']
+        r.qmp.cmd('transaction', {'actions': []})
+        # a later action means what an earlier one has made
+        r.qmp.cmd('transaction', {'actions': [sync_action(r, 'a1', 'a2'),
+                                              sync_action(r, 'a2', 'a3')]})
+        assert [e['node-name'] for e in r.cmd('query-block-exports')] == ['a3', 'b1']
+        with r.wire('a') as c:
+            c.write(0, b'x' * 512)
+            assert c.read(0, 512) == b'x' * 512
+
+
+def test_a_transaction_that_fails_leaves_nothing():
+    with Daemon() as r:
+        for name in ('a', 'b'):
+            r.add_file(name)
+            r.export(name)
+        r.create('o.qcow2', 'qcow2', '1M')
+        r.add('o', driver='qcow2', file={'driver': 'file', 'filename': r.path('o.qcow2')})
+        one = sync_action(r, 'a', 'a1')
+        for last in ({'type': 'abort', 'data': {}}, sync_action(r, 'nosuch', 'x'),
+                     sync_action(r, 'b', 'a1'), sync_action(r, 'a', 'z', **{'snapshot-node-name': 'a1'}),
+                     sync_action(r, 'b', 'nosuch/dir/b1', **{'snapshot-node-name': 'b1'}),
+                     {'type': 'blockdev-snapshot', 'data': {'node': 'b', 'overlay': 'nosuch'}},
+                     {'type': 'blockdev-snapshot', 'data': {'node': 'o', 'overlay': 'o'}},
+                     {'type': 'nosuch', 'data': {}}):
+            r.refuse(execute='transaction', actions=[one, last])
+            r.refuse(execute='transaction', actions=[one, sync_action(r, 'b', 'b1'), last])
+        e = r.refuse('Abort', execute='transaction', actions=[one, {'type': 'abort', 'data': {}}])
+        assert 'a1' not in os.listdir(r.dir), e
+        with r.wire('a') as c:
+            c.write(0, b'x' * 512)          # and nobody is held
+
+
+main(globals())
