@@ -134,6 +134,24 @@ bool co_main_fn qmp_blockdev_del(const QmpBlockdevDelArgs *args, Error **errp)
 
 /* ---- block_resize ---- */
 
+/* What was answered is there after a power cut; what cannot be made durable is undone. */
+static bool co_main_fn resize_durably(BdrvLink *link, int64_t size, Error **errp)
+{
+    BlockDriverState *bs = link->bs;
+    int64_t old = bdrv_length(bs);
+
+    if (!bdrv_co_truncate(link, size, BDRV_PREALLOC_OFF, errp)) {
+        return false;
+    }
+    int ret = bdrv_co_flush(link, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot flush node '%s' (%s) after resizing it",
+                         bs->node_name, bs->filename);
+        bdrv_co_truncate(link, old, BDRV_PREALLOC_OFF, NULL);
+    }
+    return ret == 0;
+}
+
 static bool co_main_fn resize_held(BlockDriverState *bs, int64_t size, Error **errp)
 {
     BdrvLinkSpec spec = {
@@ -144,7 +162,7 @@ static bool co_main_fn resize_held(BlockDriverState *bs, int64_t size, Error **e
     if (!link) {
         return false;
     }
-    bool ok = bdrv_co_truncate(link, size, BDRV_PREALLOC_OFF, errp);
+    bool ok = resize_durably(link, size, errp);
     bdrv_link_free(link);
     return ok;
 }
@@ -152,6 +170,7 @@ static bool co_main_fn resize_held(BlockDriverState *bs, int64_t size, Error **e
 static bool co_main_fn resize_node(BlockDriverState *bs, int64_t size, Error **errp)
 {
     g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
+    int64_t old = bdrv_length(bs);
     BlkQuiesce q;
 
     bdrv_collect_places(bs, places);
@@ -160,7 +179,7 @@ static bool co_main_fn resize_node(BlockDriverState *bs, int64_t size, Error **e
     }
     bool ok = resize_held(bs, size, errp);
     blk_resume(&q);
-    if (ok) {
+    if (ok || bdrv_length(bs) != old) {     /* it may have been impossible to undo it */
         blk_notify_resize(bs);
     }
     return ok;

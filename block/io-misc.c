@@ -80,24 +80,6 @@ int64_t co_fn bdrv_co_getlength(BdrvLink *link)
     return length;
 }
 
-/* The backing file may be longer than the image was: what it holds there must not appear. */
-static bool co_fn hide_backing_tail(BdrvLink *link, int64_t old_length, int64_t length,
-                                    Error **errp)
-{
-    BlockDriverState *bs = link->bs;
-    int64_t below = bs->backing ? bdrv_length(bs->backing->bs) : 0;
-
-    if (MIN(below, length) <= old_length) {
-        return true;
-    }
-    int ret = bdrv_co_pwrite_zeroes(link, old_length, MIN(below, length) - old_length, 0);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot clear the new end of node '%s'", bs->node_name);
-        return false;
-    }
-    return true;
-}
-
 bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error **errp)
 {
     BlockDriverState *bs = link->bs;
@@ -115,7 +97,6 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         error_setg(errp, "Cannot resize node '%s' to %" PRId64 " bytes", bs->node_name, length);
         return false;
     }
-    int64_t old_length = bdrv_length(bs);
     bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
     bool ok = bs->drv->co_truncate(bs, length, prealloc, errp);
     if (ok) {
@@ -123,7 +104,7 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
     }
     bdrv_range_unlock(bs->ranges, &range);
     bdrv_mark_written(bs, 0);
-    return ok && hide_backing_tail(link, old_length, length, errp);
+    return ok;
 }
 
 int co_fn bdrv_co_extend(BdrvLink *link, int64_t length)

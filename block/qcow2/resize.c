@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A new size.  The header, which decides, is written last (growing) or after everything past the
- * new end was unmapped (shrinking); a larger L1 table is complete on disk before the header
- * points to it. The caller holds the whole node, so nothing else changes its map.
+ * A new size.  The header, which decides, is written last: growing, after all that the disk shows from then on
+ * is zero, also where its backing file has something; shrinking, after everything past the new end was
+ * unmapped.  A larger L1 table is complete on disk before the header points to it.  The caller holds the
+ * whole node, so nothing else changes its map.
  */
 #include "qemu/osdep.h"
 
@@ -112,54 +113,62 @@ static int co_fn read_part(BlockDriverState *bs, int64_t offset, int64_t end, ui
     return ret;
 }
 
-/* Replace the cluster at @guest, which must not be written in place (compressed, or a snapshot has
- * it, too), by a new one that is zero from @from on. */
-static int co_fn rewrite_cluster(BlockDriverState *bs, int64_t guest, int64_t from)
+/*
+ * Make what lies from @from on zero in the unit (subcluster or cluster) at @pos >= @from, or in the whole
+ * cluster where that must be replaced (it is compressed, or a snapshot has it, too).
+ */
+static int co_fn rewrite_unit(BlockDriverState *bs, int64_t pos, int64_t from)
 {
-    Qcow2State *s = qcow2_state(bs);
-    int64_t bytes = s->g.cluster_size;
-    uint8_t *buf = bdrv_try_blockalign(bytes);
+    int64_t unit = bs->limits.zero_unit;
     BdrvAlloc a = { 0 };
+    int ret = qcow2_co_map_write(bs, ROUND_DOWN(pos, unit), unit, &a);
 
-    if (!buf) {
-        return -ENOMEM;
+    if (ret < 0) {
+        return ret;
     }
-    memset(buf, 0, bytes);
-    int ret = read_part(bs, guest, from, buf);
-    if (ret == 0) {
-        ret = qcow2_co_map_write(bs, guest, bytes, &a);
+    uint8_t *buf = bdrv_try_blockalign(a.bytes);
+    if (buf) {
+        memset(buf, 0, a.bytes);
+        ret = a.offset < from ? read_part(bs, a.offset, from, buf) : 0;
+    } else {
+        ret = -ENOMEM;
     }
     if (ret == 0) {
-        ret = bdrv_co_pwrite(a.link, a.host_offset, bytes, buf, 0);
-        if (ret < 0) {
-            qcow2_co_map_abort(bs, &a);
-        } else {
-            ret = qcow2_co_map_commit(bs, &a);
-        }
+        ret = bdrv_co_pwrite(a.link, a.host_offset, a.bytes, buf, 0);
+    }
+    if (ret == 0) {
+        ret = qcow2_co_map_commit(bs, &a);
+    } else {
+        qcow2_co_map_abort(bs, &a);
     }
     free(buf);
     return ret;
 }
 
-/* What lies behind offset @from in its cluster must be zero, or growing would show it. */
-static int co_fn clear_tail(BlockDriverState *bs, int64_t from)
+/* What lies behind offset @from in its cluster must be zero, or growing would show it.  What the backing
+ * file has there is shown up to @shown, and only whole units are left to hide_backing(). */
+static int co_fn clear_tail(BlockDriverState *bs, int64_t from, int64_t shown)
 {
-    Qcow2State *s = qcow2_state(bs);
-    int64_t end = ROUND_UP((uint64_t)from, s->g.cluster_size);
+    int64_t end = ROUND_UP((uint64_t)from, qcow2_state(bs)->g.cluster_size);
+    int64_t pos = from, unit = bs->limits.zero_unit;
     int ret = 0;
 
-    while (from < end && ret == 0) {
+    while (pos < end && ret == 0) {
         BdrvExtent e = { 0 };
 
-        ret = qcow2_co_map(bs, from, end - from, &e);
-        if (ret == 0 && (e.kind == BDRV_EXTENT_SPECIAL ||
-                         (e.kind == BDRV_EXTENT_DATA && !e.writable))) {
-            return rewrite_cluster(bs, end - s->g.cluster_size, from);
+        ret = qcow2_co_map(bs, pos, end - pos, &e);
+        if (ret < 0) {
+            break;
         }
-        if (ret == 0 && e.kind == BDRV_EXTENT_DATA) {
+        if (e.kind == BDRV_EXTENT_SPECIAL || (e.kind == BDRV_EXTENT_DATA && !e.writable)) {
+            return rewrite_unit(bs, pos, from);         /* the whole cluster */
+        }
+        if (e.kind == BDRV_EXTENT_DATA) {
             ret = bdrv_co_pwrite_zeroes(e.link, e.host_offset, e.bytes, 0);
+        } else if (e.kind == BDRV_EXTENT_BACKING && pos % unit && pos < shown) {
+            ret = rewrite_unit(bs, pos, from);
         }
-        from += e.bytes;
+        pos += e.bytes;
     }
     return ret;
 }
@@ -208,6 +217,25 @@ static int co_fn preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
     return ret;
 }
 
+/* ---- a backing file that is longer than the disk was ---- */
+
+/* Offset up to which a disk of @length bytes shows what its backing file has. */
+static int64_t backing_end(const BlockDriverState *bs, int64_t length)
+{
+    return bs->backing ? MIN(bdrv_length(bs->backing->bs), length) : 0;
+}
+
+/* What the backing file has in [@from, @end), which becomes part of the disk, must not appear. */
+static int co_fn hide_backing(BlockDriverState *bs, int64_t from, int64_t end)
+{
+    from = ROUND_UP(from, bs->limits.zero_unit);
+    if (from >= end) {
+        return 0;
+    }
+    return qcow2_state(bs)->g.has_zero_flag ? qcow2_co_zero(bs, from, end - from, 0)
+                                            : preallocate(bs, from, end, BDRV_PREALLOC_METADATA);
+}
+
 /* ---- the operation ---- */
 
 static bool check_new_size(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
@@ -245,7 +273,7 @@ static int co_fn shrink_to(BlockDriverState *bs, int64_t length)
     int ret = qcow2_unmap(bs, ROUND_UP((uint64_t)length, s->g.cluster_size), end);
 
     if (ret == 0) {
-        ret = clear_tail(bs, length);
+        ret = clear_tail(bs, length, 0);
     }
     return ret == 0 ? qcow2_co_flush(bs, 0) : ret;
 }
@@ -255,11 +283,14 @@ static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prea
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t entries = qcow2_l1_entries_for(&s->g, length);
-    int64_t old = s->header.size;
-    int ret = old % s->g.cluster_size ? clear_tail(bs, old) : 0;
+    int64_t old = s->header.size, shown = backing_end(bs, length);
+    int ret = old % s->g.cluster_size ? clear_tail(bs, old, shown) : 0;
 
     if (ret == 0 && entries > s->l1_size) {
         ret = grow_l1(bs, entries);
+    }
+    if (ret == 0) {
+        ret = hide_backing(bs, old, shown);
     }
     if (ret == 0 && bs->data_file && bdrv_length(bs->data_file->bs) < length &&
         !bdrv_co_truncate(bs->data_file, length, prealloc, errp)) {

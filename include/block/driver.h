@@ -179,7 +179,8 @@ struct BlockDriver {
     int (*co_flush)(BlockDriverState *bs, unsigned flags);
     /* Current length in bytes or -errno (protocols; formats keep bs->length). */
     int64_t (*co_getlength)(BlockDriverState *bs);
-    /* New length in bytes; grown space reads as zeroes.  The node is held exclusively.  Updates nothing in
+    /* New length in bytes; grown space reads as zeroes, whatever a backing file has there, at every moment that
+     * a power cut can come.  The node is held exclusively.  Updates nothing in
      * bs; the core sets bs->length afterwards. */
     bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
     /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what

@@ -18,6 +18,7 @@ typedef struct CommandRow {
     const char *changing;           /* files whose content may be another after a failure */
     const char *left[ROW_STEPS];    /* files that are new after success */
     const char *after[ROW_STEPS];   /* requests that have to succeed afterwards */
+    int64_t size;                   /* of the first disk once it was answered, bytes; 0: any */
     bool is_group;                  /* errors carry their member as data */
 } CommandRow;
 

@@ -60,8 +60,10 @@ static void co_main_fn check_data(BdrvLink *link)
     }
 }
 
-/* Open @name with all that is below it; it is consistent.  @guests_data: it has what was flushed. */
-static void co_main_fn check_image(const char *name, const char *format, bool guests_data)
+/* Open @name with all that is below it; it is consistent.  @guests_data: it has what was flushed.  @size: how
+ * large its disk is, 0: any. */
+static void co_main_fn check_image(const char *name, const char *format, bool guests_data,
+                                   int64_t size)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(name, format, NULL, &error_abort);
     BdrvLinkSpec spec = { .role = "test", .needs = CLAIM_READ, .allows = CLAIM_ALL,
@@ -74,6 +76,9 @@ static void co_main_fn check_image(const char *name, const char *format, bool gu
         BdrvCheckResult res;
         bdrv_co_check(link->bs, BDRV_FIX_NONE, NULL, &res, &error_abort);
         g_assert_cmpstr(res.first, ==, NULL);
+    }
+    if (size) {
+        g_assert_cmpint(bdrv_length(link->bs), ==, size);
     }
     if (guests_data) {
         check_data(link);
@@ -106,7 +111,7 @@ static void co_main_fn check_new(const CommandRow *row, const char *name, bool a
     } else if (g_str_has_suffix(name, ".sock")) {
         /* Nobody's after a crash. */
     } else if (answered || has_magic(name)) {
-        check_image(name, "qcow2", row->guests != NULL);
+        check_image(name, "qcow2", row->guests != NULL, 0);
     }
 }
 
@@ -118,7 +123,8 @@ void co_main_fn command_check_files(const CommandRow *row, bool answered)
         if (strcmp(words[2], "0") == 0) {
             check_new(row, words[0], answered);
         } else {
-            check_image(words[0], words[1], row->guests != NULL);
+            check_image(words[0], words[1], row->guests != NULL,
+                        answered && i == 0 ? row->size : 0);
         }
     }
     for (int i = 0; row->left[i]; i++) {

@@ -205,6 +205,98 @@ static void co_main_fn test_resize_survives_a_power_cut(void)
     memdisk_free(to);
 }
 
+/* ---- an overlay grows into what its base is longer ---- */
+
+#define BASE_BYTES (300 * KiB)
+#define OVERLAY_BYTES (100 * KiB + 512)
+#define GROWN_BYTES (500 * KiB)
+
+typedef struct Layout {
+    int version;
+    int64_t cluster_size;
+    bool extended_l2;
+} Layout;
+
+static const Layout layouts[] = {
+    { 3, 512, false }, { 3, 64 * KiB, false }, { 3, 128 * KiB, true }, { 2, 4 * KiB, false },
+};
+
+typedef struct Growth {
+    MemDisk *to;
+    BdrvLink *base;
+    bool grown;                     /* it was answered: there is one length only */
+} Growth;
+
+/* What the disk shows: its base's data up to where it ended, and zeroes from there. */
+static void co_main_fn expect_grown(BdrvLink *link)
+{
+    int64_t length = bdrv_length(link->bs);
+
+    rig_expect(link, 0, 8 * KiB, 0x77);
+    rig_expect(link, 8 * KiB, OVERLAY_BYTES - 8 * KiB, 0x22);
+    rig_expect(link, OVERLAY_BYTES, length - OVERLAY_BYTES, 0);
+}
+
+static void co_main_fn cut_while_growing(MemDisk *d, void *opaque)
+{
+    Growth *g = opaque;
+
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        memdisk_crash(d, g->to, seed % 5, seed);
+        BdrvLink *link = rig_open(g->to, &(RigOpen){ .backing = g->base });
+        g_assert_true(bdrv_length(link->bs) == GROWN_BYTES ||
+                      (!g->grown && bdrv_length(link->bs) == OVERLAY_BYTES));
+        rig_check(link);
+        expect_grown(link);
+        rig_close(link);
+    }
+}
+
+static void co_main_fn grow_overlay(const Layout *layout, int64_t first_write)
+{
+    MemDisk *d = memdisk_new("disk"), *b = memdisk_new("base"), *to = memdisk_new("crashed");
+    BdrvCreateOptions opts = rig_create_options(BASE_BYTES);
+
+    rig_create(b, &opts);
+    BdrvLink *base = rig_open(b, NULL);
+    rig_write(base, 0, BASE_BYTES, 0x22);
+    opts = rig_create_options(OVERLAY_BYTES);
+    opts.u.qcow2.version = layout->version;
+    opts.u.qcow2.cluster_size = layout->cluster_size;
+    opts.u.qcow2.extended_l2 = layout->extended_l2;
+    rig_create(d, &opts);
+    BdrvLink *link = rig_open(d, &(RigOpen){ .backing = base });
+    rig_write(link, 0, 8 * KiB, 0x77);
+    if (first_write) {
+        rig_write(link, OVERLAY_BYTES - first_write, first_write, 0x22);
+    }
+    rig_flush(link);
+    Growth g = { to, base, false };
+    memdisk_on_sync(d, cut_while_growing, &g);
+    g_assert_true(bdrv_co_truncate(link, GROWN_BYTES, 0, &error_abort));
+    memdisk_on_sync(d, NULL, NULL);
+    expect_grown(link);
+    rig_flush(link);
+    g.grown = true;
+    cut_while_growing(d, &g);
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    rig_close(base);
+    memdisk_free(d);
+    memdisk_free(b);
+    memdisk_free(to);
+}
+
+/* Whenever the power goes, an overlay that grows over a longer base never shows what lies there. */
+static void co_main_fn test_growing_never_shows_the_backing_file(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(layouts); i++) {
+        grow_overlay(&layouts[i], 0);
+        grow_overlay(&layouts[i], 512);     /* the cluster at the old end is the overlay's own */
+        grow_overlay(&layouts[i], 8 * KiB);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -217,5 +309,7 @@ int main(int argc, char **argv)
             test_snapshots_survive_every_new_size);
     rig_add("/qcow2/resize/growing-shows-nothing-of-a-shared-cluster",
             test_growing_shows_nothing_of_a_shared_cluster);
+    rig_add("/qcow2/resize/growing-never-shows-the-backing-file",
+            test_growing_never_shows_the_backing_file);
     return g_test_run();
 }
