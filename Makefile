@@ -32,7 +32,7 @@ check: all  ## build and run the whole test suite (T=pattern: only tests whose n
 	@scripts/run-tests $(BUILD) '$(T)'
 
 # What those that are left out spend their time in is the installed QEMU; their images are made by unit tests.
-ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|.*crash-states)
+ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|qcow2-images-both-ways|.*crash-states)
 
 check-asan:  ## the suite under AddressSanitizer and UBSan
 	@scripts/install-deps --quiet
