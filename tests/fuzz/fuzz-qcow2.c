@@ -107,6 +107,15 @@ static void co_main_fn act_reopen(Subject *s, const Operands *o)
 
 /* ---- checking ---- */
 
+/*
+ * Two entries of a disk may share a cluster, as a disk and its snapshot do.  The one that is left alone with it later
+ * does not get the flag that says so, and copies it once more than it would have to.
+ */
+static bool is_harmless(const BdrvCheckResult *res)
+{
+    return strstr(res->first, "is not marked as exclusive but has refcount 1") != NULL;
+}
+
 static void co_main_fn check(Subject *s, BdrvFix fix)
 {
     BdrvCheckResult res = { 0 };
@@ -114,7 +123,7 @@ static void co_main_fn check(Subject *s, BdrvFix fix)
     bool ok = bdrv_co_check(s->link->bs, fix, NULL, &res, &err);
 
     g_assert(ok == !err);
-    if (s->sound && res.corruptions) {
+    if (s->sound && res.corruptions && !is_harmless(&res)) {
         violated("a corruption that was not there", res.first);
     }
     s->sound |= ok && !res.corruptions;
