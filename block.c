@@ -191,16 +191,32 @@ void main_fn bdrv_collect_places(BlockDriverState *bs, GHashTable *places)
     collect_places(bs, places, seen);
 }
 
+static BlockDriverState *main_fn child_after(const BdrvLink *now, const BdrvChildChange *change)
+{
+    return change && change->wanted ? change->bs : now ? now->bs : NULL;
+}
+
+BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs)
+{
+    return child_after(bs->file, bs->reopen ? &bs->reopen->file : NULL);
+}
+
+static BlockDriverState *main_fn backing_after(const BlockDriverState *bs)
+{
+    return child_after(bs->backing, bs->reopen ? &bs->reopen->backing : NULL);
+}
+
 static bool main_fn reaches(BlockDriverState *bs, BlockDriverState *target, GHashTable *seen)
 {
-    for (; bs; bs = bs->backing ? bs->backing->bs : NULL) {
+    for (; bs; bs = backing_after(bs)) {
         if (bs == target) {
             return true;
         }
         if (!g_hash_table_add(seen, bs)) {
             return false;
         }
-        if ((bs->file && reaches(bs->file->bs, target, seen)) ||
+        BlockDriverState *file = bdrv_file_after(bs);
+        if ((file && reaches(file, target, seen)) ||
             (bs->data_file && reaches(bs->data_file->bs, target, seen))) {
             return true;
         }

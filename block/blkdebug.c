@@ -16,6 +16,7 @@ typedef struct RuleState {
 
 typedef struct BlkdebugState {
     pthread_mutex_t lock;                    /* guards all below */
+    int64_t align;                  /* as it was opened */
     GPtrArray *rules;               /* of BlkdebugRule: own copies */
     GArray *states;                 /* of RuleState, one a rule */
     int state;                      /* of the state machine, from 1 */
@@ -122,6 +123,7 @@ static bool co_main_fn blkdebug_open(BlockDriverState *bs, const BdrvOpenOptions
     }
     pthread_mutex_init(&s->lock, NULL);
     s->state = 1;
+    s->align = o->align;
     s->rules = g_ptr_array_new_with_free_func(blkdebug_rule_free);
     s->states = g_array_new(false, true, sizeof(RuleState));
     for (guint i = 0; i < o->rules->len; i++) {
@@ -133,6 +135,40 @@ static bool co_main_fn blkdebug_open(BlockDriverState *bs, const BdrvOpenOptions
     bs->limits = bs->file->bs->limits;
     if (o->align) {
         bs->limits.request_alignment = MAX(o->align, bs->limits.request_alignment);
+    }
+    return true;
+}
+
+static bool same_rules(const GPtrArray *a, const GPtrArray *b)
+{
+    for (guint i = 0; a->len == b->len && i < a->len; i++) {
+        const BlkdebugRule *x = a->pdata[i], *y = b->pdata[i];
+        if (g_strcmp0(x->event, y->event) != 0 || g_strcmp0(x->iotype, y->iotype) != 0 ||
+            x->error != y->error || x->sector != y->sector || x->nth != y->nth ||
+            x->delay_ns != y->delay_ns || x->once != y->once || x->state != y->state ||
+            x->new_state != y->new_state) {
+            return false;
+        }
+    }
+    return a->len == b->len;
+}
+
+static bool co_main_fn blkdebug_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to,
+                                               Error **errp)
+{
+    const BlkdebugState *s = bs->opaque;
+    const BlkdebugOpenOptions *o = to->options ? &to->options->u.blkdebug : NULL;
+    const char *what = to->file.wanted           ? "image" :
+                       o && o->align != s->align ? "align" : NULL;
+
+    if (what) {
+        error_setg(errp, "Cannot change the option '%s'", what);
+        return false;
+    }
+    if (o && !same_rules(o->rules, s->rules)) {
+        error_setg(errp, "Cannot change the options 'inject-error' and 'set-state' of node '%s'",
+                   bs->node_name);
+        return false;
     }
     return true;
 }
@@ -239,6 +275,7 @@ static const BlockDriver bdrv_blkdebug = {
     .is_filter          = true,
     .co_open            = blkdebug_open,
     .co_close           = blkdebug_close,
+    .co_reopen_prepare  = blkdebug_reopen_prepare,
     .co_preadv          = blkdebug_preadv,
     .co_pwritev         = blkdebug_pwritev,
     .co_pwrite_zeroes   = blkdebug_pwrite_zeroes,

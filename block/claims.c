@@ -6,6 +6,8 @@
  * (C2) A node's cumulative claims are the union of its users' needs and the intersection
  *      of what they allow; each child link has the claims that follow from them.
  * (C3) A change that would break (C1) anywhere below is refused before anything has changed.
+ * (C4) A link that gives way to another one (R4 in block/reopen.c) keeps its claims until it is gone, so that
+ *      no lock is given up before, but (C1) is not asked of it, nor of what filters make of its claims.
  *
  * A change runs in three passes over the nodes it reaches: compute and check (fields new_*), have
  * drivers take what lies outside the process (file locks), then make the new values valid.
@@ -110,14 +112,44 @@ static void main_fn set_conflict(Error **errp, const BdrvLink *wants, const Bdrv
                     stands->bs->node_name, user, holder, what);
 }
 
+static bool main_fn is_leaving(const BdrvLink *link);
+
+/* Are all claims on @bs those of links that leave? */
+static bool main_fn has_only_leaving_users(const BlockDriverState *bs)
+{
+    const GQueue *lists[] = { &bs->followers, &bs->others };
+    bool leaving = false;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        for (GList *e = lists[i]->head; e; e = e->next) {
+            const BdrvLink *link = e->data;
+            if (is_leaving(link)) {
+                leaving = true;
+            } else if (link_needs(link) != CLAIM_NONE || link_allows(link) != CLAIM_ALL) {
+                return false;
+            }
+        }
+    }
+    return leaving;
+}
+
+static bool main_fn is_leaving(const BdrvLink *link)
+{
+    return link->leaving || (link->parent && link->parent->drv->is_filter &&
+                             has_only_leaving_users(link->parent));
+}
+
 static bool main_fn check_conflicts(const BdrvLink *link, Error **errp)
 {
     GQueue *lists[] = { &link->bs->followers, &link->bs->others };
 
+    if (is_leaving(link)) {
+        return true;
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         for (GList *e = lists[i]->head; e; e = e->next) {
             const BdrvLink *other = e->data;
-            if (other == link) {
+            if (other == link || is_leaving(other)) {
                 continue;
             }
             unsigned refused = link_needs(link) & ~link_allows(other);
@@ -168,7 +200,7 @@ static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **e
         bs->claims_pending = true;
         g_ptr_array_add(c->nodes, bs);
     }
-    BdrvLink *children[] = { bs->file, bs->data_file };
+    BdrvLink *children[] = { bs->file, bs->data_file, bs->reopen ? bs->reopen->file.link : NULL };
     for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
         if (children[i]) {
             unsigned child_needs, child_allows;

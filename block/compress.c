@@ -4,11 +4,8 @@
 
 #include "block/claims.h"
 
-static bool co_main_fn compress_open(BlockDriverState *bs, const BdrvOpenOptions *opts,
-                                     Error **errp)
+static bool main_fn can_compress(const BlockDriverState *below, Error **errp)
 {
-    const BlockDriverState *below = bs->file->bs;
-
     if (!below->limits.compress_unit) {
         if (below->data_file) {
             error_setg(errp, "Compression is not supported for node '%s': its data is in an "
@@ -19,9 +16,25 @@ static bool co_main_fn compress_open(BlockDriverState *bs, const BdrvOpenOptions
         }
         return false;
     }
+    return true;
+}
+
+static bool co_main_fn compress_open(BlockDriverState *bs, const BdrvOpenOptions *opts,
+                                     Error **errp)
+{
+    BlockDriverState *below = bs->file->bs;
+
+    if (!can_compress(below, errp)) {
+        return false;
+    }
     bs->length = bdrv_length(below);
     bs->limits.compress_unit = below->limits.compress_unit;
     return true;
+}
+
+static bool co_main_fn compress_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+{
+    return !to->file.wanted || can_compress(to->file.bs, errp);
 }
 
 /* A pivot may have put something below that cannot hold compressed data: then it is not. */
@@ -46,6 +59,7 @@ static const BlockDriver bdrv_compress = {
     .name           = "compress",
     .is_filter      = true,
     .co_open        = compress_open,
+    .co_reopen_prepare = compress_reopen_prepare,
     .co_map         = compress_map,
     .co_truncate    = compress_truncate,
     .child_claims   = bdrv_filter_child_claims,

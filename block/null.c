@@ -26,6 +26,21 @@ static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *op
     return true;
 }
 
+static bool co_main_fn null_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+{
+    const NullState *s = bs->opaque;
+    const NullOpenOptions *o = to->options ? &to->options->u.null : NULL;
+    const char *what = !o                             ? NULL :
+                       o->size != bdrv_length(bs)      ? "size" :
+                       o->latency_ns != s->latency_ns   ? "latency-ns" :
+                       o->read_zeroes != s->read_zeroes ? "read-zeroes" : NULL;
+
+    if (what) {
+        error_setg(errp, "Cannot change the option '%s'", what);
+    }
+    return !what;
+}
+
 static int co_fn null_delay(BlockDriverState *bs)
 {
     NullState *s = bs->opaque;
@@ -79,6 +94,7 @@ static const BlockDriver bdrv_null = {
     .instance_size      = sizeof(NullState),
     .is_protocol        = true,
     .co_open            = null_open,
+    .co_reopen_prepare  = null_reopen_prepare,
     .co_preadv          = null_preadv,
     .co_pwritev         = null_pwritev,
     .co_pwrite_zeroes   = null_pwrite_zeroes,

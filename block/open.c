@@ -65,13 +65,9 @@ static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpen
 static BdrvLink *co_main_fn open_child(BlockDriverState *bs, const char *role,
                                        const BdrvChildOption *child, Error **errp)
 {
-    /* A filter's file follows a pivot of what it filters; a format's own file never changes. */
-    BdrvLinkSpec spec = {
-        .role = role, .follows = bs->drv->is_filter, .allows = CLAIM_ALL, .parent = bs,
-    };
-    BdrvLink link = { .bs = NULL };
+    BdrvLinkSpec spec;
 
-    bdrv_child_claims(bs, &link, CLAIM_NONE, CLAIM_ALL, &spec.needs, &spec.allows);
+    bdrv_storage_spec(bs, role, &spec);
     if (child->options) {
         return bdrv_open(child->options, &spec, errp);
     }
@@ -239,6 +235,15 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
         own->file.options->force_share = bs->force_share;
     }
     return own;
+}
+
+void main_fn bdrv_storage_spec(BlockDriverState *bs, const char *role, BdrvLinkSpec *spec)
+{
+    BdrvLink link = { .bs = NULL };
+
+    /* A filter's file follows a pivot of what it filters; a format's own file does not. */
+    *spec = (BdrvLinkSpec){ .role = role, .follows = bs->drv->is_filter, .parent = bs };
+    bdrv_child_claims(bs, &link, bs->needs, bs->allows, &spec->needs, &spec->allows);
 }
 
 void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)

@@ -6,6 +6,9 @@
  * (R2) A node that becomes writable has the claims of a writer on its file before any of the commits; one
  *      that becomes read-only keeps them until after its commit.
  * (R3) A commit changes fields and exchanges descriptors; it cannot fail, yield or allocate.
+ * (R4) The link to a file that is exchanged for another one is *leaving* until it is gone (C4 in block/claims.c).
+ *      Both files lead, through filters, to the same node: a guest sees the same content, and the
+ *      locks stay as they are.
  */
 #include "qemu/osdep.h"
 
@@ -50,7 +53,12 @@ static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs)
 static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
 {
     const BdrvLink *writer = bs->reopen->read_only ? remaining_writer(bs) : NULL;
-    const BdrvLink *children[] = { bs->file, bs->data_file };
+    const struct {
+        const char *role;
+        BlockDriverState *bs;
+    } children[] = {
+        { "file", bdrv_file_after(bs) }, { "data-file", bs->data_file ? bs->data_file->bs : NULL },
+    };
 
     if (writer) {
         g_autofree char *user = bdrv_link_describe(writer);
@@ -59,33 +67,82 @@ static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
         return false;
     }
     for (size_t i = 0; !bs->reopen->read_only && i < G_N_ELEMENTS(children); i++) {
-        const BlockDriverState *child = children[i] ? children[i]->bs : NULL;
+        const BlockDriverState *child = children[i].bs;
         if (child && (child->reopen ? child->reopen->read_only : child->read_only)) {
             error_setg(errp, "Cannot make node '%s' writable: its %s node '%s' is read-only",
-                       bs->node_name, children[i]->role, child->node_name);
+                       bs->node_name, children[i].role, child->node_name);
             return false;
         }
     }
     return true;
 }
 
-/* A second backing link, to the new one, beside the one in use. */
-static bool co_main_fn link_backing(BlockDriverState *bs, Error **errp)
+static bool main_fn check_below(BlockDriverState *bs, const BdrvChildChange *change, const char *what,
+                                Error **errp)
+{
+    if (change->bs && bdrv_reaches(change->bs, bs)) {
+        error_setg(errp, "Cannot make node '%s' the %s of '%s': it lies above it",
+                   change->bs->node_name, what, bs->node_name);
+        return false;
+    }
+    return true;
+}
+
+/* What a user of @bs sees the content of: what lies behind filters, after all changes. */
+static BlockDriverState *main_fn content_after(BlockDriverState *bs)
+{
+    while (bs->drv->is_filter) {
+        bs = bdrv_file_after(bs);
+    }
+    return bs;
+}
+
+static BlockDriverState *main_fn content_now(BlockDriverState *bs)
+{
+    while (bs->drv->is_filter) {
+        bs = bs->file->bs;
+    }
+    return bs;
+}
+
+static bool main_fn check_content(BlockDriverState *bs, Error **errp)
+{
+    BlockDriverState *file = bs->reopen->file.bs;
+
+    if (file && content_after(file) != content_now(bs->file->bs)) {
+        error_setg(errp, "Cannot make node '%s' the file of '%s': it does not lead to '%s', through filters, "
+                   "as the one in use does", file->node_name, bs->node_name,
+                   content_now(bs->file->bs)->node_name);
+        return false;
+    }
+    return true;
+}
+
+/* A second link to a child, to the new one, beside the one in use. */
+static bool co_main_fn link_child(BdrvChildChange *change, const BdrvLinkSpec *spec, Error **errp)
+{
+    if (!change->wanted || !change->bs) {
+        return true;
+    }
+    change->link = bdrv_link_new(change->bs, spec, errp);
+    return change->link != NULL;
+}
+
+/* The new children, with the claims that @bs needs of them. */
+static bool co_main_fn link_children(BlockDriverState *bs, Error **errp)
 {
     BdrvReopen *r = bs->reopen;
     BdrvLinkSpec spec;
 
-    if (!r->backing) {
-        return true;
-    }
-    if (bdrv_reaches(r->backing, bs)) {
-        error_setg(errp, "Cannot make node '%s' the backing file of '%s': it lies above it",
-                   r->backing->node_name, bs->node_name);
-        return false;
+    if (r->file.wanted) {
+        bs->file->leaving = true;
     }
     bdrv_backing_spec(bs, &spec);
-    r->backing_link = bdrv_link_new(r->backing, &spec, errp);
-    return r->backing_link != NULL;
+    if (!link_child(&r->backing, &spec, errp) || !bdrv_refresh_claims(bs, errp)) {
+        return false;
+    }
+    bdrv_storage_spec(bs, "file", &spec);
+    return link_child(&r->file, &spec, errp);
 }
 
 static void main_fn begin(BlockDriverState *bs, const BdrvReopen *to)
@@ -96,13 +153,36 @@ static void main_fn begin(BlockDriverState *bs, const BdrvReopen *to)
 
 static void co_main_fn forget(BlockDriverState *bs)
 {
-    bdrv_link_free(bs->reopen->backing_link);
+    bdrv_link_free(g_steal_pointer(&bs->reopen->file.link));
+    bdrv_link_free(g_steal_pointer(&bs->reopen->backing.link));
     g_free(g_steal_pointer(&bs->reopen));
+    if (bs->file) {
+        bs->file->leaving = false;
+    }
+}
+
+static void main_fn exchange(BdrvLink **child, BdrvChildChange *change)
+{
+    if (change->wanted) {
+        BdrvLink *old = *child;
+        *child = change->link;
+        change->link = old;
+    }
+}
+
+/* Filters that nobody used did not notice that their file grew. */
+static void main_fn tell_length(BlockDriverState *bs)
+{
+    int64_t length = bdrv_length(content_now(bs));
+
+    for (; bs->drv->is_filter; bs = bs->file->bs) {
+        __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
+    }
 }
 
 static void main_fn commit_one(BlockDriverState *bs)
 {
-    const BdrvReopen *to = bs->reopen;
+    BdrvReopen *to = bs->reopen;
 
     if (bs->drv->reopen_commit) {
         bs->drv->reopen_commit(bs, to);
@@ -115,11 +195,8 @@ static void main_fn commit_one(BlockDriverState *bs)
     if (to->options) {
         bs->asked_read_only = to->options->read_only;
     }
-    if (to->changes_backing) {
-        BdrvLink *old = bs->backing;
-        bs->backing = to->backing_link;
-        bs->reopen->backing_link = old;
-    }
+    exchange(&bs->file, &to->file);
+    exchange(&bs->backing, &to->backing);
 }
 
 /* ---- several nodes as one ---- */
@@ -141,15 +218,7 @@ static void co_main_fn undo(GPtrArray *nodes, guint prepared)
 
 static bool co_main_fn prepare_driver(BlockDriverState *bs, Error **errp)
 {
-    if (bs->drv->co_reopen_prepare) {
-        return bs->drv->co_reopen_prepare(bs, bs->reopen, errp);
-    }
-    if (bs->reopen->options) {
-        error_setg(errp, "Driver '%s' has no options that can be changed while node '%s' is open",
-                   bs->drv->name, bs->node_name);
-        return false;
-    }
-    return true;
+    return !bs->drv->co_reopen_prepare || bs->drv->co_reopen_prepare(bs, bs->reopen, errp);
 }
 
 static bool co_main_fn prepare_drivers(GPtrArray *nodes, Error **errp)
@@ -163,18 +232,45 @@ static bool co_main_fn prepare_drivers(GPtrArray *nodes, Error **errp)
     return true;
 }
 
+/* Before anything is linked: afterwards there may be circles. */
+static bool main_fn check_shape(GPtrArray *nodes, Error **errp)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        if (!check_below(bs, &bs->reopen->file, "file", errp) ||
+            !check_below(bs, &bs->reopen->backing, "backing file", errp)) {
+            return false;
+        }
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        if (!check_content(nodes->pdata[i], errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool co_main_fn prepare_graph(GPtrArray *nodes, Error **errp)
+{
+    if (!check_shape(nodes, errp)) {
+        return false;
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        if (!check_access(nodes->pdata[i], errp) || !link_children(nodes->pdata[i], errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Error **errp)
 {
     for (guint i = 0; i < nodes->len; i++) {
         begin(nodes->pdata[i], &to[i]);
     }
-    for (guint i = 0; i < nodes->len; i++) {
-        BlockDriverState *bs = nodes->pdata[i];
-        if (!check_access(bs, errp) || !link_backing(bs, errp) ||
-            !bdrv_refresh_claims(bs, errp)) {
-            undo(nodes, 0);
-            return false;
-        }
+    if (!prepare_graph(nodes, errp)) {
+        undo(nodes, 0);
+        return false;
     }
     return prepare_drivers(nodes, errp);
 }
@@ -223,6 +319,12 @@ void main_fn bdrv_reopen_commit(GPtrArray *nodes)
     for (guint i = 0; i < nodes->len; i++) {
         commit_one(nodes->pdata[i]);
     }
+    for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        if (bs->reopen->file.wanted) {
+            tell_length(bs->drv->is_filter ? bs : bs->file->bs);
+        }
+    }
 }
 
 void co_main_fn bdrv_reopen_abort(GPtrArray *nodes)
@@ -240,7 +342,8 @@ bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp)
         if (bs->drv->reopen_clean) {
             bs->drv->reopen_clean(bs);
         }
-        g_ptr_array_add(old_links, g_steal_pointer(&bs->reopen->backing_link));
+        g_ptr_array_add(old_links, g_steal_pointer(&bs->reopen->file.link));
+        g_ptr_array_add(old_links, g_steal_pointer(&bs->reopen->backing.link));
         forget(bs);
     }
     for (guint i = 0; i < nodes->len; i++) {

@@ -66,6 +66,27 @@ static bool main_fn add_child(Reopen *r, const BdrvLink *link, const char *role,
     return true;
 }
 
+static BlockDriverState *main_fn find_child(const char *node_name, Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(node_name);
+
+    if (!bs) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", node_name);
+    }
+    return bs;
+}
+
+/* Another node by its name, or what add_child() takes. */
+static bool main_fn set_file(Reopen *r, BlockDriverState *bs, const BdrvChildOption *o, BdrvReopen *to,
+                             Error **errp)
+{
+    if (!bs->file || !o->reference || strcmp(o->reference, bs->file->bs->node_name) == 0) {
+        return add_child(r, bs->file, "file", o, errp);
+    }
+    to->file = (BdrvChildChange){ .wanted = true, .bs = find_child(o->reference, errp) };
+    return to->file.bs != NULL;
+}
+
 static bool main_fn set_backing(Reopen *r, BlockDriverState *bs, const BdrvChildOption *o,
                                 BdrvReopen *to, Error **errp)
 {
@@ -84,13 +105,12 @@ static bool main_fn set_backing(Reopen *r, BlockDriverState *bs, const BdrvChild
         return !now;
     }
     if (o->reference) {
-        to->backing = bdrv_find_node(o->reference);
-        if (!to->backing) {
-            error_setg(errp, "Cannot find device='' nor node-name='%s'", o->reference);
+        to->backing.bs = find_child(o->reference, errp);
+        if (!to->backing.bs) {
             return false;
         }
     }
-    to->changes_backing = to->backing != now;
+    to->backing.wanted = to->backing.bs != now;
     return true;
 }
 
@@ -116,12 +136,11 @@ static bool main_fn add_node(Reopen *r, BlockDriverState *bs, const BdrvOpenOpti
     guint index = r->nodes->len;
     g_ptr_array_add(r->nodes, bs);
     g_array_append_val(r->changes, to);
-    if (!set_backing(r, bs, &o->backing, &to, errp)) {
+    if (!set_file(r, bs, &o->file, &to, errp) || !set_backing(r, bs, &o->backing, &to, errp)) {
         return false;
     }
     g_array_index(r->changes, BdrvReopen, index) = to;
-    return add_child(r, bs->file, "file", &o->file, errp) &&
-           add_child(r, bs->data_file, "data-file", &o->data_file, errp);
+    return add_child(r, bs->data_file, "data-file", &o->data_file, errp);
 }
 
 static bool main_fn add_options(Reopen *r, const BlockdevOptions *q, Error **errp)

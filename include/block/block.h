@@ -32,6 +32,7 @@ struct BdrvLink {
 
     /* Core only. */
     GList entry;                    /* in bs->followers or bs->others */
+    bool leaving;                   /* another one takes its place: see (C4) in block/claims.c */
     unsigned new_needs, new_allows; /* valid while has_new: being prepared */
     bool has_new;
 };
@@ -124,8 +125,8 @@ bool main_fn bdrv_is_used_once(const BlockDriverState *bs);
 
 /*
  * Change @nodes (of BlockDriverState, each once, parents before what is below them), nodes->pdata[i] to
- * @to[i], or none of them.  Refuses to make a node read-only whose users go on writing, and one writable on
- * a read-only file.  After success commit or abort, and clean after commit.
+ * @to[i], or none of them.  Refuses to make a node read-only whose users go on writing, one writable on
+ * a read-only file, and a file with another content.  After success commit or abort, and clean after commit.
  */
 bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Error **errp);
 /* The settling flush that has to come before the commit, of those nodes that are written to. */
@@ -143,7 +144,7 @@ bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp);
 /* Every place from which @bs can be reached is added to @places (a set). */
 void main_fn bdrv_collect_places(BlockDriverState *bs, GHashTable *places);
 
-/* Does @bs reach @target by going down? */
+/* Does @bs reach @target by going down, once the changes that are prepared are made? */
 bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);
 
 /* Create an empty image of format @drv on the node of @file. See BlockDriver.co_create. */

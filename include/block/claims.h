@@ -14,8 +14,13 @@ void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsi
                                       unsigned allows, unsigned *ret_needs,
                                       unsigned *ret_allows);
 
+/* For a link of @role from @bs to what stores it, that is its file or data file. */
+void main_fn bdrv_storage_spec(BlockDriverState *bs, const char *role, BdrvLinkSpec *spec);
 /* For a link from @bs to its backing file while requests go through it. */
 void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec);
+
+/* The file of @bs once the change that is prepared is made; NULL: it has none. */
+BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs);
 
 /* Is there a place of this name?  Names of nodes and places are one set (block/backend.c). */
 bool main_fn bdrv_name_is_place(const char *name);

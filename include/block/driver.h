@@ -86,6 +86,13 @@ typedef struct BdrvFileId {
     ino_t ino;                      /* block devices: 0 */
 } BdrvFileId;
 
+/* Another child in the place of the one that an open node has. */
+typedef struct BdrvChildChange {
+    bool wanted;
+    BlockDriverState *bs;           /* the new one; NULL: none (backing only) */
+    BdrvLink *link;                 /* core: to the new one until the commit, then to the old one */
+} BdrvChildChange;
+
 /*
  * What of a node can change while it is open, with its new values.  A driver looks at what concerns it and
  * updates only its own state; the core sets the node's fields of the same names in the commit.
@@ -97,9 +104,7 @@ typedef struct BdrvReopen {
     BdrvDetectZeroes detect_zeroes;
     const BdrvOpenOptions *options; /* the driver's own, of the same driver; borrowed until the clean.
                                      * NULL: they stay as they are */
-    bool changes_backing;
-    BlockDriverState *backing;      /* if it changes: the new one, or NULL */
-    BdrvLink *backing_link;         /* core: the new one until the commit, then the old one */
+    BdrvChildChange file, backing;  /* the new file has the same content as the old one */
 } BdrvReopen;
 
 struct BlockDriver {
@@ -128,7 +133,7 @@ struct BlockDriver {
      * on what is below that the new state needs, and gets what can fail out of the way; commit
      * runs while all places are quiesced, after a settling flush: it cannot fail and does not
      * yield; clean runs afterwards (closing descriptors).  abort undoes prepare.  A driver
-     * without them has no options that can change.
+     * without them has no options of its own.
      */
     bool (*co_reopen_prepare)(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
     void (*reopen_commit)(BlockDriverState *bs, const BdrvReopen *to);

@@ -142,12 +142,24 @@ def test_what_cannot_change_is_refused_by_name():
         path = add(r, 'disk', 'raw')
         link = r.path('other.raw')
         os.link(path, link)
-        r.qmp.cmd('blockdev-add', {'driver': 'null-co', 'node-name': 'null'})
+        r.qmp.cmd('blockdev-add', {'driver': 'null-co', 'node-name': 'null', 'size': CLUSTER})
+        null = {'driver': 'null-co', 'node-name': 'null', 'size': CLUSTER}
+        reopen(r, null)
+        rule = {'event': 'none', 'iotype': 'write', 'once': True}
+        dbg = {'driver': 'blkdebug', 'node-name': 'dbg', 'image': 'null', 'inject-error': [rule]}
+        for name in ('dbg', 'dbg2'):
+            r.qmp.cmd('blockdev-add', dict(dbg, **{'node-name': name}))
+        reopen(r, dict(dbg, **{'read-only': True}))
         f = {'driver': 'file', 'node-name': 'file-disk', 'filename': path}
         for bad, what in ((dict(f, filename=link), 'filename'), (dict(f, locking='off'), 'locking'),
                           (dict(f, aio='threads'), 'aio'), (opts('disk', 'raw', offset=512), 'offset'),
                           (opts('disk', 'raw', size=4096), 'size'),
-                          (opts('disk'), 'driver'), ({'driver': 'null-co', 'node-name': 'null'}, 'null'),
+                          (opts('disk'), 'driver'), (dict(null, size=BLOCK), 'size'),
+                          (dict(null, **{'latency-ns': 1}), 'latency-ns'),
+                          (dict(null, **{'read-zeroes': True}), 'read-zeroes'),
+                          (dict(dbg, align=4096), 'align'), (dict(dbg, image='dbg2'), 'image'),
+                          (dict(dbg, **{'inject-error': []}), 'inject-error'),
+                          (dict(dbg, **{'inject-error': [dict(rule, once=False)]}), 'inject-error'),
                           (opts('disk', 'raw', file=dict(f, node_name='x')), 'node_name'),
                           (opts('disk', 'raw', read_only=True, force_share=True), 'force-share')):
             e = r.error('blockdev-reopen', options=[bad])
@@ -181,6 +193,121 @@ def test_backing_file_is_exchanged():
         assert 'lies above it' in e.desc, e.desc
 
 
+def add_filter(r, name, file, **options):
+    r.qmp.cmd('blockdev-add', dict({'driver': 'blkdebug', 'node-name': name, 'image': file}, **options))
+
+
+def children(r, name):
+    return {n['node-name'] for n in r.cmd('query-named-block-nodes', flat=True)
+            if any("node '%s'" % name in c['holder'] for c in n['claims'])}
+
+
+def test_filter_comes_between_an_image_and_its_file_and_goes_again():
+    with Rig() as r:
+        r.start()
+        path = add(r, 'disk')
+        add_filter(r, 'short', 'file-disk')         # knows the length of an empty image
+        add_filter(r, 'failing', 'short', **{'inject-error': [{'event': 'none', 'iotype': 'read'}]})
+        r.export('disk')
+        h = r.nbd('disk')
+        for i in range(4):
+            h.pwrite(bytes([i + 1]) * CLUSTER, i * CLUSTER)
+        h.flush()
+        locks = r.state()['locks']
+        for n, file in enumerate(('short', 'failing', 'file-disk', 'failing', 'short', 'file-disk')):
+            reopen(r, opts('disk', file=file))
+            assert children(r, 'disk') == {file}
+            assert r.state()['locks'] == locks and not other_program_may_write(path)
+            if file != 'failing':
+                h.pwrite(b'n' * CLUSTER, (8 + n) * CLUSTER)
+            for i in range(4):
+                try:
+                    assert h.pread(CLUSTER, i * CLUSTER) == bytes([i + 1]) * CLUSTER
+                    assert file != 'failing'
+                except nbd.Error:
+                    assert file == 'failing'
+        h.shutdown()
+        r.cmd('block-export-del', id='exp-disk', mode='hard')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+        for name in ('failing', 'short', 'disk', 'file-disk'):
+            r.cmd('blockdev-del', node_name=name)
+        assert other_program_may_write(r.create('other.raw', 'raw'))
+        run('qemu-img', 'check', path)
+
+
+def test_filters_exchange_their_files_too():
+    with Rig() as r:
+        r.start()
+        add(r, 'disk')
+        add_filter(r, 'dbg', 'disk')
+        compress = {'driver': 'compress', 'node-name': 'filter'}
+        r.qmp.cmd('blockdev-add', dict(compress, file='disk'))
+        r.export('filter')
+        h = r.nbd('filter')
+        for file in ('dbg', 'disk'):
+            reopen(r, dict(compress, file=file))
+            assert children(r, 'filter') == {file}
+            h.pwrite(file.encode() * (CLUSTER // len(file)), 0)
+            assert h.pread(4, 0) == (file.encode() * 2)[:4]
+
+
+def test_file_with_another_content_is_refused():
+    with Rig() as r:
+        r.start()
+        add(r, 'one')
+        add(r, 'disk')
+        add(r, 'other')
+        add(r, 'raw', 'raw')
+        add_filter(r, 'dbg', 'file-other')
+        before = r.state()
+        for bad in (opts('disk', file='file-other'), opts('disk', file='dbg'),
+                    opts('raw', 'raw', file='file-disk'), opts('disk', file='other')):
+            e = r.error('blockdev-reopen', options=[opts('one', read_only=True), bad])
+            assert 'does not lead to' in e.desc, e.desc
+            check_state(before, r.state())
+        assert "'nosuch'" in r.error('blockdev-reopen', options=[opts('disk', file='nosuch')]).desc
+
+
+def test_file_that_cannot_be_used_like_that_is_refused():
+    with Rig() as r:
+        r.start()
+        path = add(r, 'disk', **{'read-only': True})
+        add_filter(r, 'ro', 'file-disk', **{'read-only': True})
+        add_filter(r, 'rw', 'file-disk')
+        r.qmp.cmd('blockdev-add', {'driver': 'qcow2', 'node-name': 'reader', 'file': 'rw', 'read-only': True})
+        before = r.state()
+        for file, says in (('ro', "its file node 'ro' is read-only"), ('rw', "node 'reader' (as its file)")):
+            e = r.error('blockdev-reopen', options=[opts('disk', file=file)])
+            assert says in e.desc, e.desc
+            check_state(before, r.state())
+            assert children(r, 'disk') == {'file-disk'} and node(r, 'disk')['ro']
+        reopen(r, opts('disk', file='ro', read_only=True))
+        r.cmd('blockdev-del', node_name='reader')
+        reopen(r, opts('disk', file='rw'))
+        assert not node(r, 'disk')['ro']
+        r.export('disk')
+        assert not other_program_may_write(path)
+
+
+def test_no_circle_can_be_made():
+    with Rig() as r:
+        r.start()
+        add(r, 'one')
+        add(r, 'two')
+        r.qmp.cmd('blockdev-add', {'driver': 'null-co', 'node-name': 'null', 'size': CLUSTER})
+        raw = {}
+        for name in 'ab':
+            raw[name] = {'driver': 'raw', 'node-name': name, 'file': 'null'}
+            r.qmp.cmd('blockdev-add', raw[name])
+        before = r.state()
+        for pair in ((opts('one', backing='two'), opts('two', backing='one')),
+                     (dict(raw['a'], file='b'), dict(raw['b'], file='a')),
+                     (dict(raw['a'], file='a'),)):
+            e = r.error('blockdev-reopen', options=list(pair))
+            assert 'lies above it' in e.desc, e.desc
+            check_state(before, r.state())
+
+
 def test_guests_do_not_notice():
     """Written blocks are what they were, whatever changes meanwhile."""
     with Rig() as r:
@@ -208,12 +335,13 @@ def test_guests_do_not_notice():
         threads = [threading.Thread(target=writer, args=(i,)) for i in range(4)]
         for t in threads:
             t.start()
+        add_filter(r, 'between', 'file-disk')
         modes = [{'direct': False, 'no-flush': False}, {'direct': True, 'no-flush': False},
                  {'direct': False, 'no-flush': True}]
         for i in range(30):
             mode = modes[i % len(modes)]
             reopen(r, opts('disk', cache=mode, discard='unmap' if i % 2 else 'ignore',
-                           cache_size=1 << (20 + i % 4)),
+                           file='between' if i % 4 > 1 else 'file-disk', cache_size=1 << (20 + i % 4)),
                    {'driver': 'file', 'node-name': 'file-disk', 'filename': path, 'cache': mode})
             assert node(r, 'file-disk')['cache']['direct'] == mode['direct']
         ended.set()
@@ -223,8 +351,8 @@ def test_guests_do_not_notice():
         assert rounds[0] > 4
         r.cmd('block-export-del', id='exp-disk', mode='hard')
         r.qmp.wait_event('BLOCK_EXPORT_DELETED')
-        r.cmd('blockdev-del', node_name='disk')
-        r.cmd('blockdev-del', node_name='file-disk')
+        for name in ('disk', 'between', 'file-disk'):
+            r.cmd('blockdev-del', node_name=name)
         run('qemu-img', 'check', path)
 
 

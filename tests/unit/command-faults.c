@@ -29,6 +29,8 @@
 #define REOPEN(node, file, more) \
     CMD("blockdev-reopen", "'options':[{'driver':'qcow2','node-name':'" node "'," more \
         "'file':{'driver':'file','filename':'" file "'}}]")
+#define REOPEN_FILE(file) \
+    CMD("blockdev-reopen", "'options':[{'driver':'qcow2','node-name':'disk0','file':'" file "'}]")
 #define STOP "{'execute':'nbd-server-stop'}"
 #define IOTHREAD CMD("object-add", "'qom-type':'iothread','id':'iot0'")
 #define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
@@ -82,6 +84,14 @@ const CommandRow command_rows[] = {
       .guests = "disk0", .names = "disk0 base b.qcow2", .changing = "b.qcow2",
       .request = REOPEN("disk0", "b.qcow2", "'backing':'base',"),
       .after = { REOPEN("disk0", "b.qcow2", "'backing':null,"), DEL("base") } },
+
+    { "blockdev-reopen/file", .disks = { "a.qcow2 qcow2 1048576" },
+      .before = { ADD_FILE("file0", "a.qcow2"),
+                  CMD("blockdev-add", "'driver':'blkdebug','node-name':'filter','image':'file0'"),
+                  CMD("blockdev-add", "'driver':'qcow2','node-name':'disk0','file':'file0'") },
+      .guests = "disk0", .names = "disk0 filter a.qcow2", .changing = "a.qcow2",
+      .request = REOPEN_FILE("filter"),
+      .after = { REOPEN_FILE("file0"), DEL("filter") } },
 
     /* ---- new images ---- */
     { "blockdev-create/file", .names = "new.raw", .left = { "new.raw" },
