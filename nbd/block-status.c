@@ -7,6 +7,16 @@
 /* Extents of one answer; the client asks again for the rest. */
 #define MAX_EXTENTS 8192
 
+static guint payload_max(const NbdRequest *req)
+{
+    return 4 + 8 * (req->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : MAX_EXTENTS);
+}
+
+size_t any_fn nbd_block_status_bytes(const NbdRequest *req)
+{
+    return payload_max(req) * __builtin_popcount(req->conn->meta);
+}
+
 static uint32_t allocation_flags(int status)
 {
     return (status & BDRV_BLOCK_DATA ? 0 : NBD_STATE_HOLE) |
@@ -57,7 +67,7 @@ static GByteArray *co_fn collect(NbdRequest *req, uint32_t id, int *ret)
 {
     GByteArray *out = g_byte_array_new();
     uint64_t at = req->from, end = req->from + req->len;
-    guint max = 4 + 8 * (req->flags & NBD_CMD_FLAG_REQ_ONE ? 1 : MAX_EXTENTS);
+    guint max = payload_max(req);
     uint8_t head[4];
 
     put_be32(head, id);
@@ -102,6 +112,7 @@ void co_fn nbd_block_status(NbdRequest *req)
         }
         gsize len;
         uint8_t *data = g_byte_array_steal(payload, &len);
+        data = g_realloc(data, len);    /* it grew by doubling */
         g_byte_array_unref(payload);
         req->memory = g_slist_prepend(req->memory, data);
         nbd_reply_chunk(req, left == 0, NBD_REPLY_TYPE_BLOCK_STATUS, NULL, 0, data, len);

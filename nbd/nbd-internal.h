@@ -3,6 +3,7 @@
 #ifndef NBD_INTERNAL_H
 #define NBD_INTERNAL_H
 
+#include "nbd/budget.h"
 #include "nbd/protocol.h"
 #include "nbd/server.h"
 
@@ -69,9 +70,9 @@ struct NbdConn {
     char *rbuf;
     size_t rpos, rlen;              /* unread bytes are rbuf[rpos, rlen) */
     int in_flight;                  /* requests not completely answered */
-    size_t in_flight_bytes;         /* their payload */
-    Coroutine *reader_waiter;       /* the reader, while it waits for in_flight to sink; until the
-                                     * client has left, in a poll for that */
+    size_t in_flight_bytes;         /* what they are charged */
+    NbdMemory memory;
+    Coroutine *reader_waiter;       /* the reader, in a wait for answers that can be cancelled */
     NbdRequest *out_head, *out_tail;    /* answered, to be sent */
     bool sending, broken;           /* broken: the client cannot be written to */
     AioBh send_bh;
@@ -84,7 +85,7 @@ struct NbdRequest {
     uint32_t len;
     uint32_t error;                 /* NBD_E...: found wrong before it was run */
     void *buf;                      /* payload, len bytes, or NULL */
-    size_t charged;                 /* bytes of conn->in_flight_bytes */
+    NbdCharge charge;               /* for what it and its answer hold */
 
     /* The answer. */
     IoVec out;
@@ -117,13 +118,14 @@ NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt
 
 /* All of @len or -errno (-ECONNRESET: end of file). */
 int co_fn nbd_recv_all(int fd, void *buf, size_t len);
-int co_fn nbd_send_all(int fd, struct iovec *iov, int niov);
+int co_fn nbd_send_all(int fd, struct iovec *iov, int niov);     /* advances in @iov */
 
 /* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main thread. */
 void co_fn nbd_transmission_entry(void *conn);
 /* nbd/reply.c */
 void any_fn nbd_request_done(NbdRequest *req);      /* its answer is complete: queue it */
 void any_fn nbd_send_init(NbdConn *conn);
+void any_fn nbd_wake_reader(void *conn);            /* it may go on */
 void any_fn nbd_reply_simple(NbdRequest *req, uint32_t error);
 void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const void *fixed,
                             size_t fixed_len, void *payload, size_t len);
@@ -136,6 +138,7 @@ void co_fn nbd_request_entry(void *req);
 void co_fn nbd_request_check(NbdRequest *req);
 /* nbd/block-status.c */
 void co_fn nbd_block_status(NbdRequest *req);
+size_t any_fn nbd_block_status_bytes(const NbdRequest *req);    /* the longest answer to it */
 
 /* nbd/server.c, main thread */
 void main_fn nbd_conn_finished(void *conn);

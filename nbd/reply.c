@@ -7,8 +7,10 @@
 
 #include "nbd/nbd-internal.h"
 
-/* Buffers handed to the kernel at once. */
+/* Buffers handed to the kernel at once, and bytes unless a single answer is longer: what is sent is free for
+ * others. */
 #define SEND_IOV 512
+#define SEND_BYTES ((size_t)(4 * MiB))
 
 uint32_t any_fn nbd_errno(int ret)
 {
@@ -98,6 +100,7 @@ void any_fn nbd_request_free(NbdRequest *req)
     iovec_destroy(&req->out);
     g_slist_free_full(req->memory, g_free);
     free(req->buf);
+    nbd_memory_release(&req->conn->memory, &req->charge);
     g_free(req);
 }
 
@@ -108,19 +111,23 @@ static void answered(NbdRequest *req)
     NbdConn *conn = req->conn;
 
     conn->in_flight--;
-    conn->in_flight_bytes -= req->charged;
+    conn->in_flight_bytes -= req->charge.bytes;
     nbd_request_free(req);
 }
 
-static void wake_reader(NbdConn *conn)
+void any_fn nbd_wake_reader(void *opaque)
 {
+    NbdConn *conn = opaque;
     Coroutine *reader = g_steal_pointer(&conn->reader_waiter);
 
-    if (reader && conn->client.left) {
-        coroutine_wake(reader);
-    } else if (reader) {
-        aio_co_cancel(reader);      /* the poll in wait_for_answer() */
+    if (reader) {
+        aio_co_cancel(reader);      /* the wait in wait_for_answer() */
     }
+}
+
+static bool fits(const IoVec *batch, const NbdRequest *r)
+{
+    return batch->niov + r->out.niov <= SEND_IOV && batch->size + r->out.size <= SEND_BYTES;
 }
 
 /* Takes as many answers off the queue as go into @iov; always at least one. */
@@ -129,7 +136,7 @@ static NbdRequest *take_batch(NbdConn *conn, IoVec *batch)
     NbdRequest *first = conn->out_head, *last = NULL;
 
     iovec_init(batch);
-    for (NbdRequest *r = first; r && (!last || batch->niov + r->out.niov <= SEND_IOV); r = r->next) {
+    for (NbdRequest *r = first; r && (!last || fits(batch, r)); r = r->next) {
         iovec_add_slice(batch, &r->out, 0, r->out.size);
         last = r;
     }
@@ -149,20 +156,22 @@ static void co_fn send_entry(void *opaque)
         IoVec batch;
         NbdRequest *req = take_batch(conn, &batch);
 
+        nbd_memory_peer_begin(&conn->memory, NBD_PEER_READS, batch.size);
         if (!conn->broken && nbd_send_all(conn->fd, batch.iov, batch.niov) < 0) {
             conn->broken = true;
             shutdown(conn->fd, SHUT_RDWR);      /* ends the reader's wait */
         }
+        nbd_memory_peer_end(&conn->memory, NBD_PEER_READS);
         iovec_destroy(&batch);
         while (req) {
             NbdRequest *next = req->next;
             answered(req);
             req = next;
         }
-        wake_reader(conn);
+        nbd_wake_reader(conn);
     }
     conn->sending = false;
-    wake_reader(conn);
+    nbd_wake_reader(conn);
 }
 
 static void send_bh(void *opaque)

@@ -3,7 +3,8 @@
  * Transmission: one coroutine reads requests, many at a time, and starts a coroutine for each.
  *
  * (N1) The reader does not wait for requests, only for room: what a client can make us hold is
- *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included.
+ *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included, and
+ *      what all can together by nbd/budget.c.
  * (N2) The connection object lives until its last request is answered or dropped.
  * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none of the
  *      client's requests waits in a stopped disk; those that run are finished.
@@ -16,6 +17,9 @@
 
 #define MAX_IN_FLIGHT 256
 #define MAX_IN_FLIGHT_BYTES (64 * MiB)
+
+/* Who waits for memory looks so often for clients that keep it and do not move. */
+#define LOOK_FOR_LATE_NS NS_PER_SEC
 
 /* ---- the receive buffer ---- */
 
@@ -115,16 +119,22 @@ static void co_fn client_leaves(NbdConn *conn)
     blk_client_leaves(conn->exp->blk, &conn->client);
 }
 
-/* Waits until a request is answered.  A client that leaves meanwhile is noticed although nothing is read. */
-static void co_fn wait_for_answer(NbdConn *conn)
+/*
+ * Waits until a request is answered or memory is there, at most @timeout_ns.  A client that leaves meanwhile
+ * is noticed although nothing is read.
+ */
+static void co_fn wait_for_answer(NbdConn *conn, int64_t timeout_ns)
 {
     conn->reader_waiter = coroutine_self();
     if (conn->client.left) {
-        coroutine_yield();
-    } else if (aio_co_poll(conn->fd, POLLRDHUP, -1) != -ECANCELED) {
-        conn->reader_waiter = NULL;
-        client_leaves(conn);
+        aio_co_sleep_ns(timeout_ns);
+    } else {
+        int ret = aio_co_poll(conn->fd, POLLRDHUP, timeout_ns);
+        if (ret != -ECANCELED && ret != -ETIMEDOUT) {
+            client_leaves(conn);
+        }
     }
+    conn->reader_waiter = NULL;
 }
 
 /* Waits until another request of @bytes may be held. */
@@ -133,26 +143,68 @@ static void co_fn wait_for_room(NbdConn *conn, size_t bytes)
     while (conn->in_flight > 0 &&
            (conn->in_flight >= MAX_IN_FLIGHT ||
             conn->in_flight_bytes + bytes > (size_t)MAX_IN_FLIGHT_BYTES)) {
-        wait_for_answer(conn);
+        wait_for_answer(conn, INT64_MAX);
     }
+}
+
+/* There is no use in waiting for the client's next request. */
+static bool is_over(const NbdConn *conn)
+{
+    struct pollfd p = { .fd = conn->fd };
+
+    return conn->broken || __atomic_load_n(&conn->ending, __ATOMIC_RELAXED) ||
+           (conn->client.left && poll(&p, 1, 0) == 1);
+}
+
+/* Waits until @req may hold @bytes. */
+static int co_fn take_memory(NbdConn *conn, NbdRequest *req, size_t bytes)
+{
+    wait_for_room(conn, bytes);
+    if (bytes == 0 || nbd_memory_take(&conn->memory, bytes, &req->charge)) {
+        return 0;
+    }
+    while (!nbd_memory_take_in_line(&conn->memory, bytes, &req->charge)) {
+        wait_for_answer(conn, LOOK_FOR_LATE_NS);
+        if (is_over(conn)) {
+            nbd_memory_cancel(&conn->memory, bytes);
+            return -ECONNRESET;
+        }
+        nbd_memory_drop_late();
+    }
+    return 0;
+}
+
+/* What the request and its answer may hold. */
+static size_t memory_of(const NbdRequest *req)
+{
+    if (has_buffer(req)) {
+        return req->len;
+    }
+    return req->type == NBD_CMD_BLOCK_STATUS && !req->error ? nbd_block_status_bytes(req) : 0;
 }
 
 static int co_fn prepare_payload(NbdConn *conn, NbdRequest *req)
 {
+    int ret = take_memory(conn, req, memory_of(req));
+
+    if (ret < 0) {
+        return ret;
+    }
     if (has_buffer(req)) {
-        wait_for_room(conn, req->len);
         req->buf = bdrv_try_blockalign(req->len);
         if (!req->buf) {
             req->error = NBD_ENOMEM;
         }
-        req->charged = req->len;
-    } else {
-        wait_for_room(conn, 0);
     }
     if (req->type != NBD_CMD_WRITE) {
         return 0;
     }
-    return req->buf ? read_payload(conn, req->buf, req->len) : skip_payload(conn, req->len);
+    if (req->charge.pooled) {
+        nbd_memory_peer_begin(&conn->memory, NBD_PEER_WRITES, req->len);
+    }
+    ret = req->buf ? read_payload(conn, req->buf, req->len) : skip_payload(conn, req->len);
+    nbd_memory_peer_end(&conn->memory, NBD_PEER_WRITES);
+    return ret;
 }
 
 /* The next request, or NULL when there is to be no further one. */
@@ -189,17 +241,19 @@ void co_fn nbd_transmission_entry(void *opaque)
 
     conn->rbuf = g_malloc(NBD_RBUF_BYTES);
     nbd_send_init(conn);
+    nbd_memory_join(&conn->memory, conn->fd, conn->exp->ctx, nbd_wake_reader, conn);
     while (!conn->broken && !__atomic_load_n(&conn->ending, __ATOMIC_RELAXED) &&
            (req = read_request(conn))) {
         conn->in_flight++;
-        conn->in_flight_bytes += req->charged;
+        conn->in_flight_bytes += req->charge.bytes;
         coroutine_start(nbd_request_entry, req);
     }
     client_leaves(conn);
     while (conn->in_flight > 0 || conn->sending) {
-        wait_for_answer(conn);
+        wait_for_answer(conn, INT64_MAX);
     }
     aio_bh_cancel(&conn->send_bh);
+    nbd_memory_leave(&conn->memory);
     shutdown(conn->fd, SHUT_RDWR);
     aio_bh_schedule_oneshot(conn->server->main_ctx, nbd_conn_finished, conn);
 }

@@ -18,6 +18,11 @@ typedef struct NbdExport NbdExport;
 /* A client that has not chosen an export by then is dropped. */
 #define NBD_DEFAULT_HANDSHAKE_SECONDS 10
 
+/* Memory that the requests of all clients of all servers may hold together, bytes. */
+#define NBD_DEFAULT_MEMORY (256 * MiB)
+/* Another amount; before there are clients. */
+bool main_fn nbd_set_memory(uint64_t bytes, Error **errp);
+
 typedef struct NbdServerLimits {
     unsigned max_connections;       /* 0: no limit */
     unsigned handshake_seconds;     /* 0: a client may take for ever */

@@ -113,6 +113,7 @@ def test_a_fatal_option_is_named_with_its_cause():
     fails('--qmp', 'carrier-pigeon:x', 'carrier-pigeon')
     fails('--snapshot-layout', 'cluster-size=3', 'cluster-size')
     fails('--metadata-cache', 'much', 'much')
+    fails('--nbd-memory', '63M', 'at least 64 MiB')
     fails('--pidfile', '/nosuch/dir/pid', '/nosuch/dir/pid')
 
 
@@ -143,7 +144,7 @@ def test_every_option_at_once():
                 '--chardev', 'socket,id=c,path=%s,server=on,wait=off' % r.path('m.sock'),
                 '--monitor', 'chardev=c,pretty=on', '--name', 'my daemon',
                 '--snapshot-layout', 'cluster-size=64k,extended-l2=off', '--metadata-cache', '8M',
-                '--pidfile', r.path('pid'))
+                '--nbd-memory', '64M', '--pidfile', r.path('pid'))
         assert r.cmd('query-name') == {'name': 'my daemon'}
         assert [e['id'] for e in r.cmd('query-block-exports')] == ['e0', 'e1']
         assert [i['id'] for i in r.cmd('query-iothreads')] == ['io0']

@@ -3,7 +3,9 @@
 """Clients that break the rules of NBD and QMP, one by one and every one: each is answered or dropped, memory
 stays bounded, and another client gets its answers all the while."""
 
+import select
 import struct
+import time
 
 from nbdwire import (ERR, OPT_GO, OPT_INFO, OPT_LIST, OPT_LIST_META, OPT_SET_META, OPT_STRUCTURED,
                      REP_ACK, BLOCK_STATUS, CACHE, FLUSH, READ, TRIM, WRITE, WRITE_ZEROES,
@@ -41,6 +43,71 @@ def start(r):
     r.start()
     r.export('disk0')
     return Bystander(r)
+
+
+BIG = 1 << 20
+CROWD = 24
+
+
+def crowd(r):
+    """Clients that make the daemon hold all it lets them, and then do not move."""
+    clients = []
+    for i in range(CROWD):
+        w = Wire(r.path('nbd.sock')).negotiate('big', structured=False)
+        if i % 2:
+            w.send(w.request_bytes(READ, 0, BIG) * 64)
+        else:                                   # announce a payload and send some of it
+            w.send(w.request_bytes(WRITE, 0, 4 * BIG) + bytes(BIG // 8))
+        clients.append(w)
+    return clients
+
+
+def test_a_crowd_that_does_not_move_is_bounded_and_holds_up_nobody():
+    with Rig() as r:
+        r.create('big.raw', 'raw', '64M')
+        r.drive('disk0', 'raw', '1M')
+        r.start('--nbd-memory', '64M', '--object', 'iothread,id=io0', '--blockdev',
+                'raw,node-name=big,file.driver=file,file.filename=' + r.path('big.raw'))
+        r.export('disk0')
+        r.export('big', iothread='io0')
+        other = Bystander(r)
+        clients = crowd(r)
+        for _ in range(50):                     # what is small never waits
+            other.check()
+        # What is large has its turn after those who keep memory without moving have lost theirs.
+        with Wire(r.path('nbd.sock'), timeout=120).negotiate('big') as large:
+            large.write(0, b'large' * (BIG // 5))
+            assert large.read(0, 5) == b'large'
+            large.write(32 * BIG, bytes(32 * BIG))
+        other.check()
+        assert any(is_dropped(w) for w in clients)
+        for w in clients:
+            w.close()
+
+
+def test_clients_that_do_not_move_are_left_alone_while_there_is_memory():
+    with Rig() as r:
+        r.drive('disk0', 'raw', '64M')
+        r.start()
+        r.export('disk0')
+        idle = Wire(r.path('nbd.sock')).negotiate('disk0', structured=False)
+        cookies = {idle.request(READ, 0, BIG) for _ in range(30)}
+        with Wire(r.path('nbd.sock')).negotiate('disk0') as w:
+            stop = time.monotonic() + 8
+            while time.monotonic() < stop:
+                w.write(0, bytes(8 * BIG))
+        while cookies:
+            cookie, *answer = idle.recv_answer()
+            assert answer == [True, 'simple', 0]
+            cookies.remove(cookie)
+            idle.recv(BIG)
+
+
+def is_dropped(w):
+    """Has the server ended the connection, whatever it sent before?"""
+    p = select.poll()
+    p.register(w.sock, 0)
+    return p.poll(0) != []
 
 
 def damages(data):

@@ -45,6 +45,8 @@ const QsdOption qsd_options[] = {
       "layout of the images that snapshots make [128k, on]", 0, qsd_apply_overlay_layout },
     { "metadata-cache", "SIZE", "memory for the metadata of all qcow2 images together [32M]", 0,
       qsd_apply_metadata_cache },
+    { "nbd-memory", "SIZE", "memory for the requests of all NBD clients together [256M]", 0,
+      qsd_apply_nbd_memory },
     { "name", "NAME", "name that query-name returns", 0, NULL },
     { "pidfile", "FILE", "write the process id to FILE once started; removed at the end", 0, NULL },
     { "daemonize", NULL, "go to the background once started", 0, NULL },

@@ -94,6 +94,13 @@ bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp)
     return true;
 }
 
+bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp)
+{
+    uint64_t bytes;
+
+    return keyval_parse_size(value, &bytes, errp) && nbd_set_memory(bytes, errp);
+}
+
 /* ---- --drive ---- */
 
 typedef struct DriveOptions {
