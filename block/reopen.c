@@ -18,11 +18,6 @@
 
 /* ---- one node ---- */
 
-bool main_fn bdrv_is_used_once(const BlockDriverState *bs)
-{
-    return bs->followers.length + bs->others.length == 1;
-}
-
 BdrvReopen main_fn bdrv_reopen_same(const BlockDriverState *bs)
 {
     return (BdrvReopen){
@@ -32,8 +27,9 @@ BdrvReopen main_fn bdrv_reopen_same(const BlockDriverState *bs)
     };
 }
 
-/* The first user of @bs that goes on writing to it, or NULL. */
-static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs)
+/* The first user of @bs other than @except that goes on writing to it, or NULL. */
+static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs,
+                                                const BdrvLink *except)
 {
     const GQueue *lists[] = { &bs->followers, &bs->others };
 
@@ -42,7 +38,7 @@ static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs)
             const BdrvLink *link = e->data;
             bool changes = link->parent && link->parent->reopen &&
                            link->parent->reopen->read_only;
-            if (link->needs & (CLAIM_WRITE | CLAIM_RESIZE) && !changes) {
+            if (link != except && link->needs & (CLAIM_WRITE | CLAIM_RESIZE) && !changes) {
                 return link;
             }
         }
@@ -52,7 +48,7 @@ static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs)
 
 static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
 {
-    const BdrvLink *writer = bs->reopen->read_only ? remaining_writer(bs) : NULL;
+    const BdrvLink *writer = bs->reopen->read_only ? remaining_writer(bs, NULL) : NULL;
     const struct {
         const char *role;
         BlockDriverState *bs;
@@ -275,7 +271,8 @@ bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Erro
     return prepare_drivers(nodes, errp);
 }
 
-/* @bs and what stores it, stopping where others than @bs use it. */
+/* @bs and what stores it, stopping where others than @bs write to it: claims keep them and @bs's new state
+ * apart, and refuse to let that be (bdrv_reopen_clean()). */
 static void main_fn ro_stack(BlockDriverState *bs, GPtrArray *nodes)
 {
     BdrvLink *children[] = { bs->file, bs->data_file };
@@ -287,7 +284,7 @@ static void main_fn ro_stack(BlockDriverState *bs, GPtrArray *nodes)
         g_ptr_array_add(nodes, bs);
     }
     for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
-        if (children[i] && bdrv_is_used_once(children[i]->bs)) {
+        if (children[i] && !remaining_writer(children[i]->bs, children[i])) {
             ro_stack(children[i]->bs, nodes);
         }
     }

@@ -174,7 +174,7 @@ static BdrvReopen *main_fn change_of(Reopen *r, BlockDriverState *bs)
 /* The file of a node that becomes writable, if nobody wanted it to be read-only. */
 static void main_fn pull_along(Reopen *r, BdrvLink *link)
 {
-    if (!link || link->bs->asked_read_only || !bdrv_is_used_once(link->bs)) {
+    if (!link || link->bs->asked_read_only) {
         return;
     }
     BdrvReopen *given = change_of(r, link->bs);

@@ -120,8 +120,6 @@ void main_fn bdrv_backing_link_seal(BdrvLink *backing);
 
 /* The change that changes nothing. */
 BdrvReopen main_fn bdrv_reopen_same(const BlockDriverState *bs);
-/* Is there one user only? */
-bool main_fn bdrv_is_used_once(const BlockDriverState *bs);
 
 /*
  * Change @nodes (of BlockDriverState, each once, parents before what is below them), nodes->pdata[i] to
@@ -132,7 +130,7 @@ bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Erro
 /* The settling flush that has to come before the commit, of those nodes that are written to. */
 bool co_main_fn bdrv_reopen_flush(GPtrArray *nodes, Error **errp);
 /*
- * As bdrv_reopen_prepare() for @bs and the file nodes below it (not its backing chain) that nobody else uses, to
+ * As bdrv_reopen_prepare() for @bs and what stores it (not its backing chain) as far as nobody else writes there, to
  * make them read-only once a pivot has taken @bs's writers away.  The caller frees the list of nodes.
  */
 GPtrArray *co_main_fn bdrv_ro_prepare(BlockDriverState *bs, Error **errp);

@@ -109,6 +109,62 @@ def test_the_base_becomes_read_only_and_gives_up_its_lock():
                               capture_output=True).returncode != 0
 
 
+def add_stack(r, filter_driver):
+    """A filter on an image on a file, each a node of its own; the names from the top down, and the file."""
+    path = r.create('disk.qcow2', 'qcow2')
+    r.cmd('blockdev-add', driver='file', node_name='file', filename=path)
+    r.cmd('blockdev-add', driver='qcow2', node_name='image', file='file')
+    args = {'driver': filter_driver, 'node-name': 'top'}
+    r.qmp.cmd('blockdev-add', dict(args, **{'image' if filter_driver == 'blkdebug' else 'file': 'image'}))
+    return ['top', 'image', 'file'], path
+
+
+def may_read(path):
+    return subprocess.run(['qemu-io', '-r', '-f', 'qcow2', '-c', 'read -P 0x61 0 512', path],
+                          capture_output=True, check=False).returncode == 0
+
+
+def test_a_base_of_several_named_nodes_becomes_read_only_down_to_its_file():
+    for driver in ('compress', 'blkdebug'):
+        with Rig() as r:
+            r.start()
+            names, path = add_stack(r, driver)
+            r.export('top')
+            h = r.nbd('top')
+            h.pwrite(b'a' * 4096, 0)
+            assert not may_read(path)
+            ev = r.snapshot(r.member('top', 'o', snapshot_node_name='over'))
+            assert ev['members'][0]['base-read-only'] is True, ev
+            nodes = {n['node-name']: n for n in r.cmd('query-named-block-nodes', flat=True)}
+            assert all(nodes[n]['ro'] for n in names), nodes
+            assert may_read(path)
+            h.pwrite(b'b' * 4096, 0)
+            assert may_read(path)
+            # Back to how it was: the file, which nobody wanted to be read-only, goes along.
+            h.shutdown()
+            r.cmd('block-export-del', id='exp-top', mode='hard')
+            r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+            r.cmd('blockdev-del', node_name='over')
+            r.cmd('blockdev-del', node_name='top')
+            r.cmd('blockdev-reopen', options=[{'driver': 'qcow2', 'node-name': 'image',
+                                               'file': 'file'}])
+            r.export('image')
+            r.nbd('image').pwrite(b'c' * 4096, 0)
+
+
+def test_a_base_that_somebody_else_writes_to_stays_writable_and_the_event_says_who():
+    with Rig() as r:
+        r.start()
+        add_stack(r, 'compress')
+        r.export('image')
+        ev = r.snapshot(r.member('top', 'o'))
+        m = ev['members'][0]
+        assert m['base-read-only'] is False, ev
+        assert "'image'" in m['base-read-only-error'], ev
+        assert "NBD export 'image'" in m['base-read-only-error'], ev
+        r.nbd('image').pwrite(b'c' * 4096, 0)
+
+
 def test_a_read_only_disk_can_be_snapshotted():
     with Rig() as r:
         r.drive('disk0', 'raw', '16M', ',readonly=on')
