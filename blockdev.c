@@ -10,6 +10,7 @@
 #include "block/quiesce.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
+#include "qemu/log.h"
 
 /* ---- names ---- */
 
@@ -256,9 +257,8 @@ static void main_fn log_completed(GroupSnapshot *g)
 {
     GroupTimes t = group_snapshot_times(g);
 
-    g_printerr("%s: snapshot of %u disk%s taken, guests held for %.3f ms\n", g_get_prgname(),
-               group_snapshot_count(g), group_snapshot_count(g) == 1 ? "" : "s",
-               t.pause_ns / 1e6);
+    log_line("snapshot of %u disk%s taken, guests held for %.3f ms", group_snapshot_count(g),
+             group_snapshot_count(g) == 1 ? "" : "s", t.pause_ns / 1e6);
 }
 
 static bool main_fn add_group_member(GroupSnapshot *g, const BlockdevGroupSnapshotMember *q,

@@ -4,6 +4,7 @@
 #include "block/corruption.h"
 #include "block/driver.h"
 #include "qemu/aio.h"
+#include "qemu/log.h"
 
 static void (*report_cb)(const BdrvCorruption *c);
 static AioContext *main_ctx;
@@ -27,9 +28,8 @@ static void main_fn send_report(void *opaque)
 void any_fn bdrv_report_corruption(BlockDriverState *bs, const char *text, uint64_t offset,
                                    uint64_t bytes, bool fatal)
 {
-    g_printerr("%s: image '%s' is damaged: %s%s\n", g_get_prgname(),
-               bs->filename ?: bs->node_name, text,
-               fatal ? "; nothing more is written to it" : "");
+    log_line("image '%s' is damaged: %s%s", bs->filename ?: bs->node_name, text,
+             fatal ? "; nothing more is written to it" : "");
     if (!report_cb) {
         return;
     }

@@ -2,6 +2,7 @@
 #include "qemu/osdep.h"
 
 #include "block/io-internal.h"
+#include "qemu/log.h"
 
 static bool range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
@@ -161,14 +162,13 @@ void co_main_fn bdrv_drv_close(BlockDriverState *bs)
     if (!bs->read_only) {
         ret = bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
         if (ret < 0) {
-            g_printerr("%s: cannot flush node '%s' (%s) on close: %s\n", g_get_prgname(),
-                       bs->node_name, bs->filename, g_strerror(-ret));
+            log_line("cannot flush node '%s' (%s) on close: %s", bs->node_name, bs->filename,
+                     g_strerror(-ret));
         }
     }
     bs->sealed = true;
     ret = bs->drv->co_close ? bs->drv->co_close(bs) : 0;
     if (ret < 0) {
-        g_printerr("%s: cannot close node '%s' (%s): %s\n", g_get_prgname(), bs->node_name,
-                   bs->filename, g_strerror(-ret));
+        log_line("cannot close node '%s' (%s): %s", bs->node_name, bs->filename, g_strerror(-ret));
     }
 }

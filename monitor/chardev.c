@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "monitor-internal.h"
+#include "qemu/log.h"
 #include "qobject/keyval.h"
 
 static GList *chardevs;         /* of MonitorChardev */
@@ -174,8 +175,7 @@ static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
     if (!chr->wait) {
         return true;
     }
-    fprintf(stderr, "%s: info: QEMU waiting for connection on: disconnected:%s,server=on\n",
-            g_get_prgname() ?: "qemu", text);
+    log_line("info: QEMU waiting for connection on: disconnected:%s,server=on", text);
     opener = coroutine_self();
     chr->fd = aio_co_accept(chr->listen_fd);
     opener = NULL;

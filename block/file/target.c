@@ -4,6 +4,7 @@
 #include "block/block.h"
 #include "block/target.h"
 #include "qemu/aio.h"
+#include "qemu/log.h"
 
 struct FileTarget {
     char *filename;                 /* absolute */
@@ -293,8 +294,7 @@ void co_main_fn file_target_abort(FileTarget *t)
     }
     int ret = thread_pool_co_run(abort_in_thread, t);
     if (ret < 0) {
-        g_printerr("%s: cannot undo the creation of '%s': %s\n", g_get_prgname(), t->filename,
-                   g_strerror(-ret));
+        log_line("cannot undo the creation of '%s': %s", t->filename, g_strerror(-ret));
     }
     target_free(t);
 }

@@ -4,6 +4,7 @@
 
 #include "block/claims.h"
 #include "block/qcow2.h"
+#include "qemu/log.h"
 #include "qcow2.h"
 
 const char *any_fn qcow2_name(BlockDriverState *bs)
@@ -106,9 +107,8 @@ static bool co_main_fn repair_dirty(BlockDriverState *bs, Error **errp)
         error_setg(errp, "Cannot open '%s' for writing: it was not closed properly, and could not be "
                    "repaired: %s", qcow2_name(bs), res.first);
     } else {
-        g_printerr("%s: '%s' was not closed properly; repaired %" PRIu64 " errors and %" PRIu64
-                   " leaked clusters\n", g_get_prgname(), qcow2_name(bs), res.corruptions_fixed,
-                   res.leaks_fixed);
+        log_line("'%s' was not closed properly; repaired %" PRIu64 " errors and %" PRIu64
+                 " leaked clusters", qcow2_name(bs), res.corruptions_fixed, res.leaks_fixed);
     }
     bdrv_check_result_clear(&res);
     return clean;

@@ -75,7 +75,7 @@ void any_fn error_free(Error *err);                         /* NULL is fine */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Error, error_free)
 
-/* "PROGRAM: MESSAGE\n" on stderr; takes @err. */
+/* For programs: "PROGRAM: MESSAGE\n" on stderr; takes @err. */
 void any_fn error_report_err(Error *err);
 
 #endif

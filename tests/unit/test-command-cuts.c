@@ -67,15 +67,10 @@ static void run_row(gconstpointer row)
     g_test_message("so far %u states", states);
 }
 
-static void ignore(const char *text)
-{
-}
-
 int main(int argc, char **argv)
 {
     g_setenv("QEMU_AIO", "threads", true);
     g_test_init(&argc, &argv, NULL);
-    g_set_printerr_handler(ignore);
     qmp_rig_init(NULL);
     for (const CommandRow *row = command_rows; row->name; row++) {
         if (command_has_files(row)) {

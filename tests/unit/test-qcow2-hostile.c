@@ -60,10 +60,6 @@ static void on_alarm(int sig)
     abort();
 }
 
-static void ignore(const char *text)
-{
-}
-
 /* ---- memory ---- */
 
 static long status_kib(const char *key)
@@ -303,8 +299,6 @@ static void co_main_fn snapshot(const Subject *s, BdrvLink *link)
 
 static void co_main_fn try_image(Subject *s)
 {
-    GPrintFunc handler = g_set_printerr_handler(ignore);
-
     total.current = s->name;
     total.images++;
     alarm(PATIENCE);
@@ -332,7 +326,6 @@ static void co_main_fn try_image(Subject *s)
         g_error("%s: memory grew by %ld KiB", s->name, growth);
     }
     alarm(0);
-    g_set_printerr_handler(handler);
 }
 
 /* @image stays as it is. */

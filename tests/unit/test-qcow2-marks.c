@@ -423,14 +423,9 @@ static void co_main_fn test_new_tables_are_protected(void)
     memdisk_free(d);
 }
 
-static void ignore(const char *text)
-{
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_set_printerr_handler(ignore);     /* repairs on opening */
     rig_add("/qcow2/marks/lazy-image-is-marked-while-refcounts-wait",
             test_lazy_image_is_marked_while_refcounts_wait);
     rig_add("/qcow2/marks/image-that-is-not-lazy-is-never-marked",

@@ -296,14 +296,8 @@ static void co_main_fn test_power_cut_during_repair_harms_nothing(void)
     }
 }
 
-static void ignore(const char *text)
-{
-}
-
 static void co_main_fn test_failing_disk_during_repair_harms_nothing(void)
 {
-    GPrintFunc handler = g_set_printerr_handler(ignore);
-
     for (unsigned damage = 1; damage <= ALL_DAMAGES; damage += 6 * RIG_STRIDE) {
         for (int64_t after = 0, more = true; more; after++) {
             BdrvCheckResult res;
@@ -324,7 +318,6 @@ static void co_main_fn test_failing_disk_during_repair_harms_nothing(void)
             bed_teardown(&b);
         }
     }
-    g_set_printerr_handler(handler);
 }
 
 typedef struct Canceller {
@@ -399,7 +392,6 @@ static void co_main_fn test_what_may_be_in_use_is_not_given_back(void)
 /* Opening for writing repairs what was not closed properly; opening for reading changes nothing. */
 static void co_main_fn test_dirty_image_is_repaired_on_opening(void)
 {
-    GPrintFunc handler = g_set_printerr_handler(ignore);
     Bed b;
 
     bed_setup(&b, &variants[2], MARKED_DIRTY | COUNTS_ZERO | LEAKS | FLAGS);
@@ -412,7 +404,6 @@ static void co_main_fn test_dirty_image_is_repaired_on_opening(void)
     g_assert_cmpuint(load64(b.disk, QCOW2_HDR_INCOMPATIBLE), ==, 0);
     expect_same(&b, b.disk, "repaired on opening");
     bed_teardown(&b);
-    g_set_printerr_handler(handler);
 }
 
 /* Opened to be repaired, a damaged image cannot be written; repaired, it can. */

@@ -18,6 +18,7 @@
 #include "monitor/monitor.h"
 #include "qapi/qapi-events.h"
 #include "qemu/aio.h"
+#include "qemu/log.h"
 #include "qemu/systemd.h"
 #include "qsd.h"
 
@@ -206,6 +207,13 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* ---- what the operator is told ---- */
+
+static void print_line(const char *line)
+{
+    g_printerr("%s: %s\n", g_get_prgname(), line);
+}
+
 /* ---- from start to end ---- */
 
 static bool co_main_fn start(Error **errp)
@@ -254,6 +262,7 @@ int main(int argc, char **argv)
     Error *err = NULL;
 
     g_set_prgname("qemu-storage-daemon");
+    log_set_handler(print_line);
     /* Mapping and unmapping a buffer for every request stops all threads for a moment each time. */
     mallopt(M_MMAP_THRESHOLD, 4 * MiB);
     mallopt(M_TRIM_THRESHOLD, 16 * MiB);

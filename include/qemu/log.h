@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What whoever runs the program should know and nobody can be told by a return value: a repair, damage, a flush that
+ * failed while an image was closed.  Libraries print nothing; the program says where such lines go.
+ */
+#ifndef QEMU_LOG_H
+#define QEMU_LOG_H
+
+#include "qemu/osdep.h"
+
+#include "qemu/context.h"
+
+/* @fn gets one line without its end, on any thread.  Set before there are others; NULL (the default): lines are dropped. */
+void main_fn log_set_handler(void (*fn)(const char *line));
+
+/* No line end; names the object and the cause, as errors do. */
+void any_fn log_line(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+
+#endif
