@@ -431,6 +431,70 @@ static void co_main_fn test_damaged_image_is_not_written_until_repaired(void)
     bed_teardown(&b);
 }
 
+/* ---- new refcounts do not go where the old ones are (K3) ---- */
+
+typedef struct OldRefcounts {
+    MemDisk *crashed;
+    uint64_t table;                 /* where the header has it before the repair */
+    int64_t at;                     /* one cluster of the old refcounts */
+    uint8_t before[512];
+    unsigned states;
+} OldRefcounts;
+
+static void co_main_fn expect_old_refcounts(MemDisk *d, void *opaque)
+{
+    OldRefcounts *o = opaque;
+    uint8_t now[512];
+
+    for (MemCrash how = 0; how <= MEM_CRASH_PREFIX; how++) {
+        memdisk_crash(d, o->crashed, how, o->states);
+        if (load64(o->crashed, QCOW2_HDR_REFTABLE_OFFSET) == o->table) {
+            memdisk_read(o->crashed, o->at, sizeof(now), now);
+            g_assert_cmpint(memcmp(now, o->before, sizeof(now)), ==, 0);
+            o->states++;
+        }
+    }
+}
+
+/* Move the cluster that the 8 bytes at @pointer lead to to the end of the file; its new place. */
+static int64_t move_to_end(MemDisk *d, int64_t pointer)
+{
+    uint8_t buf[512];
+    int64_t to = ROUND_UP(memdisk_length(d), sizeof(buf));
+
+    memdisk_read(d, load64(d, pointer), sizeof(buf), buf);
+    memdisk_poke(d, to, sizeof(buf), buf);
+    store64(d, pointer, to);
+    return to;
+}
+
+/* As long as the header leads to the old refcounts they are what they were, also if they are the last that there
+ * is in the file: the table, or one of the blocks. */
+static void co_main_fn test_old_refcounts_stay_until_new_ones_replace_them(void)
+{
+    for (int moves_block = 0; moves_block < 2; moves_block++) {
+        BdrvCheckResult res;
+        Bed b;
+
+        bed_setup(&b, &variants[1], 0);
+        int64_t block = load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET) + 8;
+        int64_t at = move_to_end(b.disk, moves_block ? block : QCOW2_HDR_REFTABLE_OFFSET);
+        OldRefcounts o = {
+            .crashed = b.crashed, .at = at, .table = load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET),
+        };
+        store64(b.disk, o.table, 0);
+        memdisk_read(b.disk, at, sizeof(o.before), o.before);
+        memdisk_on_sync(b.disk, expect_old_refcounts, &o);
+        g_assert_true(try_repair(b.disk, BDRV_FIX_ALL, NULL, &res));
+        memdisk_on_sync(b.disk, NULL, NULL);
+        bdrv_check_result_clear(&res);
+        g_assert_cmpuint(o.states, >, 4);
+        g_assert_cmpuint(load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET), !=, o.table);
+        expect_repairable(&b, b.disk, "with refcounts at the end");
+        bed_teardown(&b);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -446,5 +510,7 @@ int main(int argc, char **argv)
             test_dirty_image_is_repaired_on_opening);
     rig_add("/qcow2/repair/damaged-image-is-not-written-until-repaired",
             test_damaged_image_is_not_written_until_repaired);
+    rig_add("/qcow2/repair/old-refcounts-stay-until-new-ones-replace-them",
+            test_old_refcounts_stay_until_new_ones_replace_them);
     return g_test_run();
 }
