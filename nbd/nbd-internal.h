@@ -19,7 +19,6 @@ struct NbdExport {
     IOThread *iothread;             /* NULL: main thread */
     AioContext *ctx;
     int clients;                    /* connections in transmission */
-    bool closing;
     Coroutine *waiter;              /* who waits for clients to become 0 */
     NbdExport *next;
 };

@@ -82,7 +82,8 @@ static void co_main_fn conn_entry(void *opaque)
     if (seconds) {
         aio_timer_disarm(&timer);
     }
-    if (ret < 0 || conn->shut || conn->exp->closing) {
+    /* An export that went meanwhile has shut the connection down, and is not there to be looked at. */
+    if (ret < 0 || conn->shut) {
         conn->exp = NULL;
         nbd_conn_finished(conn);
         return;
@@ -296,7 +297,7 @@ void co_main_fn nbd_export_free(NbdExport *exp)
     NbdServer *server = exp->server;
     AioTimer timer;
 
-    exp->closing = true;
+    /* From here to the end of for_each_client() in one go: nobody finds it any more, and who has it is told. */
     for (NbdExport **p = &server->exports; *p; p = &(*p)->next) {
         if (*p == exp) {
             *p = exp->next;

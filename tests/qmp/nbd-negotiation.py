@@ -3,6 +3,7 @@
 """Whatever an NBD client says in the handshake is answered as the protocol document wants it."""
 
 import os
+import select
 import struct
 import time
 
@@ -369,6 +370,43 @@ def test_an_export_that_goes_is_no_longer_offered():
         r.cmd('block-export-del', id='exp-disk')
         assert c.option_error(w.OPT_GO, w.info_option('disk')) == w.ERR_UNKNOWN
         c.negotiate('ro')
+
+
+def fill_with_questions(c):
+    """Ask about 'disk', reading nothing, until the server waits for us to read its answers."""
+    data = w.info_option('disk')
+    question = w.OPTS_MAGIC + struct.pack('>II', w.OPT_INFO, len(data)) + data
+    c.sock.setblocking(False)
+    while select.select([], [c.sock], [], 1)[1]:
+        try:
+            sent = c.sock.send(question * 64)
+            question = question[sent % len(question):] + question[:sent % len(question)]
+        except BlockingIOError:
+            pass
+    c.sock.settimeout(20)
+
+
+def test_an_export_that_goes_takes_those_along_who_are_asking_about_it():
+    with Server() as r:
+        r.cmd('nbd-server-stop')
+        # Nothing but the export's end shall end the connection.
+        r.cmd('nbd-server-start', handshake_max_seconds=0,
+              addr={'type': 'unix', 'data': {'path': r.sock}})
+        r.export('n0', name='disk')
+        r.export('n0', name='ro', writable=False)
+        c = r.wire()
+        fill_with_questions(c)
+        r.cmd('block-export-del', id='exp-disk')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED', id='exp-disk')
+        # What was answered before may still come, and then the end.
+        while True:
+            try:
+                if not c.sock.recv(65536):
+                    break
+            except ConnectionResetError:
+                break
+        with r.wire() as other:
+            other.negotiate('ro')
 
 
 def test_a_client_that_does_not_choose_in_time_is_dropped():
