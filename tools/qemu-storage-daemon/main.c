@@ -262,7 +262,6 @@ int main(int argc, char **argv)
     Error *err = NULL;
 
     g_set_prgname("qemu-storage-daemon");
-    log_set_handler(print_line);
     /* Mapping and unmapping a buffer for every request stops all threads for a moment each time. */
     mallopt(M_MMAP_THRESHOLD, 4 * MiB);
     mallopt(M_TRIM_THRESHOLD, 16 * MiB);
@@ -277,6 +276,7 @@ int main(int argc, char **argv)
     raise_descriptor_limit();
     int signal_fd = block_signals();
     context_set_main();
+    log_set_handler(print_line);
     main_ctx = aio_context_new(AIO_BACKEND_AUTO, &err);
     if (!main_ctx) {
         error_report_err(err);
