@@ -11,10 +11,24 @@ int64_t any_fn bdrv_length(const BlockDriverState *bs)
 
 /* ---- flush ---- */
 
-bool any_fn bdrv_is_dirty(const BlockDriverState *bs)
+static bool is_dirty(const BlockDriverState *bs)
 {
     return __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) <
            __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
+}
+
+/* Somebody may have written there before @bs came, or beside it. */
+static bool stores_are_dirty(const BlockDriverState *bs)
+{
+    const BdrvLink *stores[] = { bs->file, bs->data_file };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(stores); i++) {
+        const BlockDriverState *store = stores[i] ? stores[i]->bs : NULL;
+        if (store && !store->read_only && (is_dirty(store) || stores_are_dirty(store))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int co_fn flush_stores(BlockDriverState *bs, unsigned flags)
@@ -36,14 +50,15 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
     }
     /* Only a format with metadata of its own may have something left to settle; it may lie below. */
     bool settle = flags & BDRV_FLUSH_SETTLE && bs->file;
-    if (!settle && !bdrv_is_dirty(bs)) {
+    bool behind = !is_dirty(bs) && stores_are_dirty(bs);
+    if (!settle && !behind && !is_dirty(bs)) {
         return 0;
     }
     /* Whoever waits here for a flush that began after its own call finds its work done. */
     uint64_t wanted = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
     co_mutex_lock(&bs->flush_lock);
-    if (settle ||
-        __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < wanted) {
+    if (settle || __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < wanted ||
+        (behind && stores_are_dirty(bs))) {
         uint64_t gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
         int64_t bytes = __atomic_load_n(&bs->unflushed_bytes, __ATOMIC_RELAXED);
         ret = bs->drv->co_flush ? bdrv_drv_flush(bs, flags) : flush_stores(bs, flags);

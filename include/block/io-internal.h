@@ -39,10 +39,7 @@ static inline void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t bytes)
 /* Report a write up to @end if that is beyond the node's threshold. */
 void any_fn bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
 
-/* Flush one node and what stores it (not its backing chain); skipped if nothing changed. */
+/* Flush one node and what stores it (not its backing chain), whoever wrote there; skipped if nothing changed. */
 int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags);
-
-/* Anything written that no flush has covered? */
-bool any_fn bdrv_is_dirty(const BlockDriverState *bs);
 
 #endif

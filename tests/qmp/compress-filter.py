@@ -154,4 +154,22 @@ def test_a_new_size():
         expect(path, bytes(SIZE - 512) + b'z' * 512 + bytes(SIZE - 512) + b'y' * 512)
 
 
+def test_flush_covers_what_was_written_before_the_filter_came():
+    for driver, file in (('compress', 'file'), ('blkdebug', 'image')):
+        with Rig() as r:
+            path = r.create('disk0', 'qcow2', '16M')
+            r.start('--blockdev', 'qcow2,node-name=img,file.driver=file,file.filename=' + path)
+            r.export('img')
+            h = r.nbd('img')
+            h.pwrite(b'a' * 65536, 0)
+            h.shutdown()
+            r.cmd('block-export-del', id='exp-img', mode='hard')
+            r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+            r.cmd('blockdev-add', driver=driver, node_name='top', **{file: 'img'})
+            r.export('top')
+            r.nbd('top').flush()
+            r.kill()
+            assert 'verification failed' not in run('qemu-io', '-r', '-f', 'qcow2', '-c', 'read -P 97 0 64k', path)
+
+
 main(globals())
