@@ -169,25 +169,22 @@ static int co_fn map_write_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t sta
                                                         ret->bytes, "guest data");
 }
 
-int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret)
+int co_fn qcow2_prepare_reserve(BlockDriverState *bs)
 {
-    Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
     int r = qcow2_prepare_change(bs);
 
-    if (r == 0) {
-        r = qcow2_writeback_throttle(bs);
-    }
+    return r < 0 ? r : qcow2_writeback_throttle(bs);
+}
+
+int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret)
+{
+    int r = qcow2_prepare_reserve(bs);
+
     if (r < 0) {
         return r;
     }
     bdrv_debug_event(bs->file, "cluster_alloc");
-    qcow2_lock(s);
-    do {
-        r = map_write_step(bs, &w, offset, offset + bytes, ret);
-    } while (r == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    qcow2_unlock(s);
+    r = QCOW2_WALK(qcow2_state(bs), w, map_write_step(bs, &w, offset, offset + bytes, ret));
     return qcow2_end(bs, r);
 }
 
@@ -281,19 +278,10 @@ static void co_fn room_free(BlockDriverState *bs, const BdrvAlloc *alloc)
 
 int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc)
 {
-    Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
-    int r;
-
     if (room_kind(alloc) == ROOM_IN_PLACE) {
         return 0;
     }
-    qcow2_lock(s);
-    do {
-        r = commit_step(bs, &w, alloc, alloc->offset + alloc->bytes);
-    } while (r == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    qcow2_unlock(s);
+    int r = QCOW2_WALK(qcow2_state(bs), w, commit_step(bs, &w, alloc, alloc->offset + alloc->bytes));
     if (r < 0) {
         room_free(bs, alloc);
     }

@@ -115,24 +115,13 @@ static int co_fn reserve_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest
 
 static int co_fn reserve(BlockDriverState *bs, uint64_t guest, uint64_t bytes, uint64_t *ret_offset)
 {
-    Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
-    int r = qcow2_prepare_change(bs);
+    int r = qcow2_prepare_reserve(bs);
 
-    if (r == 0) {
-        r = qcow2_writeback_throttle(bs);
-    }
     if (r < 0) {
         return r;
     }
     bdrv_debug_event(bs->file, "cluster_alloc_bytes");
-    qcow2_lock(s);
-    do {
-        r = reserve_step(bs, &w, guest, bytes, ret_offset);
-    } while (r == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    qcow2_unlock(s);
-    return r;
+    return QCOW2_WALK(qcow2_state(bs), w, reserve_step(bs, &w, guest, bytes, ret_offset));
 }
 
 /* Drop the references that reserve() added for @bytes at @offset. */
@@ -169,21 +158,6 @@ static int co_fn link_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, u
     return 0;
 }
 
-static int co_fn link_cluster(BlockDriverState *bs, uint64_t guest, uint64_t desc)
-{
-    Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
-    int r;
-
-    qcow2_lock(s);
-    do {
-        r = link_step(bs, &w, guest, desc);
-    } while (r == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    qcow2_unlock(s);
-    return r;
-}
-
 /* ---- the operation ---- */
 
 /* Put the compressed cluster somewhere and link it. */
@@ -204,7 +178,7 @@ static int co_fn store(BlockDriverState *bs, uint64_t guest, const void *buf, ui
     bdrv_debug_event(bs->file, "write_compressed");
     r = bdrv_co_pwrite(bs->file, offset, bytes, buf, 0);
     if (r == 0) {
-        r = link_cluster(bs, guest, desc);
+        r = QCOW2_WALK(qcow2_state(bs), w, link_step(bs, &w, guest, desc));
     }
     if (r < 0) {
         unreserve(bs, offset, bytes);

@@ -117,22 +117,23 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
     return ret;
 }
 
+static int co_fn l1_entry_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2Page **ret_page,
+                               size_t *ret_pos)
+{
+    uint64_t l1_page;
+
+    *ret_pos = l1_position(qcow2_state(bs), guest, &l1_page);
+    return qcow2_page_step(bs, w, QCOW2_PAGE_L1, l1_page, ret_page);
+}
+
 /* The page of the L1 table with the entry for @guest, in memory; returns with cache.lock held. */
 static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page **ret_page,
                                size_t *ret_pos)
 {
     Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
-    uint64_t l1_page;
-    int ret;
 
     qcow2_lock(s);
-    do {
-        *ret_pos = l1_position(s, guest, &l1_page);
-        ret = qcow2_page_step(bs, &w, QCOW2_PAGE_L1, l1_page, ret_page);
-    } while (ret == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    return ret;
+    return QCOW2_WALK_LOCKED(s, w, l1_entry_step(bs, &w, guest, ret_page, ret_pos));
 }
 
 /* The part of the new, empty table at @table that is going to be used first.  Dirty, so that the

@@ -147,19 +147,10 @@ static int co_fn map_step(BlockDriverState *bs, Qcow2Walk *w, Run *r)
 
 int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret_extent)
 {
-    Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
     Run r = {
         .bs = bs, .e = ret_extent, .start = offset, .pos = offset, .end = offset + bytes,
         .left = MAX_ENTRIES,
     };
 
-    qcow2_lock(s);
-    int ret;
-    do {
-        ret = map_step(bs, &w, &r);
-    } while (ret == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    qcow2_unlock(s);
-    return qcow2_end(bs, ret);
+    return qcow2_end(bs, QCOW2_WALK(qcow2_state(bs), w, map_step(bs, &w, &r)));
 }

@@ -145,6 +145,27 @@ typedef struct Qcow2Walk {
 void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
 
 /*
+ * What @step returns once it has got through: an expression that calls a _step function with &@w, a walk that lives
+ * that long.  It runs under cache.lock, again and again until it is not -EAGAIN.
+ */
+#define QCOW2_WALK_LOCKED(s, w, step) ({                    \
+        Qcow2Walk w = { .n = 0 };                           \
+        int w##_ret;                                        \
+        while ((w##_ret = (step)) == -EAGAIN) {             \
+        }                                                   \
+        qcow2_walk_end(s, &w);                              \
+        w##_ret;                                            \
+    })
+
+/* The same from outside of the lock. */
+#define QCOW2_WALK(s, w, step) ({                           \
+        qcow2_lock(s);                                      \
+        int w##_result = QCOW2_WALK_LOCKED(s, w, step);     \
+        qcow2_unlock(s);                                    \
+        w##_result;                                         \
+    })
+
+/*
  * The page at @offset, which belongs to a table of class @cls: 0 if it was in memory all along,
  * else -EAGAIN or -errno.
  */
@@ -300,6 +321,8 @@ int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, bool all);
 /* map.c */
 int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret);
 /* alloc.c */
+/* Before room for a write is reserved: qcow2_prepare_change(), and not more dirty metadata than there may be. */
+int co_fn qcow2_prepare_reserve(BlockDriverState *bs);
 int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret);
 int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc);
 void co_fn qcow2_co_map_abort(BlockDriverState *bs, BdrvAlloc *alloc);

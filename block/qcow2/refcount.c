@@ -201,17 +201,12 @@ int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset
     int ret = 0;
 
     while (have < want && ret == 0) {
-        Qcow2Walk w = { .n = 0 };
         bool zero;
 
         bdrv_debug_event(bs->file, "cluster_alloc");
-        qcow2_lock(s);
-        do {
-            ret = want == 1 ? qcow2_alloc_step(bs, &w, 1, &offset, &n, &zero)
-                            : alloc_at_tail(bs, &w, want - have, &offset, &n, &zero);
-        } while (ret == -EAGAIN);
-        qcow2_walk_end(s, &w);
-        qcow2_unlock(s);
+        ret = QCOW2_WALK(s, w, want == 1
+                         ? qcow2_alloc_step(bs, &w, 1, &offset, &n, &zero)
+                         : alloc_at_tail(bs, &w, want - have, &offset, &n, &zero));
         if (ret < 0) {
             break;
         }
@@ -281,16 +276,9 @@ int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clust
 
     bdrv_debug_event(bs->file, "cluster_free");
     while (clusters) {
-        Qcow2Walk w = { .n = 0 };
         uint64_t done = 1;          /* a page that cannot be read: go on with the next cluster */
-        int r;
+        int r = QCOW2_WALK(s, w, drop_in_page(bs, &w, index, clusters, &done));
 
-        qcow2_lock(s);
-        do {
-            r = drop_in_page(bs, &w, index, clusters, &done);
-        } while (r == -EAGAIN);
-        qcow2_walk_end(s, &w);
-        qcow2_unlock(s);
         ret = ret ?: r;
         index += done;
         clusters -= done;

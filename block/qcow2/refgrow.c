@@ -191,16 +191,11 @@ static int co_fn grow_table(BlockDriverState *bs, uint64_t block)
 static int co_fn lock_table_page(BlockDriverState *bs, uint64_t block, Qcow2Page **ret)
 {
     Qcow2State *s = qcow2_state(bs);
-    Qcow2Walk w = { .n = 0 };
-    int r;
 
     qcow2_lock(s);
-    do {
-        r = qcow2_page_step(bs, &w, QCOW2_PAGE_REFTABLE,
-                            s->reftable_offset.v + ROUND_DOWN(block * 8, s->g.page_size), ret);
-    } while (r == -EAGAIN);
-    qcow2_walk_end(s, &w);
-    return r;
+    return QCOW2_WALK_LOCKED(s, w, qcow2_page_step(
+        bs, &w, QCOW2_PAGE_REFTABLE,
+        s->reftable_offset.v + ROUND_DOWN(block * 8, s->g.page_size), ret));
 }
 
 /* Under refcount_lock; the table has an empty entry for @block. */

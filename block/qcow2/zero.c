@@ -131,18 +131,10 @@ static int co_fn clear_range(BlockDriverState *bs, ClearMode mode, uint64_t offs
     int r = qcow2_prepare_change(bs);
 
     while (r == 0 && c.pos < c.end) {
-        Qcow2Walk w = { .n = 0 };
-
         r = qcow2_writeback_throttle(bs);
-        if (r < 0) {
-            break;
+        if (r == 0) {
+            r = QCOW2_WALK(s, w, clear_step(&c, &w));
         }
-        qcow2_lock(s);
-        do {
-            r = clear_step(&c, &w);
-        } while (r == -EAGAIN);
-        qcow2_walk_end(s, &w);
-        qcow2_unlock(s);
     }
     return qcow2_end(bs, r);
 }
