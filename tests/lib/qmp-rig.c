@@ -86,6 +86,28 @@ BlockBackend *co_main_fn qmp_rig_guest_new(const char *name)
     return guest;
 }
 
+void co_main_fn qmp_rig_guest_write(BlockBackend *guest, int64_t offset, uint8_t pattern)
+{
+    uint8_t buf[QMP_RIG_GUEST_BYTES];
+    IoVec v;
+
+    memset(buf, pattern, sizeof(buf));
+    iovec_init_buf(&v, buf, sizeof(buf));
+    g_assert_cmpint(blk_co_pwritev(guest, NULL, offset, sizeof(buf), &v, 0), ==, 0);
+}
+
+void co_main_fn qmp_rig_guest_expect(BlockBackend *guest, int64_t offset, uint8_t pattern)
+{
+    uint8_t buf[QMP_RIG_GUEST_BYTES];
+    IoVec v;
+
+    iovec_init_buf(&v, buf, sizeof(buf));
+    g_assert_cmpint(blk_co_preadv(guest, NULL, offset, sizeof(buf), &v), ==, 0);
+    for (size_t i = 0; i < sizeof(buf); i++) {
+        g_assert_cmphex(buf[i], ==, pattern);
+    }
+}
+
 void co_main_fn qmp_rig_guest_free(BlockBackend *guest)
 {
     bdrv_graph_lock();

@@ -34,6 +34,10 @@ char *co_main_fn qmp_rig_query(const char *request);
 void co_main_fn qmp_rig_add_drive(const char *value);
 /* A place of the test's own on the node that @name leads to: a guest that writes. */
 BlockBackend *co_main_fn qmp_rig_guest_new(const char *name);
+/* The guest's writes are of so many bytes; all of @pattern.  Both abort if they fail. */
+#define QMP_RIG_GUEST_BYTES 8192
+void co_main_fn qmp_rig_guest_write(BlockBackend *guest, int64_t offset, uint8_t pattern);
+void co_main_fn qmp_rig_guest_expect(BlockBackend *guest, int64_t offset, uint8_t pattern);
 void co_main_fn qmp_rig_guest_free(BlockBackend *guest);
 
 /*

@@ -6,7 +6,6 @@
 #include "block/check.h"
 #include "command-faults.h"
 
-#define GUEST_BYTES 8192
 #define PATTERN 0x5a
 
 bool command_has_files(const CommandRow *row)
@@ -18,16 +17,12 @@ bool command_has_files(const CommandRow *row)
 static void co_main_fn guests_write(const CommandRow *row)
 {
     g_auto(GStrv) names = g_strsplit(row->guests ?: "", " ", -1);
-    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES);
-    IoVec v;
 
-    memset(buf, PATTERN, GUEST_BYTES);
-    iovec_init_buf(&v, buf, GUEST_BYTES);
     for (char **name = names; *name; name++) {
         BlockBackend *guest = qmp_rig_guest_new(*name);
-        g_assert_cmpint(blk_co_pwritev(guest, NULL, 65536, GUEST_BYTES, &v, 0), ==, 0);
+        qmp_rig_guest_write(guest, 65536, PATTERN);
         g_assert_cmpint(blk_co_flush(guest, NULL), ==, 0);
-        g_assert_cmpint(blk_co_pwritev(guest, NULL, 3 * 65536, GUEST_BYTES, &v, 0), ==, 0);
+        qmp_rig_guest_write(guest, 3 * 65536, PATTERN);
         qmp_rig_guest_free(guest);
     }
 }
@@ -50,12 +45,10 @@ void co_main_fn command_set_up(const CommandRow *row)
 
 static void co_main_fn check_data(BdrvLink *link)
 {
-    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES);
-    IoVec v;
+    uint8_t buf[QMP_RIG_GUEST_BYTES];
 
-    iovec_init_buf(&v, buf, GUEST_BYTES);
-    g_assert_cmpint(bdrv_co_preadv(link, 65536, GUEST_BYTES, &v), ==, 0);
-    for (int i = 0; i < GUEST_BYTES; i++) {
+    g_assert_cmpint(bdrv_co_pread(link, 65536, sizeof(buf), buf), ==, 0);
+    for (size_t i = 0; i < sizeof(buf); i++) {
         g_assert_cmphex(buf[i], ==, PATTERN);
     }
 }

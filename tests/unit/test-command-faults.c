@@ -28,7 +28,6 @@ static const struct {
 };
 
 #define MAX_GUESTS 4
-#define GUEST_BYTES 8192
 
 typedef struct Case {
     const CommandRow *row;
@@ -49,27 +48,16 @@ static unsigned failures, passed_over, runs;
 
 static void co_main_fn guests_write(Case *c, uint8_t pattern)
 {
-    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES);
-    IoVec v;
-
-    memset(buf, pattern, GUEST_BYTES);
-    iovec_init_buf(&v, buf, GUEST_BYTES);
     for (int i = 0; i < c->nguests; i++) {
-        g_assert_cmpint(blk_co_pwritev(c->guests[i], NULL, i * 65536, GUEST_BYTES, &v, 0), ==, 0);
+        qmp_rig_guest_write(c->guests[i], i * 65536, pattern);
     }
     c->pattern = pattern;
 }
 
 static void co_main_fn guests_verify(Case *c)
 {
-    g_autofree uint8_t *buf = g_malloc(GUEST_BYTES), *want = g_malloc(GUEST_BYTES);
-    IoVec v;
-
-    memset(want, c->pattern, GUEST_BYTES);
-    iovec_init_buf(&v, buf, GUEST_BYTES);
     for (int i = 0; i < c->nguests; i++) {
-        g_assert_cmpint(blk_co_preadv(c->guests[i], NULL, i * 65536, GUEST_BYTES, &v), ==, 0);
-        g_assert_cmpint(memcmp(buf, want, GUEST_BYTES), ==, 0);
+        qmp_rig_guest_expect(c->guests[i], i * 65536, c->pattern);
     }
 }
 
