@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
+#include "block/qcow2/types.h"
 #include "qemu/aio.h"
 #include "tests/lib/qcow2-rig.h"
 
@@ -76,6 +77,22 @@ bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error 
 void co_main_fn rig_create(MemDisk *d, const BdrvCreateOptions *opts)
 {
     rig_try_create(d, opts, &error_abort);
+}
+
+uint64_t rig_load64(MemDisk *d, int64_t offset)
+{
+    uint8_t buf[8];
+
+    memdisk_read(d, offset, 8, buf);
+    return be64_load(buf);
+}
+
+void rig_poke64(MemDisk *d, int64_t offset, uint64_t value)
+{
+    uint8_t buf[8];
+
+    be64_store(buf, value);
+    memdisk_poke(d, offset, 8, buf);
 }
 
 BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)

@@ -21,6 +21,10 @@ BdrvCreateOptions rig_create_options(int64_t size);
 void co_main_fn rig_create(MemDisk *d, const BdrvCreateOptions *opts);
 bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error **errp);
 
+/* A big-endian number of the image, as memdisk_read() and memdisk_poke(). */
+uint64_t rig_load64(MemDisk *d, int64_t offset);
+void rig_poke64(MemDisk *d, int64_t offset, uint64_t value);
+
 typedef struct RigOpen {
     bool read_only;
     int64_t cache_size;             /* 0: default */

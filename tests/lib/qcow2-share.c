@@ -2,6 +2,7 @@
 #include "qemu/osdep.h"
 
 #include "block/qcow2/entry.h"
+#include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 
 typedef struct Share {
@@ -11,25 +12,9 @@ typedef struct Share {
     int64_t next_free;
 } Share;
 
-static uint64_t load64(MemDisk *d, int64_t offset)
-{
-    uint8_t buf[8];
-
-    memdisk_read(d, offset, 8, buf);
-    return be64_load(buf);
-}
-
 static uint32_t load32(MemDisk *d, int64_t offset)
 {
-    return load64(d, offset) >> 32;
-}
-
-static void store64(MemDisk *d, int64_t offset, uint64_t value)
-{
-    uint8_t buf[8];
-
-    be64_store(buf, value);
-    memdisk_poke(d, offset, 8, buf);
+    return rig_load64(d, offset) >> 32;
 }
 
 static void count_up(Share *s, uint64_t offset)
@@ -57,10 +42,10 @@ static int64_t take(Share *s, int64_t bytes)
 static void share_l2(Share *s, uint64_t table, int entry_size)
 {
     for (int64_t i = 0; i < s->cluster_size; i += entry_size) {
-        uint64_t e = load64(s->d, table + i);
+        uint64_t e = rig_load64(s->d, table + i);
 
         if (e & QCOW2_OFFSET_MASK) {
-            store64(s->d, table + i, e & ~QCOW2_COPIED);
+            rig_poke64(s->d, table + i, e & ~QCOW2_COPIED);
             count_up(s, e & QCOW2_OFFSET_MASK);
         }
     }
@@ -80,7 +65,7 @@ static void write_entry(Share *s, int64_t l1, uint32_t l1_size, uint64_t disk_si
     e[56] = '1';
     e[57] = 's';
     memdisk_poke(s->d, table, sizeof(e), e);
-    store64(s->d, 64, table);
+    rig_poke64(s->d, 64, table);
     uint8_t count[4];
     be32_store(count, 1);
     memdisk_poke(s->d, 60, 4, count);
@@ -89,24 +74,24 @@ static void write_entry(Share *s, int64_t l1, uint32_t l1_size, uint64_t disk_si
 void qcow2_share_with_snapshot(MemDisk *d)
 {
     int64_t cluster_size = INT64_C(1) << load32(d, 20);
-    uint64_t reftable = load64(d, QCOW2_HDR_REFTABLE_OFFSET), l1 = load64(d, QCOW2_HDR_L1_OFFSET);
+    uint64_t reftable = rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET), l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET);
     uint32_t l1_size = load32(d, QCOW2_HDR_L1_SIZE);
-    int entry_size = load64(d, 72) & QCOW2_INCOMPAT_EXTL2 ? 16 : 8;
+    int entry_size = rig_load64(d, 72) & QCOW2_INCOMPAT_EXTL2 ? 16 : 8;
     Share s = {
-        .d = d, .cluster_size = cluster_size, .refblock = load64(d, reftable),
+        .d = d, .cluster_size = cluster_size, .refblock = rig_load64(d, reftable),
         .next_free = ROUND_UP(memdisk_length(d), cluster_size),
     };
     int64_t copy = take(&s, l1_size * 8);
 
     for (uint32_t i = 0; i < l1_size; i++) {
-        uint64_t e = load64(d, l1 + i * 8) & ~QCOW2_COPIED;
+        uint64_t e = rig_load64(d, l1 + i * 8) & ~QCOW2_COPIED;
 
-        store64(d, copy + i * 8, e);
-        store64(d, l1 + i * 8, e);
+        rig_poke64(d, copy + i * 8, e);
+        rig_poke64(d, l1 + i * 8, e);
         if (e) {
             count_up(&s, e);
             share_l2(&s, e, entry_size);
         }
     }
-    write_entry(&s, copy, l1_size, load64(d, QCOW2_HDR_SIZE));
+    write_entry(&s, copy, l1_size, rig_load64(d, QCOW2_HDR_SIZE));
 }

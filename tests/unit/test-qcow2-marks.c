@@ -8,21 +8,13 @@
 
 #define DISK_BYTES MiB
 
-static uint64_t load64(MemDisk *d, int64_t offset)
-{
-    uint8_t buf[8];
-
-    memdisk_read(d, offset, 8, buf);
-    return be64_load(buf);
-}
-
 /* The incompatible feature bits of what is durable. */
 static uint64_t durable_marks(MemDisk *d)
 {
     MemDisk *crashed = memdisk_new("durable");
 
     memdisk_crash(d, crashed, MEM_CRASH_DROP_ALL, 0);
-    uint64_t marks = load64(crashed, QCOW2_HDR_INCOMPATIBLE);
+    uint64_t marks = rig_load64(crashed, QCOW2_HDR_INCOMPATIBLE);
     memdisk_free(crashed);
     return marks;
 }
@@ -140,45 +132,37 @@ static void co_main_fn test_mark_of_others_stays_until_repaired(void)
 
 /* ---- corrupt ---- */
 
-static void store64(MemDisk *d, int64_t offset, uint64_t value)
-{
-    uint8_t buf[8];
-
-    be64_store(buf, value);
-    memdisk_poke(d, offset, 8, buf);
-}
-
 /* Damages of an image of 64 KiB clusters whose first 8 clusters have data. */
 static uint64_t l2_table(MemDisk *d)
 {
-    return load64(d, load64(d, QCOW2_HDR_L1_OFFSET)) & QCOW2_OFFSET_MASK;
+    return rig_load64(d, rig_load64(d, QCOW2_HDR_L1_OFFSET)) & QCOW2_OFFSET_MASK;
 }
 
 static void entry_not_aligned(MemDisk *d)
 {
-    store64(d, l2_table(d) + 9 * 8, UINT64_C(512) | QCOW2_COPIED);
+    rig_poke64(d, l2_table(d) + 9 * 8, UINT64_C(512) | QCOW2_COPIED);
 }
 
 static void entry_leads_to_header(MemDisk *d)
 {
-    store64(d, l2_table(d) + 9 * 8, load64(d, QCOW2_HDR_L1_OFFSET) | QCOW2_COPIED);
+    rig_poke64(d, l2_table(d) + 9 * 8, rig_load64(d, QCOW2_HDR_L1_OFFSET) | QCOW2_COPIED);
 }
 
 static void l1_entry_not_aligned(MemDisk *d)
 {
-    store64(d, load64(d, QCOW2_HDR_L1_OFFSET), l2_table(d) + 512);
+    rig_poke64(d, rig_load64(d, QCOW2_HDR_L1_OFFSET), l2_table(d) + 512);
 }
 
 static void block_not_aligned(MemDisk *d)
 {
-    uint64_t table = load64(d, QCOW2_HDR_REFTABLE_OFFSET);
+    uint64_t table = rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET);
 
-    store64(d, table, load64(d, table) + 512);
+    rig_poke64(d, table, rig_load64(d, table) + 512);
 }
 
 static void metadata_has_no_refcounts(MemDisk *d)
 {
-    uint64_t block = load64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+    uint64_t block = rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET));
     uint8_t zeroes[64] = { 0 };
 
     memdisk_poke(d, block, sizeof(zeroes), zeroes);
@@ -282,24 +266,24 @@ static void co_main_fn test_repaired_image_is_written_again(void)
 /* Images with an internal snapshot: where metadata of each kind is. */
 static uint64_t place_of(MemDisk *d, unsigned kind)
 {
-    uint64_t snapshots = load64(d, 64), l1 = load64(d, QCOW2_HDR_L1_OFFSET);
-    uint64_t snapshot_l1 = load64(d, snapshots);
+    uint64_t snapshots = rig_load64(d, 64), l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET);
+    uint64_t snapshot_l1 = rig_load64(d, snapshots);
 
     switch (kind) {
     case QCOW2_OL_ACTIVE_L1:
         return l1;
     case QCOW2_OL_ACTIVE_L2:
-        return load64(d, l1) & QCOW2_OFFSET_MASK;
+        return rig_load64(d, l1) & QCOW2_OFFSET_MASK;
     case QCOW2_OL_REFTABLE:
-        return load64(d, QCOW2_HDR_REFTABLE_OFFSET);
+        return rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET);
     case QCOW2_OL_REFBLOCK:
-        return load64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+        return rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET));
     case QCOW2_OL_SNAPSHOT_TABLE:
         return snapshots;
     case QCOW2_OL_INACTIVE_L1:
         return snapshot_l1;
     case QCOW2_OL_INACTIVE_L2:
-        return load64(d, snapshot_l1) & QCOW2_OFFSET_MASK;
+        return rig_load64(d, snapshot_l1) & QCOW2_OFFSET_MASK;
     default:
         return 0;
     }
@@ -324,9 +308,9 @@ static MemDisk *co_main_fn image_with_snapshot(void)
 /* A guest's cluster lies where metadata is, and says that it may be written there. */
 static void aim_data_at(MemDisk *d, uint64_t place)
 {
-    uint64_t table = load64(d, load64(d, QCOW2_HDR_L1_OFFSET)) & QCOW2_OFFSET_MASK;
+    uint64_t table = rig_load64(d, rig_load64(d, QCOW2_HDR_L1_OFFSET)) & QCOW2_OFFSET_MASK;
 
-    store64(d, table + TARGET / 65536 * 8, place | QCOW2_COPIED);
+    rig_poke64(d, table + TARGET / 65536 * 8, place | QCOW2_COPIED);
 }
 
 /* Metadata has a refcount of 0, and everything else one. */
@@ -408,11 +392,11 @@ static void co_main_fn test_new_tables_are_protected(void)
     rig_write(link, 0, 4096, 0x11);
     rig_write(link, 4 * MiB, 4096, 0x22);
     rig_flush(link);
-    uint64_t l1 = load64(d, QCOW2_HDR_L1_OFFSET);
-    uint64_t first = load64(d, l1) & QCOW2_OFFSET_MASK;
-    uint64_t second = load64(d, l1 + 2 * 8) & QCOW2_OFFSET_MASK;
+    uint64_t l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET);
+    uint64_t first = rig_load64(d, l1) & QCOW2_OFFSET_MASK;
+    uint64_t second = rig_load64(d, l1 + 2 * 8) & QCOW2_OFFSET_MASK;
     g_assert_cmpuint(second, !=, 0);
-    store64(d, first, second | QCOW2_COPIED);
+    rig_poke64(d, first, second | QCOW2_COPIED);
     Qcow2State *s = qcow2_state(link->bs);
     qcow2_lock(s);
     qcow2_cache_forget_all(&s->cache);

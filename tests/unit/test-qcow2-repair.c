@@ -50,25 +50,9 @@ typedef struct Bed {
 
 /* ---- damaging ---- */
 
-static uint64_t load64(MemDisk *d, int64_t offset)
-{
-    uint8_t buf[8];
-
-    memdisk_read(d, offset, 8, buf);
-    return be64_load(buf);
-}
-
-static void store64(MemDisk *d, int64_t offset, uint64_t value)
-{
-    uint8_t buf[8];
-
-    be64_store(buf, value);
-    memdisk_poke(d, offset, 8, buf);
-}
-
 static void set_count(MemDisk *d, uint64_t cluster, uint16_t value)
 {
-    uint64_t block = load64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+    uint64_t block = rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET));
     uint8_t buf[2];
 
     be16_store(buf, value);
@@ -77,19 +61,19 @@ static void set_count(MemDisk *d, uint64_t cluster, uint16_t value)
 
 static uint16_t get_count(MemDisk *d, uint64_t cluster)
 {
-    return load64(d, load64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET)) + cluster * 2) >> 48;
+    return rig_load64(d, rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET)) + cluster * 2) >> 48;
 }
 
 /* The entries of the first L2 table that are in use, at most @max. */
 static unsigned find_entries(Bed *b, int64_t *at, unsigned max)
 {
-    uint64_t l1 = load64(b->disk, QCOW2_HDR_L1_OFFSET);
-    uint64_t table = load64(b->disk, l1) & QCOW2_OFFSET_MASK;
+    uint64_t l1 = rig_load64(b->disk, QCOW2_HDR_L1_OFFSET);
+    uint64_t table = rig_load64(b->disk, l1) & QCOW2_OFFSET_MASK;
     int entry_size = b->v->extended_l2 ? 16 : 8;
     unsigned n = 0;
 
     for (int64_t i = 0; i < b->v->cluster_size && n < max; i += entry_size) {
-        if (load64(b->disk, table + i) & QCOW2_OFFSET_MASK) {
+        if (rig_load64(b->disk, table + i) & QCOW2_OFFSET_MASK) {
             at[n++] = table + i;
         }
     }
@@ -104,18 +88,18 @@ static void damage_tables(Bed *b)
     unsigned n = b->n_entries;
 
     if (b->damage & FLAGS) {
-        store64(d, at[1], load64(d, at[1]) ^ QCOW2_COPIED);
-        store64(d, at[n - 1], load64(d, at[n - 1]) ^ QCOW2_COPIED);
+        rig_poke64(d, at[1], rig_load64(d, at[1]) ^ QCOW2_COPIED);
+        rig_poke64(d, at[n - 1], rig_load64(d, at[n - 1]) ^ QCOW2_COPIED);
     }
     if (b->damage & SHARED_DATA) {
-        store64(d, at[2], load64(d, at[3]));
+        rig_poke64(d, at[2], rig_load64(d, at[3]));
     }
     if (b->damage & PAST_END) {
-        store64(d, at[4], UINT64_C(1) << 40 | QCOW2_COPIED);
+        rig_poke64(d, at[4], UINT64_C(1) << 40 | QCOW2_COPIED);
     }
     if (b->damage & COUNTS_ZERO) {
         for (unsigned i = 0; i < n; i += 3) {
-            set_count(d, (load64(d, at[i]) & QCOW2_OFFSET_MASK) / b->v->cluster_size, 0);
+            set_count(d, (rig_load64(d, at[i]) & QCOW2_OFFSET_MASK) / b->v->cluster_size, 0);
         }
     }
 }
@@ -127,29 +111,29 @@ static void damage_image(Bed *b)
 
     damage_tables(b);
     int64_t *at = b->entry;
-    uint64_t cluster = (load64(d, at[6]) & QCOW2_OFFSET_MASK) / b->v->cluster_size;
+    uint64_t cluster = (rig_load64(d, at[6]) & QCOW2_OFFSET_MASK) / b->v->cluster_size;
 
-    if (b->damage & LEAKS && load64(d, at[6]) & QCOW2_COPIED && get_count(d, cluster) == 1) {
+    if (b->damage & LEAKS && rig_load64(d, at[6]) & QCOW2_COPIED && get_count(d, cluster) == 1) {
         set_count(d, cluster, 2);
-        store64(d, at[6], load64(d, at[6]) & ~QCOW2_COPIED);
+        rig_poke64(d, at[6], rig_load64(d, at[6]) & ~QCOW2_COPIED);
     }
     if (b->damage & LEAKS && end + 2 < (uint64_t)b->v->cluster_size / 2) {
         set_count(d, end, 1);
         set_count(d, end + 1, 3);
     }
     if (b->damage & NO_BLOCK) {
-        store64(d, load64(d, QCOW2_HDR_REFTABLE_OFFSET), 0);
+        rig_poke64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET), 0);
     }
     if (b->damage & MARKED_DIRTY) {
-        store64(d, QCOW2_HDR_INCOMPATIBLE,
-                load64(d, QCOW2_HDR_INCOMPATIBLE) | QCOW2_INCOMPAT_DIRTY);
+        rig_poke64(d, QCOW2_HDR_INCOMPATIBLE,
+                rig_load64(d, QCOW2_HDR_INCOMPATIBLE) | QCOW2_INCOMPAT_DIRTY);
     }
 }
 
 /* Does entry @i of @d say that its cluster is exclusive although its refcount is not 1? */
 static bool is_broken(Bed *b, MemDisk *d, unsigned i)
 {
-    uint64_t e = load64(d, b->entry[i]), cluster = (e & QCOW2_OFFSET_MASK) / b->v->cluster_size;
+    uint64_t e = rig_load64(d, b->entry[i]), cluster = (e & QCOW2_OFFSET_MASK) / b->v->cluster_size;
 
     return e & QCOW2_COPIED && cluster < (uint64_t)b->v->cluster_size / 2 &&
            get_count(d, cluster) != 1;
@@ -378,13 +362,13 @@ static void co_main_fn test_what_may_be_in_use_is_not_given_back(void)
     Bed b;
 
     bed_setup(&b, &variants[0], LEAKS);
-    store64(b.disk, b.entry[5], load64(b.disk, b.entry[5]) + 512);      /* not aligned */
-    uint64_t l1 = load64(b.disk, QCOW2_HDR_L1_OFFSET);
+    rig_poke64(b.disk, b.entry[5], rig_load64(b.disk, b.entry[5]) + 512);      /* not aligned */
+    uint64_t l1 = rig_load64(b.disk, QCOW2_HDR_L1_OFFSET);
     g_assert_true(try_repair(b.disk, BDRV_FIX_ALL, NULL, &res));
     g_assert_cmpuint(res.corruptions, ==, 1);
     g_assert_cmpuint(res.leaks_fixed, ==, 0);
     g_assert_cmpuint(res.leaks, ==, 4);
-    g_assert_cmpuint(load64(b.disk, QCOW2_HDR_L1_OFFSET), ==, l1);
+    g_assert_cmpuint(rig_load64(b.disk, QCOW2_HDR_L1_OFFSET), ==, l1);
     bdrv_check_result_clear(&res);
     bed_teardown(&b);
 }
@@ -395,13 +379,13 @@ static void co_main_fn test_dirty_image_is_repaired_on_opening(void)
     Bed b;
 
     bed_setup(&b, &variants[2], MARKED_DIRTY | COUNTS_ZERO | LEAKS | FLAGS);
-    uint64_t before = load64(b.disk, QCOW2_HDR_INCOMPATIBLE);
+    uint64_t before = rig_load64(b.disk, QCOW2_HDR_INCOMPATIBLE);
     expect_same(&b, b.disk, "read-only");
-    g_assert_cmpuint(load64(b.disk, QCOW2_HDR_INCOMPATIBLE), ==, before);
+    g_assert_cmpuint(rig_load64(b.disk, QCOW2_HDR_INCOMPATIBLE), ==, before);
     BdrvLink *link = rig_open(b.disk, NULL);
     g_assert_cmpuint(rig_check(link), ==, 0);
     rig_close(link);
-    g_assert_cmpuint(load64(b.disk, QCOW2_HDR_INCOMPATIBLE), ==, 0);
+    g_assert_cmpuint(rig_load64(b.disk, QCOW2_HDR_INCOMPATIBLE), ==, 0);
     expect_same(&b, b.disk, "repaired on opening");
     bed_teardown(&b);
 }
@@ -413,7 +397,7 @@ static void co_main_fn test_damaged_image_is_not_written_until_repaired(void)
     Bed b;
 
     bed_setup(&b, &variants[0], COUNTS_ZERO);
-    store64(b.disk, QCOW2_HDR_INCOMPATIBLE, QCOW2_INCOMPAT_CORRUPT);
+    rig_poke64(b.disk, QCOW2_HDR_INCOMPATIBLE, QCOW2_INCOMPAT_CORRUPT);
     g_assert_null(rig_try_open(b.disk, NULL, NULL));
     BdrvLink *link = rig_open(b.disk, &(RigOpen){ .for_check = true });
     uint8_t buf[512] = { 1 };
@@ -448,7 +432,7 @@ static void co_main_fn expect_old_refcounts(MemDisk *d, void *opaque)
 
     for (MemCrash how = 0; how <= MEM_CRASH_PREFIX; how++) {
         memdisk_crash(d, o->crashed, how, o->states);
-        if (load64(o->crashed, QCOW2_HDR_REFTABLE_OFFSET) == o->table) {
+        if (rig_load64(o->crashed, QCOW2_HDR_REFTABLE_OFFSET) == o->table) {
             memdisk_read(o->crashed, o->at, sizeof(now), now);
             g_assert_cmpint(memcmp(now, o->before, sizeof(now)), ==, 0);
             o->states++;
@@ -462,9 +446,9 @@ static int64_t move_to_end(MemDisk *d, int64_t pointer)
     uint8_t buf[512];
     int64_t to = ROUND_UP(memdisk_length(d), sizeof(buf));
 
-    memdisk_read(d, load64(d, pointer), sizeof(buf), buf);
+    memdisk_read(d, rig_load64(d, pointer), sizeof(buf), buf);
     memdisk_poke(d, to, sizeof(buf), buf);
-    store64(d, pointer, to);
+    rig_poke64(d, pointer, to);
     return to;
 }
 
@@ -477,19 +461,19 @@ static void co_main_fn test_old_refcounts_stay_until_new_ones_replace_them(void)
         Bed b;
 
         bed_setup(&b, &variants[1], 0);
-        int64_t block = load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET) + 8;
+        int64_t block = rig_load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET) + 8;
         int64_t at = move_to_end(b.disk, moves_block ? block : QCOW2_HDR_REFTABLE_OFFSET);
         OldRefcounts o = {
-            .crashed = b.crashed, .at = at, .table = load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET),
+            .crashed = b.crashed, .at = at, .table = rig_load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET),
         };
-        store64(b.disk, o.table, 0);
+        rig_poke64(b.disk, o.table, 0);
         memdisk_read(b.disk, at, sizeof(o.before), o.before);
         memdisk_on_sync(b.disk, expect_old_refcounts, &o);
         g_assert_true(try_repair(b.disk, BDRV_FIX_ALL, NULL, &res));
         memdisk_on_sync(b.disk, NULL, NULL);
         bdrv_check_result_clear(&res);
         g_assert_cmpuint(o.states, >, 4);
-        g_assert_cmpuint(load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET), !=, o.table);
+        g_assert_cmpuint(rig_load64(b.disk, QCOW2_HDR_REFTABLE_OFFSET), !=, o.table);
         expect_repairable(&b, b.disk, "with refcounts at the end");
         bed_teardown(&b);
     }
