@@ -146,9 +146,9 @@ static bool co_main_fn resize_durably(BdrvLink *link, int64_t size, Error **errp
     }
     int ret = bdrv_co_flush(link, 0);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot flush node '%s' (%s) after resizing it",
-                         bs->node_name, bs->filename);
-        bdrv_co_truncate(link, old, BDRV_PREALLOC_OFF, NULL);
+        bool undone = bdrv_co_truncate(link, old, BDRV_PREALLOC_OFF, NULL);
+        error_setg(errp, "Cannot flush node '%s' (%s) after resizing it: %s%s", bs->node_name,
+                   bs->filename, g_strerror(-ret), undone ? "" : "; it keeps its new length");
     }
     return ret == 0;
 }

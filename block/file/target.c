@@ -127,20 +127,28 @@ static int open_existing(FileTarget *t)
 }
 
 /*
- * A file without a name, where the file system has such: it gets its name when it is complete.  False:
- * there is none; the name is taken, or something that the usual way will find as well.
+ * A new file: one without a name, where the file system has such, which gets its name when it is complete.
+ * 0, -EEXIST if the name is taken, -errno.
  */
-static bool create_unnamed(FileTarget *t)
+static int create_new(FileTarget *t)
 {
     struct stat st;
 
-    if (fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT) {
-        return false;
+    t->named = true;
+    if (fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return -EEXIST;
+    }
+    if (errno != ENOENT) {
+        return -errno;
     }
     t->fd = openat(t->dir_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0644);
+    if (t->fd >= 0) {
+        t->named = false;
+    } else {
+        t->fd = openat(t->dir_fd, t->base, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    }
     t->created = t->fd >= 0;
-    t->named = !t->created;
-    return t->created;
+    return t->created ? 0 : -errno;
 }
 
 static int prepare_in_thread(void *opaque)
@@ -153,16 +161,12 @@ static int prepare_in_thread(void *opaque)
     if (t->dir_fd < 0) {
         return -errno;
     }
-    t->named = true;
-    if (!create_unnamed(t)) {
-        t->fd = openat(t->dir_fd, t->base, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-        t->created = t->fd >= 0;
+    ret = create_new(t);
+    if (ret == -EEXIST) {
+        ret = open_existing(t);
     }
-    if (t->fd < 0) {
-        ret = errno == EEXIST ? open_existing(t) : -errno;
-        if (ret < 0) {
-            return ret;
-        }
+    if (ret < 0) {
+        return ret;
     }
     if (fstat(t->fd, &t->st) < 0 || fstat(t->dir_fd, &t->dir_st) < 0) {
         return -errno;
@@ -276,9 +280,16 @@ static int abort_in_thread(void *opaque)
         return t->fd >= 0 && S_ISREG(t->st.st_mode) && t->st.st_size == 0 &&
                ftruncate(t->fd, 0) < 0 ? -errno : 0;
     }
-    if (!t->named || fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        st.st_dev != t->st.st_dev || st.st_ino != t->st.st_ino) {
-        return 0;                   /* never had one, or was renamed or replaced: not ours now */
+    if (!t->named) {
+        return 0;
+    }
+    /* That it could not be looked at may be why we are here. */
+    if ((t->st.st_ino == 0 && fstat(t->fd, &t->st) < 0) ||
+        fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    if (st.st_dev != t->st.st_dev || st.st_ino != t->st.st_ino) {
+        return 0;                   /* was renamed or replaced: not ours now */
     }
     if (unlinkat(t->dir_fd, t->base, 0) < 0) {
         return -errno;

@@ -13,24 +13,34 @@
 
 #define FAULT_KILL -1              /* in place of an errno */
 
+/* Calls of @kinds: the one after @left more fails, with @error. */
+typedef struct Plan {
+    unsigned kinds;
+    int left;
+    int error;
+    bool sticky;
+    unsigned struck;                /* kinds */
+} Plan;
+
 static struct {
     GMutex lock;
-    unsigned kinds, seen;
-    int left;                       /* calls until the failing one */
-    int error;
-    bool sticky, struck;
+    Plan first, second, next_second;
+    unsigned seen;
 } fault;
 
 void fault_arm(unsigned kinds, int nth, int error, bool sticky)
 {
     g_mutex_lock(&fault.lock);
-    fault.kinds = kinds;
-    fault.left = nth;
-    fault.error = error;
-    fault.sticky = sticky;
-    fault.struck = false;
+    fault.first = (Plan){ kinds, nth, error, sticky, 0 };
+    fault.second = fault.next_second;
+    fault.next_second = (Plan){ 0 };
     fault.seen = 0;
     g_mutex_unlock(&fault.lock);
+}
+
+void fault_arm_second(unsigned kinds, int nth, int error, bool sticky)
+{
+    fault.next_second = (Plan){ kinds, nth, error, sticky, 0 };
 }
 
 void fault_arm_kill(int nth)
@@ -41,8 +51,16 @@ void fault_arm_kill(int nth)
 bool fault_disarm(void)
 {
     g_mutex_lock(&fault.lock);
-    bool struck = fault.struck;
-    fault.kinds = 0;
+    fault.first.kinds = fault.second.kinds = 0;
+    bool struck = fault.first.struck;
+    g_mutex_unlock(&fault.lock);
+    return struck;
+}
+
+unsigned fault_second_struck(void)
+{
+    g_mutex_lock(&fault.lock);
+    unsigned struck = fault.second.struck;
     g_mutex_unlock(&fault.lock);
     return struck;
 }
@@ -55,27 +73,36 @@ unsigned fault_seen(void)
     return seen;
 }
 
+/* The error that a call of @kind fails with, or 0. */
+static int plan_strikes(Plan *p, unsigned kind)
+{
+    if (!(p->kinds & kind)) {
+        return 0;
+    }
+    p->left--;
+    if (p->left == 0 || (p->sticky && p->left < 0)) {
+        p->struck |= kind;
+        return p->error;
+    }
+    return 0;
+}
+
 /* True: the call shall fail; errno is set. */
 static bool strikes(unsigned kind)
 {
-    bool strike = false;
-
     g_mutex_lock(&fault.lock);
     fault.seen |= kind;
-    if (fault.kinds & kind) {
-        fault.left--;
-        strike = fault.left == 0 || (fault.sticky && fault.left < 0);
-        fault.struck |= strike;
-    }
+    int error = fault.first.struck ? plan_strikes(&fault.second, kind) : 0;
+    error = error ?: plan_strikes(&fault.first, kind);
     g_mutex_unlock(&fault.lock);
-    if (strike && fault.error == FAULT_KILL) {
+    if (error == FAULT_KILL) {
         kill(getpid(), SIGKILL);
         pause();                    /* the signal takes its time, and nothing else may happen */
     }
-    if (strike) {
-        errno = fault.error;
+    if (error) {
+        errno = error;
     }
-    return strike;
+    return error != 0;
 }
 
 #define WRAP(ret, name, kind, params, args)         \
@@ -99,6 +126,8 @@ WRAP(int, linkat, FAULT_LINK,
 WRAP(int, unlink, FAULT_UNLINK, (const char *path), (path))
 WRAP(int, unlinkat, FAULT_UNLINK, (int dir, const char *path, int flags), (dir, path, flags))
 WRAP(int, fstat64, FAULT_STAT, (int fd, struct stat *st), (fd, st))
+WRAP(int, fstatat64, FAULT_STAT, (int dir, const char *path, struct stat *st, int flags),
+     (dir, path, st, flags))
 WRAP(int, socket, FAULT_SOCKET, (int domain, int type, int protocol), (domain, type, protocol))
 WRAP(int, bind, FAULT_SOCKET, (int fd, const struct sockaddr *addr, socklen_t len),
      (fd, addr, len))

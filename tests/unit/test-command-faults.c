@@ -5,14 +5,19 @@
  * through.  After each failure the error names what it was about and the cause, everything is as it was,
  * guests go on, and the same command succeeds.
  *
+ * And if in the middle of undoing that something fails again, once or for ever, the error still tells of the first
+ * cause, guests go on, and what could not be removed is named in the log.
+ *
  * Each command has a row in command-faults.c, or is in the list of those that change nothing.
  */
 #include "qemu/osdep.h"
 
 #include "../lib/fault.h"
 #include "../lib/qmp-rig.h"
+#include "qemu/log.h"
 #include "command-faults.h"
 #include "qapi/command.h"
+#include "util/sanitizer.h"
 
 static const struct {
     const char *name;
@@ -139,6 +144,38 @@ static void co_main_fn check_failed(Case *c, const char *where, const char *befo
     guests_write(c, 0x52);
 }
 
+/* ---- what the log says ---- */
+
+static GString *log_text;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void note_line(const char *line)
+{
+    pthread_mutex_lock(&log_lock);
+    g_string_append_printf(log_text, "%s\n", line);
+    pthread_mutex_unlock(&log_lock);
+}
+
+/* What the log names could not be removed: the user does what the daemon could not. */
+static void clear_away(const CommandRow *row)
+{
+    g_autoptr(GDir) dir = g_dir_open(".", 0, NULL);
+    const char *name;
+
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *empty = g_strdup_printf("%s raw 0", name);
+        bool was_empty = g_strv_contains(row->disks, empty);
+        if (!g_strv_contains(row->left, name) && !was_empty) {
+            continue;
+        }
+        if (strstr(log_text->str, name)) {
+            g_assert_cmpint(was_empty ? truncate(name, 0) : remove(name), ==, 0);
+        }
+    }
+}
+
+/* ---- one failure ---- */
+
 /* A node that could not be synced has lost something and never has it again: there it stays a failure. */
 static bool may_be_repeated(const Case *c)
 {
@@ -154,6 +191,7 @@ static bool co_main_fn run_once(Case *c, int nth)
 
     set_up(c);
     before = qmp_rig_state(c->row->changing);
+    g_string_truncate(log_text, 0);
     fault_arm(c->kinds, nth, c->error, c->sticky);
     error = qmp_rig_try(c->row->request, &data);
     bool struck = fault_disarm();
@@ -167,6 +205,9 @@ static bool co_main_fn run_once(Case *c, int nth)
         }
         failures++;
         check_error(c, where, error, data);
+        if (c->sticky) {            /* what undoes it may fail as well */
+            clear_away(c->row);
+        }
         check_failed(c, where, before);
         if (may_be_repeated(c)) {
             qmp_rig_cmd(c->row->request);
@@ -208,6 +249,113 @@ static void run_row(gconstpointer data)
                    passed_over);
 }
 
+/* ---- two failures ---- */
+
+/* Commands that make or change something in several steps. */
+static const char *const double_rows[] = {
+    "blockdev-group-snapshot-sync/", "blockdev-snapshot-sync", "blockdev-reopen/", "block_resize/",
+    "blockdev-create/",
+};
+
+/* What works on files. */
+#define DISK_KINDS (FAULT_OPEN | FAULT_WRITE | FAULT_SYNC | FAULT_TRUNCATE | FAULT_SPACE | FAULT_READ | \
+                    FAULT_LOCK | FAULT_LINK | FAULT_UNLINK | FAULT_STAT)
+/* Of the pairs of calls that may fail one in so many is tried. */
+#define PAIRS_STRIDE (SANITIZE_ADDRESS ? 31 : 7)
+
+/* The @nth call fails and, if @second is not 0, the @second call after it; returns whether that one did. */
+static bool co_main_fn run_twice(Case *c, int nth, int second, const char *alone)
+{
+    g_autofree char *where = g_strdup_printf("%s, %s %d fails and then call %d %s", c->row->name,
+                                             c->fault, nth, second, c->sticky ? "for ever" : "once");
+    g_autofree char *before = NULL, *error = NULL, *data = NULL;
+
+    set_up(c);
+    before = qmp_rig_state(c->row->changing);
+    g_string_truncate(log_text, 0);
+    fault_arm_second(DISK_KINDS, second, EROFS, c->sticky);
+    fault_arm(c->kinds, nth, c->error, false);
+    error = qmp_rig_try(c->row->request, &data);
+    fault_disarm();
+    unsigned struck = fault_second_struck();
+    qmp_rig_dismiss_job();
+    runs++;
+    if (error) {
+        g_test_message("%s: %s", where, error);
+        if (alone && !strstr(error, g_strerror(c->error)) && !c->row->is_group) {
+            g_error("%s: the error is '%s', was '%s'", where, error, alone);
+        }
+        if (!strstr(error, "it keeps its new length")) {
+            clear_away(c->row);
+            check_failed(c, where, before);
+        }
+        guests_verify(c);
+    } else {
+        guests_verify(c);
+        guests_write(c, 0x53);
+    }
+    guests_leave(c);
+    qmp_rig_reset();
+    return struck != 0;
+}
+
+/* The error of the @nth call alone, or NULL if the command gets through; *@ret_struck: there is such a call. */
+static char *co_main_fn error_alone(Case *c, int nth, bool *ret_struck)
+{
+    set_up(c);
+    fault_arm(c->kinds, nth, c->error, false);
+    char *error = qmp_rig_try(c->row->request, NULL);
+    *ret_struck = fault_disarm();
+    qmp_rig_dismiss_job();
+    guests_leave(c);
+    qmp_rig_reset();
+    return error;
+}
+
+static void co_main_fn run_pairs(void *opaque)
+{
+    Case *c = opaque;
+    bool struck = true;
+
+    for (int nth = 1; struck; nth++) {
+        g_autofree char *alone = error_alone(c, nth, &struck);
+        for (int second = 1 + nth % PAIRS_STRIDE; struck; second += PAIRS_STRIDE) {
+            if (!run_twice(c, nth, second, alone)) {
+                break;
+            }
+        }
+        c->sticky = true;
+        if (struck) {               /* the disk is gone */
+            run_twice(c, nth, 1, alone);
+        }
+        c->sticky = false;
+    }
+}
+
+static void run_row_twice(gconstpointer data)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(faults); i++) {
+        Case c = {
+            .row = data, .kinds = faults[i].kinds, .error = faults[i].error,
+            .fault = faults[i].name,
+        };
+        if (c.kinds & DISK_KINDS) {
+            qmp_rig_run(run_pairs, &c);
+        }
+    }
+    g_test_message("so far %u runs", runs);
+}
+
+static bool is_tried_twice(const CommandRow *row)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(double_rows); i++) {
+        if (g_str_has_prefix(row->name, double_rows[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- nobody is left out ---- */
 
 /* Change nothing, or tell a job that runs to end, or end the daemon, or (the human monitor) do what
@@ -243,11 +391,17 @@ int main(int argc, char **argv)
     g_setenv("QEMU_AIO", "threads", true);
     g_test_init(&argc, &argv, NULL);
     qmp_rig_init(NULL);
+    log_text = g_string_new(NULL);
+    log_set_handler(note_line);
     g_test_add_func("/command-faults/every-command-that-changes-something-is-tried",
                     test_every_command_has_a_row);
     for (const CommandRow *row = command_rows; row->name; row++) {
         g_autofree char *path = g_strdup_printf("/command-faults/fails-as-a-whole/%s", row->name);
         g_test_add_data_func(path, row, run_row);
+        if (is_tried_twice(row)) {
+            g_autofree char *twice = g_strdup_printf("/command-faults/fails-twice/%s", row->name);
+            g_test_add_data_func(twice, row, run_row_twice);
+        }
     }
     return g_test_run();
 }
