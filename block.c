@@ -37,9 +37,24 @@ void co_main_fn bdrv_graph_unlock(void)
 
 /* ---- the list of nodes ---- */
 
+static GPtrArray *reserved_names;
+
+BlockDriverState *main_fn bdrv_next_of_all_nodes(BlockDriverState *prev)
+{
+    return prev ? prev->next : first_node;
+}
+
+BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev)
+{
+    do {
+        prev = bdrv_next_of_all_nodes(prev);
+    } while (prev && prev->hidden);
+    return prev;
+}
+
 BlockDriverState *main_fn bdrv_find_node(const char *node_name)
 {
-    for (BlockDriverState *bs = first_node; bs; bs = bs->next) {
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
         if (strcmp(bs->node_name, node_name) == 0) {
             return bs;
         }
@@ -47,9 +62,48 @@ BlockDriverState *main_fn bdrv_find_node(const char *node_name)
     return NULL;
 }
 
-BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev)
+static bool main_fn find_reserved(const char *node_name, guint *ret_index)
 {
-    return prev ? prev->next : first_node;
+    return reserved_names &&
+           g_ptr_array_find_with_equal_func(reserved_names, node_name, g_str_equal, ret_index);
+}
+
+bool main_fn bdrv_node_name_is_taken(const char *node_name)
+{
+    for (BlockDriverState *bs = first_node; bs; bs = bs->next) {
+        if (strcmp(bs->node_name, node_name) == 0) {
+            return true;
+        }
+    }
+    return find_reserved(node_name, NULL);
+}
+
+void main_fn bdrv_reserve_node_name(const char *node_name)
+{
+    if (!reserved_names) {
+        reserved_names = g_ptr_array_new_with_free_func(g_free);
+    }
+    g_ptr_array_add(reserved_names, g_strdup(node_name));
+}
+
+void main_fn bdrv_release_node_name(const char *node_name)
+{
+    guint index;
+
+    if (find_reserved(node_name, &index)) {
+        g_ptr_array_remove_index_fast(reserved_names, index);
+    }
+}
+
+void main_fn bdrv_show(BlockDriverState *bs)
+{
+    bs->hidden = false;
+    if (bs->file) {
+        bdrv_show(bs->file->bs);
+    }
+    if (bs->data_file) {
+        bdrv_show(bs->data_file->bs);
+    }
 }
 
 void main_fn bdrv_registry_add(BlockDriverState *bs)

@@ -193,7 +193,10 @@ bool co_main_fn qmp_block_resize(const QmpBlockResizeArgs *args, Error **errp)
         return false;
     }
     bdrv_graph_lock();
-    BlockDriverState *bs = blockdev_lookup(args->device, args->node_name, false, errp);
+    BlockDriverState *bs;
+    do {
+        bs = blockdev_lookup(args->device, args->node_name, false, errp);
+    } while (bs && group_snapshot_wait_for(bs));
     bool ok = bs && resize_node(bs, args->size, errp);
     bdrv_graph_unlock();
     blockdev_plain_error(errp);
@@ -294,7 +297,7 @@ static bool co_main_fn take_group(GroupSnapshot *g, const QmpBlockdevGroupSnapsh
             return false;
         }
     }
-    return group_snapshot_prepare(g, errp) && group_snapshot_run(g, timeout_ns, errp);
+    return group_snapshot_prepare(g, true, errp) && group_snapshot_run(g, timeout_ns, errp);
 }
 
 bool co_main_fn qmp_blockdev_group_snapshot_sync(const QmpBlockdevGroupSnapshotSyncArgs *args,
@@ -302,9 +305,9 @@ bool co_main_fn qmp_blockdev_group_snapshot_sync(const QmpBlockdevGroupSnapshotS
 {
     GroupSnapshot *g = group_snapshot_new();
 
-    bdrv_graph_lock();
+    group_snapshot_lock();
     bool ok = take_group(g, args, errp);
-    bdrv_graph_unlock();
+    group_snapshot_unlock();
     if (ok && group_snapshot_count(g) > 0) {
         send_completed(g);
         log_completed(g);
@@ -326,7 +329,7 @@ static BlockDriverState *co_main_fn resolve(GroupSnapshot *g, const char *device
     BlockDriverState *bs = blockdev_lookup(device, node_name, false, NULL);
 
     if (!bs || (blk && group_snapshot_top(g, bs) != bs)) {
-        if (!group_snapshot_prepare(g, errp)) {
+        if (!group_snapshot_prepare(g, false, errp)) {
             return NULL;
         }
         bs = blockdev_lookup(device, node_name, false, errp);
@@ -387,17 +390,17 @@ static bool co_main_fn run_actions(const TransactionActionList *actions, Error *
     GroupSnapshot *g = group_snapshot_new();
     bool ok = true;
 
-    bdrv_graph_lock();
+    group_snapshot_lock();
     for (const TransactionActionList *l = actions; ok && l; l = l->next) {
         ok = add_action(g, l->value, errp);
     }
     if (!ok) {
         group_snapshot_abort(g);
     } else {
-        ok = group_snapshot_prepare(g, errp) &&
+        ok = group_snapshot_prepare(g, true, errp) &&
              group_snapshot_run(g, GROUP_SNAPSHOT_TIMEOUT_NS, errp);
     }
-    bdrv_graph_unlock();
+    group_snapshot_unlock();
     group_snapshot_free(g);
     blockdev_plain_error(errp);
     return ok;

@@ -33,7 +33,7 @@ BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows,
         error_setg(errp, "Device with id '%s' already exists", name);
         return NULL;
     }
-    if (name && bdrv_find_node(name)) {
+    if (name && bdrv_node_name_is_taken(name)) {
         error_setg(errp, "Device name '%s' conflicts with an existing node name", name);
         return NULL;
     }

@@ -16,7 +16,7 @@ bool main_fn bdrv_check_node_name(const char *name, Error **errp)
         error_setg(errp, "Invalid node-name: '%s'", name);
         return false;
     }
-    if (bdrv_find_node(name)) {
+    if (bdrv_node_name_is_taken(name)) {
         error_setg(errp, "Duplicate nodes with node-name='%s'", name);
         return false;
     }
@@ -71,7 +71,7 @@ static BdrvLink *co_main_fn open_child(BlockDriverState *bs, const char *role,
     if (child->options) {
         return bdrv_open(child->options, &spec, errp);
     }
-    BlockDriverState *target = bdrv_find_node(child->reference);
+    BlockDriverState *target = child->node ?: bdrv_find_node(child->reference);
     if (!target) {
         error_setg(errp, "Cannot find device='' nor node-name='%s'", child->reference);
         return NULL;
@@ -104,7 +104,7 @@ bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Erro
 
 static bool child_given(const BdrvChildOption *child)
 {
-    return child->options || child->reference;
+    return child->options || child->reference || child->node;
 }
 
 static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions *opts,
@@ -180,6 +180,7 @@ static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLink
         return NULL;
     }
     BlockDriverState *bs = node_new(drv, opts);
+    bs->hidden = spec->parent ? spec->parent->hidden : spec->hidden;
     if (!open_node(bs, opts, errp)) {
         return NULL;
     }

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/group-snapshot.h"
 #include "block/quiesce.h"
 #include "qapi/qapi-commands.h"
 
@@ -236,6 +237,17 @@ static bool co_main_fn reopen(Reopen *r, Error **errp)
     return true;
 }
 
+/* True: a node was in use by a group, which has ended; all of them may be others now. */
+static bool co_main_fn wait_for_groups(Reopen *r)
+{
+    for (guint i = 0; i < r->nodes->len; i++) {
+        if (group_snapshot_wait_for(r->nodes->pdata[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool co_main_fn qmp_blockdev_reopen(const QmpBlockdevReopenArgs *args, Error **errp)
 {
     Reopen r;
@@ -243,9 +255,13 @@ bool co_main_fn qmp_blockdev_reopen(const QmpBlockdevReopenArgs *args, Error **e
 
     reopen_init(&r);
     bdrv_graph_lock();
-    for (BlockdevOptionsList *l = args->options; ok && l; l = l->next) {
-        ok = add_options(&r, l->value, errp);
-    }
+    do {
+        reopen_clear(&r);
+        reopen_init(&r);
+        for (BlockdevOptionsList *l = args->options; ok && l; l = l->next) {
+            ok = add_options(&r, l->value, errp);
+        }
+    } while (ok && wait_for_groups(&r));
     ok = ok && reopen(&r, errp);
     bdrv_graph_unlock();
     reopen_clear(&r);

@@ -15,6 +15,9 @@ struct GroupMember {
     int wave;                       /* members of wave n are based on overlays of waves < n */
     Error *err;
 
+    bool name_reserved;             /* req.node_name is kept for the overlay to come */
+    BdrvLink *pin;                  /* keeps the base while others change the graph */
+
     /* Made by prepare, undone by abort. */
     FileTarget *target;
     BdrvLink *snap;                 /* the command's own link to the overlay; follows, so that after the
@@ -41,7 +44,12 @@ struct GroupSnapshot {
 void co_main_fn group_member_make_target(void *member);     /* block/snapshot/overlay.c */
 void co_main_fn group_member_make_overlay(void *member);
 bool main_fn group_member_check_identity(GroupMember *m);
+/* Under the graph mutex; the base may have changed since it was checked. */
+void co_main_fn group_member_link(GroupMember *m);
 void co_main_fn group_member_undo(GroupMember *m);
+/* Sets @errp if the users of the member's base do not allow a snapshot. */
+bool main_fn group_member_check_users(GroupMember *m, Error **errp);
+void main_fn group_member_release_name(GroupMember *m);
 
 /* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees. */
 char *main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);

@@ -15,10 +15,47 @@
  *      was acknowledged is in no snapshot that lacks the other.
  * (S3) A failure in 1-5 undoes 2 for all members and reports the first one, in list order, that failed.
  * (S4) Nothing is created, opened or allocated between 4 and 7 but memory for the flushes.
+ * (S5) While files are made other commands change the graph: what is being made is hidden from them, the
+ *      bases are pinned, and what was true of those is looked at again before they are linked.
  */
 #include "qemu/osdep.h"
 
 #include "block/snapshot/group-internal.h"
+
+/* Taken before the graph mutex, see group_snapshot_lock(). */
+static CoMutex group_mutex;
+
+static void __attribute__((constructor)) group_init(void)
+{
+    co_mutex_init(&group_mutex);
+}
+
+void co_main_fn group_snapshot_lock(void)
+{
+    co_mutex_lock(&group_mutex);
+    bdrv_graph_lock();
+}
+
+void co_main_fn group_snapshot_unlock(void)
+{
+    bdrv_graph_unlock();
+    co_mutex_unlock(&group_mutex);
+}
+
+#define PIN_ROLE "pin"
+
+bool co_main_fn group_snapshot_wait_for(BlockDriverState *bs)
+{
+    for (GList *e = bs->others.head; e; e = e->next) {
+        if (strcmp(((BdrvLink *)e->data)->role, PIN_ROLE) == 0) {
+            bdrv_graph_unlock();
+            group_snapshot_lock();
+            co_mutex_unlock(&group_mutex);
+            return true;
+        }
+    }
+    return false;
+}
 
 int64_t group_overlay_cluster_size = 128 * KiB;
 bool group_overlay_extended_l2 = true;
@@ -38,10 +75,20 @@ static GroupMember *member_at(const GroupSnapshot *g, guint i)
     return g->members->pdata[i];
 }
 
-static void member_free(void *opaque)
+void main_fn group_member_release_name(GroupMember *m)
+{
+    if (m->name_reserved) {
+        bdrv_release_node_name(m->req.node_name);
+        m->name_reserved = false;
+    }
+}
+
+static void main_fn member_free(void *opaque)
 {
     GroupMember *m = opaque;
 
+    g_assert(!m->pin);
+    group_member_release_name(m);
     g_free((char *)m->req.device);
     g_free((char *)m->req.filename);
     g_free((char *)m->req.node_name);
@@ -70,7 +117,7 @@ void main_fn group_snapshot_free(GroupSnapshot *g)
 
 /* ---- 1: check ---- */
 
-static bool main_fn check_base_users(GroupMember *m, Error **errp)
+bool main_fn group_member_check_users(GroupMember *m, Error **errp)
 {
     BlockDriverState *base = m->req.base;
     GQueue *lists[] = { &base->followers, &base->others };
@@ -212,7 +259,7 @@ bool main_fn group_snapshot_add(GroupSnapshot *g, const GroupMemberRequest *req,
     int64_t start = clock_ns();
     GroupMember *m = member_new(g, req);
     Error *err = NULL;
-    bool ok = check_not_twice(m, &err) && check_base_users(m, &err) &&
+    bool ok = check_not_twice(m, &err) && group_member_check_users(m, &err) &&
               (req->overlay ? check_given_overlay(m, &err) : check_new_image(m, &err));
 
     g->times.check_ns += clock_ns() - start;
@@ -227,6 +274,10 @@ bool main_fn group_snapshot_add(GroupSnapshot *g, const GroupMemberRequest *req,
         if (below->req.overlay && below->req.overlay == req->base) {
             m->wave = below->wave + 1;
         }
+    }
+    if (m->req.node_name) {
+        bdrv_reserve_node_name(m->req.node_name);
+        m->name_reserved = true;
     }
     g_ptr_array_add(g->members, m);
     return true;
@@ -276,7 +327,7 @@ static void co_main_fn wave_worker(void *opaque)
 
     while (w->next < w->g->members->len) {
         GroupMember *m = member_at(w->g, w->next++);
-        if (m->wave == w->wave && !m->snap) {
+        if (m->wave == w->wave && !m->overlay) {
             w->step(m);
             coroutine_reschedule();
         }
@@ -305,26 +356,67 @@ static int last_wave(const GroupSnapshot *g)
     return last;
 }
 
-static bool co_main_fn create_all(GroupSnapshot *g, Error **errp)
+/* The files of @wave: nodes that nobody else can see. False: some member has an error. */
+static bool co_main_fn create_files(GroupSnapshot *g, int wave)
 {
-    for (int wave = 0; wave <= last_wave(g); wave++) {
-        for_wave(g, wave, group_member_make_target);
-        if (fail_first(g, errp)) {
-            return false;
-        }
-        for (guint i = 0; i < g->members->len; i++) {
-            GroupMember *m = member_at(g, i);
-            if (m->wave == wave && !m->snap && !group_member_check_identity(m)) {
-                fail_first(g, errp);
-                return false;
-            }
-        }
+    bool ok = true;
+
+    for_wave(g, wave, group_member_make_target);
+    for (guint i = 0; i < g->members->len; i++) {
+        GroupMember *m = member_at(g, i);
+        bool mine = m->wave == wave && !m->overlay;
+        ok = ok && !m->err && (!mine || group_member_check_identity(m));
+    }
+    if (ok) {
         for_wave(g, wave, group_member_make_overlay);
-        if (fail_first(g, errp)) {
+    }
+    for (guint i = 0; i < g->members->len; i++) {
+        ok = ok && !member_at(g, i)->err;
+    }
+    return ok;
+}
+
+/* Link what was made to the bases. */
+static bool co_main_fn link_wave(GroupSnapshot *g, int wave)
+{
+    bool ok = true;
+
+    for (guint i = 0; ok && i < g->members->len; i++) {
+        GroupMember *m = member_at(g, i);
+        if (m->wave == wave && !m->overlay) {
+            group_member_link(m);
+            ok = !m->err;
+        }
+    }
+    return ok;
+}
+
+/* (S5) holds for new images only: not for open nodes, which others could use, nor for what is prepared already. */
+static bool main_fn can_let_others_on(const GroupSnapshot *g)
+{
+    for (guint i = 0; i < g->members->len; i++) {
+        if (member_at(g, i)->req.overlay || member_at(g, i)->overlay) {
             return false;
         }
     }
     return true;
+}
+
+static void co_main_fn pin_bases(GroupSnapshot *g)
+{
+    BdrvLinkSpec spec = { .role = PIN_ROLE, .allows = CLAIM_ALL, .holder = "the snapshot command" };
+
+    for (guint i = 0; i < g->members->len; i++) {
+        GroupMember *m = member_at(g, i);
+        m->pin = bdrv_link_new(m->req.base, &spec, &error_abort);
+    }
+}
+
+static void co_main_fn unpin_bases(GroupSnapshot *g)
+{
+    for (guint i = 0; i < g->members->len; i++) {
+        bdrv_link_free(g_steal_pointer(&member_at(g, i)->pin));
+    }
 }
 
 void co_main_fn group_snapshot_abort(GroupSnapshot *g)
@@ -336,12 +428,41 @@ void co_main_fn group_snapshot_abort(GroupSnapshot *g)
     g->prepared = false;
 }
 
-bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, Error **errp)
+/* The files of a wave, or none of them; meanwhile others change the graph. */
+static bool co_main_fn create_files_aside(GroupSnapshot *g, int wave)
+{
+    pin_bases(g);
+    bdrv_graph_unlock();
+    bool ok = create_files(g, wave);
+    if (!ok) {
+        group_snapshot_abort(g);
+    }
+    bdrv_graph_lock();
+    return ok;
+}
+
+static bool co_main_fn create_all(GroupSnapshot *g, bool aside, Error **errp)
+{
+    bool ok = true;
+
+    for (int wave = 0; ok && wave <= last_wave(g); wave++) {
+        ok = (aside ? create_files_aside(g, wave) : create_files(g, wave)) && link_wave(g, wave);
+    }
+    if (aside) {
+        unpin_bases(g);
+    }
+    if (!ok) {
+        fail_first(g, errp);
+    }
+    return ok;
+}
+
+bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, bool let_others_on, Error **errp)
 {
     int64_t start = clock_ns();
 
     g->prepared = true;
-    bool ok = create_all(g, errp);
+    bool ok = create_all(g, let_others_on && can_let_others_on(g), errp);
     g->times.create_ns += clock_ns() - start;
     if (!ok) {
         group_snapshot_abort(g);

@@ -9,7 +9,8 @@
 /* The opened image that is stored in the file @id, or NULL. */
 static BlockDriverState *main_fn node_of_file(BdrvFileId id)
 {
-    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+    for (BlockDriverState *bs = bdrv_next_of_all_nodes(NULL); bs;
+         bs = bdrv_next_of_all_nodes(bs)) {
         BdrvFileId other;
         if (bs->drv->get_identity && bs->drv->get_identity(bs, &other) &&
             file_id_equal(id, other)) {
@@ -115,7 +116,7 @@ static BdrvLink *co_main_fn open_target(GroupMember *m)
                                                    file_target_name(m->target));
     BdrvLinkSpec spec = {
         .role = "create", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
-        .holder = "the snapshot command",
+        .holder = "the snapshot command", .hidden = true,
     };
 
     opts->u.file.fd = file_target_dup(m->target, opts->cache_direct, &m->err);
@@ -149,14 +150,14 @@ static bool co_main_fn lay_out(GroupMember *m, BdrvLink *file)
     return true;
 }
 
-/* The format's node on @file (a node by name), or on what is in the file already. */
+/* The format's node on @file, or on what is in the file already. */
 static BdrvLink *co_main_fn open_overlay(GroupMember *m, BdrvLink *file)
 {
     BlockDriverState *base = m->req.base;
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new(m->req.format);
     BdrvLinkSpec spec = {
         .role = "snapshot", .follows = true, .needs = base->needs, .allows = base->allows,
-        .holder = "the snapshot command",
+        .holder = "the snapshot command", .hidden = true,
     };
 
     inherit(opts, base);
@@ -164,18 +165,19 @@ static BdrvLink *co_main_fn open_overlay(GroupMember *m, BdrvLink *file)
     opts->read_only = base->read_only;
     opts->no_backing_open = true;
     if (file) {
-        opts->file.reference = g_strdup(file->bs->node_name);
+        opts->file.node = file->bs;
     } else {
         g_autofree char *path = bdrv_path_combine(NULL, m->req.filename);
         opts->file.options = file_options(m, "file", path);
         opts->file.options->read_only = base->read_only;
     }
+    group_member_release_name(m);   /* nothing yields before the node has it */
     return bdrv_open(opts, &spec, &m->err);
 }
 
 /* ---- an image that is there already ---- */
 
-static bool main_fn check_recorded_base(GroupMember *m)
+static bool co_main_fn check_recorded_base(GroupMember *m)
 {
     BlockDriverState *overlay = m->snap->bs, *base = m->req.base;
     BdrvFileId recorded, wanted;
@@ -190,7 +192,7 @@ static bool main_fn check_recorded_base(GroupMember *m)
     if (!storage->drv->get_identity || !storage->drv->get_identity(storage, &wanted)) {
         return true;                /* nothing to compare with */
     }
-    if (!file_id_of_path(path, &recorded) || !file_id_equal(recorded, wanted)) {
+    if (!file_id_of_path_co(path, &recorded) || !file_id_equal(recorded, wanted)) {
         error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': its backing file is '%s', "
                    "not '%s'", m->req.filename, m->req.device, overlay->backing_file,
                    base->filename);
@@ -199,7 +201,7 @@ static bool main_fn check_recorded_base(GroupMember *m)
     return true;
 }
 
-static bool main_fn check_existing(GroupMember *m)
+static bool co_main_fn check_existing(GroupMember *m)
 {
     int64_t have = bdrv_length(m->snap->bs), need = bdrv_length(m->req.base);
 
@@ -213,6 +215,26 @@ static bool main_fn check_existing(GroupMember *m)
 }
 
 /* ---- linking it to its base ---- */
+
+/* Others may have changed what was true when the overlay was begun. */
+static bool co_main_fn check_base_again(GroupMember *m)
+{
+    BlockDriverState *base = m->req.base, *overlay = m->snap->bs;
+
+    if (m->pin && base->followers.length + base->others.length == 1) {
+        error_set_class(&m->err, ERROR_CLASS_DEVICE_NOT_FOUND,
+                        "Cannot take a snapshot of '%s': it was removed meanwhile", m->req.device);
+        return false;
+    }
+    if (overlay->read_only != base->read_only ||
+        (!m->req.existing && bdrv_length(overlay) != bdrv_length(base))) {
+        error_setg(&m->err, "Cannot take a snapshot of '%s': its %s was changed meanwhile",
+                   m->req.device, overlay->read_only != base->read_only ? "access" : "size");
+        return false;
+    }
+    return group_member_check_users(m, &m->err) &&
+           bdrv_link_set_claims(m->snap, base->needs, base->allows, &m->err);
+}
 
 static bool co_main_fn link_given(GroupMember *m)
 {
@@ -273,17 +295,25 @@ void co_main_fn group_member_make_overlay(void *opaque)
     bool ok;
 
     if (m->req.overlay) {
-        ok = link_given(m);
-    } else if (m->req.existing) {
+        return;
+    }
+    if (m->req.existing) {
         m->snap = open_overlay(m, NULL);
         ok = m->snap && check_existing(m);
     } else {
         ok = make_new(m);
     }
-    ok = ok && link_to_base(m);
-    if (!ok && error_get_class(m->err) == ERROR_CLASS_GENERIC_ERROR && !m->snap &&
-        !m->req.overlay) {
+    if (!ok && error_get_class(m->err) == ERROR_CLASS_GENERIC_ERROR && !m->snap) {
         error_change_class(m->err, ERROR_CLASS_OPEN_FILE_FAILED);
+    }
+}
+
+void co_main_fn group_member_link(GroupMember *m)
+{
+    bool ok = m->req.overlay ? link_given(m) : check_base_again(m);
+
+    if (ok && link_to_base(m)) {
+        bdrv_show(m->overlay);
     }
 }
 

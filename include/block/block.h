@@ -44,6 +44,7 @@ typedef struct BdrvLinkSpec {
     BlockDriverState *parent;
     BlockBackend *place;
     const char *holder;             /* copied */
+    bool hidden;                    /* bdrv_open(): so is the new node, until bdrv_show() */
 } BdrvLinkSpec;
 
 /*
@@ -69,7 +70,8 @@ bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp);
 
 /*
  * Open a node and everything below it.  @opts is borrowed.  The caller gets a link to it of
- * role @spec->role with the claims of @spec; the node lives until its last link is freed.
+ * role @spec->role with the claims of @spec; the node lives until its last link is freed.  A hidden
+ * node that is described without naming others may be opened, used and closed without the graph mutex.
  */
 BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *spec, Error **errp);
 
@@ -82,12 +84,21 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
  * such names are refused. */
 extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, Error **errp);
 
-/* NULL if there is none. */
+/* NULL if there is none, or it is hidden. */
 BlockDriverState *main_fn bdrv_find_node(const char *node_name);
-/* All nodes, oldest first; NULL @prev: the first. */
+/* All nodes but hidden ones, oldest first; NULL @prev: the first. */
 BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev);
-/* A valid, free node name? Error says which it is not.  @what is "node name" or the like. */
+/* Hidden ones as well. */
+BlockDriverState *main_fn bdrv_next_of_all_nodes(BlockDriverState *prev);
+/* @bs and its files are complete: everybody may find them. Under the graph mutex. */
+void main_fn bdrv_show(BlockDriverState *bs);
+/* A valid, free node name? Error says which it is not. */
 bool main_fn bdrv_check_node_name(const char *node_name, Error **errp);
+/* Is there a node of that name, hidden or not, or is the name kept for one? */
+bool main_fn bdrv_node_name_is_taken(const char *node_name);
+/* Keep a free name for a node to come / for nobody any more. */
+void main_fn bdrv_reserve_node_name(const char *node_name);
+void main_fn bdrv_release_node_name(const char *node_name);
 
 /* Absolute name of @name as found next to @base_filename (or in the working directory if NULL). Caller frees. */
 char *any_fn bdrv_path_combine(const char *base_filename, const char *name);

@@ -268,6 +268,7 @@ struct BlockDriverState {
                                      * permission made it read-only */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool sealed;                    /* closing: no requests */
+    bool hidden;                    /* being made by somebody: nobody else finds it by its name */
     /* The options it was opened with that an overlay inherits. */
     FileAio aio;
     FileLocking locking;

@@ -45,6 +45,18 @@ typedef struct GroupSnapshot GroupSnapshot;
 GroupSnapshot *main_fn group_snapshot_new(void);
 void main_fn group_snapshot_free(GroupSnapshot *g);
 
+/*
+ * The graph mutex for a group: groups are ordered among themselves by a mutex of their own, taken before, for
+ * they let go of the graph mutex while files are made.
+ */
+void co_main_fn group_snapshot_lock(void);
+void co_main_fn group_snapshot_unlock(void);
+/*
+ * Under the graph mutex, before @bs is changed: if an overlay is just being made for it lets go of the mutex until that
+ * command has ended, and returns true: nodes have to be looked up again.
+ */
+bool co_main_fn group_snapshot_wait_for(BlockDriverState *bs);
+
 /* Adds a member after checking what can be checked without touching a disk; errors carry the
  * member's index. A member may be based on the overlay of an earlier one. */
 bool main_fn group_snapshot_add(GroupSnapshot *g, const GroupMemberRequest *req, Error **errp);
@@ -55,9 +67,10 @@ BlockDriverState *main_fn group_snapshot_top(GroupSnapshot *g, BlockDriverState 
 /*
  * prepare makes every overlay (running guests notice nothing), run then takes the instant.  After
  * a failure of either everything is as it was before, but for the group, which is to be freed.
- * Both under the graph mutex.  @timeout_ns: longest time guests are held, < 0: no limit.
+ * Both under group_snapshot_lock().  With @let_others_on prepare lets go of the graph mutex while files are
+ * made, if it can (S5): afterwards nodes that are no members' may be gone.  @timeout_ns: longest time guests are held, < 0: no limit.
  */
-bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, Error **errp);
+bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, bool let_others_on, Error **errp);
 bool co_main_fn group_snapshot_run(GroupSnapshot *g, int64_t timeout_ns, Error **errp);
 /* For a transaction that fails elsewhere after prepare. */
 void co_main_fn group_snapshot_abort(GroupSnapshot *g);

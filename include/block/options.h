@@ -12,6 +12,7 @@
 typedef struct BdrvChildOption {
     char *reference;                /* name of an existing node, or NULL */
     BdrvOpenOptions *options;       /* a node to open, or NULL */
+    struct BlockDriverState *node;  /* an existing node, hidden or not, or NULL */
     bool is_null;                   /* `null`: explicitly none */
 } BdrvChildOption;
 

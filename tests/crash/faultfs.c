@@ -8,9 +8,10 @@
  * Write one line to the file .control in it:
  *     KIND[,KIND...] NTH ERRNO once|forever [PART-OF-THE-PATH]
  *     KIND[,KIND...] NTH kill PID
+ *     KIND[,KIND...] NTH hang [PART-OF-THE-PATH]
  *     none
  * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way is
- * done after that.
+ * done after that.  The third does not answer the n-th operation until the next line is written.
  * Read it: "struck COUNT", then the operations seen since the last such line was written, one a
  * line: "KIND PATH", with a ! behind those that were failed.
  */
@@ -41,6 +42,9 @@ static struct {
     int error;
     bool forever;
     pid_t victim;                   /* 0: none; else killed by the failing operation */
+    bool hangs;
+    unsigned epoch;                 /* lines written to .control */
+    GCond changed;                  /* epoch */
     char part[256];                 /* only of paths that contain it */
     unsigned struck;
     GString *log;
@@ -67,6 +71,13 @@ static int strike(Kind kind, const char *path)
         if (ret && fault.victim) {
             kill(fault.victim, SIGKILL);
         }
+    }
+    if (ret && fault.hangs) {
+        unsigned epoch = fault.epoch;
+        while (epoch == fault.epoch) {
+            g_cond_wait(&fault.changed, &fault.lock);
+        }
+        ret = 0;
     }
     if (fault.log->len < 1 << 20) {
         g_string_append_printf(fault.log, "%s %s%s\n", kind_names[kind], path, ret ? " !" : "");
@@ -100,14 +111,19 @@ static int set_faults(const char *line)
     fault.kinds = kinds;
     fault.struck = 0;
     fault.victim = 0;
+    fault.hangs = false;
+    fault.epoch++;
+    g_cond_broadcast(&fault.changed);
     g_string_truncate(fault.log, 0);
     if (kinds) {
         bool is_kill = strcmp(words[2], "kill") == 0;
+        fault.hangs = strcmp(words[2], "hang") == 0;
         fault.left = atol(words[1]);
-        fault.error = is_kill ? EIO : atoi(words[2]);
+        fault.error = is_kill || fault.hangs ? EIO : atoi(words[2]);
         fault.victim = is_kill ? atoi(words[3]) : 0;
-        fault.forever = strcmp(words[3], "forever") == 0;
-        g_strlcpy(fault.part, n > 4 ? words[4] : "", sizeof(fault.part));
+        fault.forever = !fault.hangs && strcmp(words[3], "forever") == 0;
+        guint part = fault.hangs ? 3 : 4;
+        g_strlcpy(fault.part, n > part ? words[part] : "", sizeof(fault.part));
     }
     g_mutex_unlock(&fault.lock);
     return 0;

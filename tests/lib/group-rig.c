@@ -107,7 +107,7 @@ bool co_main_fn rig_snapshot(Rig *r, int generation, Error **errp)
     GroupSnapshot *g = group_snapshot_new();
     bool ok = true;
 
-    bdrv_graph_lock();
+    group_snapshot_lock();
     for (guint i = 0; ok && i < r->blks->len; i++) {
         g_autofree char *file = rig_overlay_name(r, i, generation);
         GroupMemberRequest req = {
@@ -116,9 +116,9 @@ bool co_main_fn rig_snapshot(Rig *r, int generation, Error **errp)
         };
         ok = group_snapshot_add(g, &req, errp);
     }
-    ok = ok && group_snapshot_prepare(g, errp) &&
+    ok = ok && group_snapshot_prepare(g, true, errp) &&
          group_snapshot_run(g, GROUP_SNAPSHOT_TIMEOUT_NS, errp);
-    bdrv_graph_unlock();
+    group_snapshot_unlock();
     group_snapshot_free(g);
     return ok;
 }

@@ -334,7 +334,7 @@ void co_main_fn qmp_rig_reset(void)
         remove(name);
     }
     g_clear_pointer(&dir, g_dir_close);
-    g_assert_null(bdrv_next_node(NULL));
+    g_assert_null(bdrv_next_of_all_nodes(NULL));
     g_assert_null(blk_next(NULL));
     g_autofree char *now = descriptors();
     if (!idle_descriptors) {

@@ -58,6 +58,14 @@ class FaultFs:
         """The process @pid ends in place of the @nth operation."""
         self.control('%s %d kill %d' % (kinds, nth, pid))
 
+    def arm_hang(self, kinds, nth=1, part=''):
+        """The @nth operation is not answered until disarm()."""
+        self.control('%s %d hang %s' % (kinds, nth, part))
+
+    def struck(self):
+        with open(self.path('.control')) as f:
+            return int(f.readline().split()[1])
+
     def disarm(self):
         """How often it struck, and what it saw."""
         with open(self.path('.control')) as f:

@@ -277,10 +277,10 @@ static void co_main_fn snapshot(const Subject *s, BdrvLink *link)
     if (overlay) {
         GroupMemberRequest req = { .device = "disk", .base = base, .overlay = overlay->bs };
 
-        bdrv_graph_lock();
-        bool ok = group_snapshot_add(g, &req, &err) && group_snapshot_prepare(g, &err) &&
+        group_snapshot_lock();
+        bool ok = group_snapshot_add(g, &req, &err) && group_snapshot_prepare(g, true, &err) &&
                   group_snapshot_run(g, -1, &err);
-        bdrv_graph_unlock();
+        group_snapshot_unlock();
         if (ok) {
             g_assert_true(link->bs == overlay->bs && base->read_only);
             expect_ok(s, "writing to the overlay",
