@@ -7,8 +7,8 @@
  *      they came.  Who holds something gets more only if it then holds at most half of what is free: so
  *      however many are greedy, something is left for who comes next.
  * (M3) A peer that makes us wait, for its payload or for taking its answers, longer than
- *      PEER_PATIENCE_NS and a second for each PEER_RATE bytes, loses its connection if others
- *      wait for memory.  A request that a disk holds up is not its client's fault and stays.
+ *      PEER_PATIENCE_NS and a second for each PEER_RATE bytes while others wait for memory, loses its
+ *      connection.  A request that a disk holds up is not its client's fault and stays.
  *
  * Taking and releasing are one atomic operation as long as nobody waits.
  */
@@ -199,25 +199,26 @@ void any_fn nbd_memory_release(NbdMemory *m, const NbdCharge *charge)
 
 void any_fn nbd_memory_peer_begin(NbdMemory *m, NbdPeerWait wait, size_t bytes)
 {
-    int64_t late_ns = clock_ns() + PEER_PATIENCE_NS + bytes / PEER_RATE * NS_PER_SEC;
-
-    __atomic_store_n(&m->late_ns[wait], late_ns, __ATOMIC_RELAXED);
+    /* Without a look at the clock, for every answer comes by here. */
+    __atomic_store_n(&m->late_ns[wait], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->awaited[wait], bytes, __ATOMIC_RELAXED);
 }
 
 void any_fn nbd_memory_peer_end(NbdMemory *m, NbdPeerWait wait)
 {
-    __atomic_store_n(&m->late_ns[wait], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->awaited[wait], 0, __ATOMIC_RELAXED);
 }
 
-static bool is_late(NbdMemory *m, int64_t now_ns)
+static bool is_late(NbdMemory *m, NbdPeerWait wait, int64_t now_ns)
 {
-    for (int i = 0; i < NBD_PEER_WAIT__MAX; i++) {
-        int64_t late_ns = __atomic_load_n(&m->late_ns[i], __ATOMIC_RELAXED);
-        if (late_ns && now_ns > late_ns) {
-            return __atomic_load_n(&m->pooled, __ATOMIC_RELAXED) > 0;
-        }
+    size_t bytes = __atomic_load_n(&m->awaited[wait], __ATOMIC_RELAXED);
+    int64_t late_ns = __atomic_load_n(&m->late_ns[wait], __ATOMIC_RELAXED);
+
+    if (bytes && !late_ns) {
+        late_ns = now_ns + PEER_PATIENCE_NS + bytes / PEER_RATE * NS_PER_SEC;
+        __atomic_store_n(&m->late_ns[wait], late_ns, __ATOMIC_RELAXED);
     }
-    return false;
+    return bytes && now_ns > late_ns && __atomic_load_n(&m->pooled, __ATOMIC_RELAXED) > 0;
 }
 
 void any_fn nbd_memory_drop_late(void)
@@ -227,7 +228,7 @@ void any_fn nbd_memory_drop_late(void)
     pthread_mutex_lock(&pool.lock);
     for (GList *e = pool.all.head; e; e = e->next) {
         NbdMemory *m = e->data;
-        if (is_late(m, now_ns)) {
+        if (is_late(m, NBD_PEER_READS, now_ns) || is_late(m, NBD_PEER_WRITES, now_ns)) {
             shutdown(m->fd, SHUT_RDWR);     /* it ends like any connection that breaks */
         }
     }

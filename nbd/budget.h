@@ -21,7 +21,9 @@ typedef struct NbdMemory {
     size_t own;                     /* held of its own */
     int64_t pooled;                 /* atomic: held of the pool */
     int fd;
-    int64_t late_ns[NBD_PEER_WAIT__MAX];    /* atomic: clock_ns() from which the peer is late; 0: not awaited */
+    /* By direction. */
+    size_t awaited[NBD_PEER_WAIT__MAX];     /* atomic: bytes that the peer is to move; 0: not awaited */
+    int64_t late_ns[NBD_PEER_WAIT__MAX];    /* atomic: clock_ns() from which it is late; 0: nobody has looked yet */
     AioBh granted_bh;
     /* Under the pool's lock. */
     int64_t wanted;                 /* bytes that it waits for; 0: it does not wait, or was given them */
@@ -52,7 +54,8 @@ void any_fn nbd_memory_release(NbdMemory *m, const NbdCharge *charge);
 /* We begin to wait for the peer to read or write @bytes / no longer do. */
 void any_fn nbd_memory_peer_begin(NbdMemory *m, NbdPeerWait wait, size_t bytes);
 void any_fn nbd_memory_peer_end(NbdMemory *m, NbdPeerWait wait);
-/* Who waits for memory calls this now and then: ends connections whose peers are late. */
+/* Who waits for memory calls this now and then: ends connections whose peers are late, counted from the first
+ * look at what they are to do. */
 void any_fn nbd_memory_drop_late(void);
 
 #endif
