@@ -109,6 +109,36 @@ def test_the_base_becomes_read_only_and_gives_up_its_lock():
                               capture_output=True).returncode != 0
 
 
+def test_a_base_is_left_clean_whatever_was_written_last():
+    with Rig() as r:
+        r.start()
+        path = r.create('disk.qcow2', 'qcow2', '256M')
+        r.qmp.cmd('blockdev-add', {'driver': 'qcow2', 'node-name': 'disk', 'lazy-refcounts': True,
+                                   'file': {'driver': 'file', 'filename': path}})
+        r.export('disk')
+        begun, ended = threading.Event(), threading.Event()
+
+        def writer():
+            h = r.nbd('disk')
+            n = 0
+            while not ended.is_set():
+                h.pwrite(b'a' * 4096, n % 4096 * 65536)
+                n += 1
+                if n == 16:
+                    begun.set()
+            h.shutdown()
+
+        t = threading.Thread(target=writer)
+        t.start()
+        begun.wait()
+        try:
+            r.snapshot(r.member('disk', 'o'))
+            assert json.loads(run('qemu-img', 'info', '--output=json', path))['dirty-flag'] is False
+        finally:
+            ended.set()
+            t.join()
+
+
 def add_stack(r, filter_driver):
     """A filter on an image on a file, each a node of its own; the names from the top down, and the file."""
     path = r.create('disk.qcow2', 'qcow2')
@@ -150,6 +180,22 @@ def test_a_base_of_several_named_nodes_becomes_read_only_down_to_its_file():
                                                'file': 'file'}])
             r.export('image')
             r.nbd('image').pwrite(b'c' * 4096, 0)
+
+
+def test_guests_behind_a_filter_are_held_and_moved_too():
+    with Rig() as r:
+        r.start()
+        add_stack(r, 'compress')
+        r.export('top')
+        h = r.nbd('top')
+        h.pwrite(b'a' * 4096, 0)
+        r.snapshot(r.member('image', 'o', snapshot_node_name='over'))
+        stats = [s for s in r.cmd('query-blockstats') if s['device'] == 'exp-top'][0]['stats']
+        assert stats['held-count'] == 1, stats
+        h.pwrite(b'b' * 4096, 65536)
+        h.flush()
+        parts = json.loads(run('qemu-img', 'map', '-U', '--output=json', r.path('o')))
+        assert [p['depth'] for p in parts if p['start'] <= 65536][-1] == 0, parts
 
 
 def test_a_base_that_somebody_else_writes_to_stays_writable_and_the_event_says_who():

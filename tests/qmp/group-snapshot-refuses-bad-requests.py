@@ -173,4 +173,19 @@ def test_the_first_failure_in_list_order_is_reported():
                  r.member('disk1', 'no/such2'))
 
 
+def test_two_overlays_in_a_circle():
+    with Rig() as r:
+        r.start()
+        for name in 'ab':
+            r.qmp.cmd('blockdev-add', {'driver': 'qcow2', 'node-name': name, 'file': {
+                'driver': 'file', 'filename': r.create(name + '.qcow2', 'qcow2')}})
+        before = r.state()
+        e = r.error('transaction', actions=[
+            {'type': 'blockdev-snapshot', 'data': {'node': node, 'overlay': overlay}}
+            for node, overlay in ('ab', 'ba')])
+        assert 'above' in e.desc or 'in use' in e.desc, e.desc
+        check_state(before, r.state())
+        r.cmd('blockdev-snapshot', node='a', overlay='b')
+
+
 main(globals())

@@ -5,6 +5,7 @@ blockdev-reopen changes nodes under their users: all that are named or none, wit
 going astray, and with the locks that the new state needs.
 """
 
+import json
 import os
 import subprocess
 import threading
@@ -84,6 +85,29 @@ def test_base_of_a_snapshot_becomes_writable_with_its_file():
         # It is still the base of an image in use: nobody may write to it.
         e = r.error('block-export-add', type='nbd', id='e', node_name=base, writable=True)
         assert 'does not allow' in e.desc, e.desc
+        e = r.error('block_resize', node_name=base, size=32 << 20)
+        assert "does not allow 'resize'" in e.desc, e.desc
+
+
+def is_dirty(path):
+    info = json.loads(run('qemu-img', 'info', '-U', '--output=json', path))
+    return info['dirty-flag']
+
+
+def test_an_image_that_becomes_read_only_is_left_as_by_a_clean_close():
+    with Rig() as r:
+        r.start()
+        path = add(r, 'disk', **{'lazy-refcounts': True})
+        r.export('disk')
+        h = r.nbd('disk')
+        h.pwrite(b'a' * BLOCK, 0)
+        h.flush()
+        assert is_dirty(path)
+        h.shutdown()
+        r.cmd('block-export-del', id='exp-disk', mode='hard')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+        reopen(r, opts('disk', read_only=True, lazy_refcounts=True))
+        assert not is_dirty(path)
 
 
 def test_locks_are_those_of_the_new_state():
