@@ -84,6 +84,18 @@ static void co_main_fn guests_leave(Case *c)
     }
 }
 
+/* ---- what the log says ---- */
+
+static GString *log_text;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void note_line(const char *line)
+{
+    pthread_mutex_lock(&log_lock);
+    g_string_append_printf(log_text, "%s\n", line);
+    pthread_mutex_unlock(&log_lock);
+}
+
 /* ---- one run ---- */
 
 static void co_main_fn set_up(Case *c)
@@ -100,6 +112,8 @@ static void co_main_fn set_up(Case *c)
         qmp_rig_cmd(row->before[i]);
     }
     guests_come(c);
+    g_string_truncate(log_text, 0);
+    log_set_handler(note_line);
 }
 
 static void co_main_fn check_succeeded(Case *c)
@@ -144,18 +158,6 @@ static void co_main_fn check_failed(Case *c, const char *where, const char *befo
     guests_write(c, 0x52);
 }
 
-/* ---- what the log says ---- */
-
-static GString *log_text;
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-
-static void note_line(const char *line)
-{
-    pthread_mutex_lock(&log_lock);
-    g_string_append_printf(log_text, "%s\n", line);
-    pthread_mutex_unlock(&log_lock);
-}
-
 /* What the log names could not be removed: the user does what the daemon could not. */
 static void clear_away(const CommandRow *row)
 {
@@ -191,7 +193,6 @@ static bool co_main_fn run_once(Case *c, int nth)
 
     set_up(c);
     before = qmp_rig_state(c->row->changing);
-    g_string_truncate(log_text, 0);
     fault_arm(c->kinds, nth, c->error, c->sticky);
     error = qmp_rig_try(c->row->request, &data);
     bool struck = fault_disarm();
@@ -272,7 +273,6 @@ static bool co_main_fn run_twice(Case *c, int nth, int second, const char *alone
 
     set_up(c);
     before = qmp_rig_state(c->row->changing);
-    g_string_truncate(log_text, 0);
     fault_arm_second(DISK_KINDS, second, EROFS, c->sticky);
     fault_arm(c->kinds, nth, c->error, false);
     error = qmp_rig_try(c->row->request, &data);
@@ -392,7 +392,6 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     qmp_rig_init(NULL);
     log_text = g_string_new(NULL);
-    log_set_handler(note_line);
     g_test_add_func("/command-faults/every-command-that-changes-something-is-tried",
                     test_every_command_has_a_row);
     for (const CommandRow *row = command_rows; row->name; row++) {
