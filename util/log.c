@@ -5,7 +5,7 @@
 
 static void (*handler)(const char *line);
 
-void main_fn log_set_handler(void (*fn)(const char *line))
+void any_fn log_set_handler(void (*fn)(const char *line))
 {
     handler = fn;
 }

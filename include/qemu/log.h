@@ -10,8 +10,8 @@
 
 #include "qemu/context.h"
 
-/* @fn gets one line without its end, on any thread.  Set before there are others; NULL (the default): lines are dropped. */
-void main_fn log_set_handler(void (*fn)(const char *line));
+/* @fn gets one line without its end, on any thread.  Called while there is one thread; NULL (the default): lines are dropped. */
+void any_fn log_set_handler(void (*fn)(const char *line));
 
 /* No line end; names the object and the cause, as errors do. */
 void any_fn log_line(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
