@@ -40,16 +40,30 @@ struct GroupSnapshot {
     bool prepared, done;
 };
 
-/* Steps; each a file or part of one.  All set member->err on failure. */
-void co_main_fn group_member_make_target(void *member);     /* block/snapshot/overlay.c */
+static inline GroupMember *group_member_at(const GroupSnapshot *g, guint i)
+{
+    return g->members->pdata[i];
+}
+
+/* block/snapshot/group-snapshot.c */
+/* Names the member in @err. */
+void any_fn group_member_blame(const GroupMember *m, Error *err);
+/* Hands the error of the first member that has one, in list order, to @errp; false: none has. */
+bool main_fn group_fail_first(GroupSnapshot *g, Error **errp);
+void main_fn group_member_release_name(GroupMember *m);
+
+/* block/snapshot/check.c */
+bool main_fn group_member_check(GroupMember *m, Error **errp);
+/* Its last part, which others may make wrong meanwhile: the users of the base allow a snapshot. */
+bool main_fn group_member_check_users(GroupMember *m, Error **errp);
+
+/* block/snapshot/overlay.c: one member's steps. All set member->err on failure. */
+void co_main_fn group_member_make_target(void *member);
 void co_main_fn group_member_make_overlay(void *member);
 bool main_fn group_member_check_identity(GroupMember *m);
 /* Under the graph mutex; the base may have changed since it was checked. */
 void co_main_fn group_member_link(GroupMember *m);
 void co_main_fn group_member_undo(GroupMember *m);
-/* Sets @errp if the users of the member's base do not allow a snapshot. */
-bool main_fn group_member_check_users(GroupMember *m, Error **errp);
-void main_fn group_member_release_name(GroupMember *m);
 
 /* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees. */
 char *main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);

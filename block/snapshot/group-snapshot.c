@@ -2,9 +2,10 @@
 /*
  * The group snapshot: all members' steps, in order.
  *
- *   1 check     no disk touched
+ *   1 check     no disk touched (check.c)
  *   2 create    every overlay made, synced, opened and linked to its base; directories synced
- *   3 flush     every base, while guests run
+ *               (create.c; overlay.c for one member)
+ *   3 flush     every base, while guests run (held-flush.c)
  *   4 quiesce   every place that reaches a base
  *   5 flush     what became dirty since 3
  *   6 pivot     void: nothing below can fail
@@ -22,41 +23,6 @@
 
 #include "block/snapshot/group-internal.h"
 
-/* Taken before the graph mutex, see group_snapshot_lock(). */
-static CoMutex group_mutex;
-
-static void __attribute__((constructor)) group_init(void)
-{
-    co_mutex_init(&group_mutex);
-}
-
-void co_main_fn group_snapshot_lock(void)
-{
-    co_mutex_lock(&group_mutex);
-    bdrv_graph_lock();
-}
-
-void co_main_fn group_snapshot_unlock(void)
-{
-    bdrv_graph_unlock();
-    co_mutex_unlock(&group_mutex);
-}
-
-#define PIN_ROLE "pin"
-
-bool co_main_fn group_snapshot_wait_for(BlockDriverState *bs)
-{
-    for (GList *e = bs->others.head; e; e = e->next) {
-        if (strcmp(((BdrvLink *)e->data)->role, PIN_ROLE) == 0) {
-            bdrv_graph_unlock();
-            group_snapshot_lock();
-            co_mutex_unlock(&group_mutex);
-            return true;
-        }
-    }
-    return false;
-}
-
 int64_t group_overlay_cluster_size = 128 * KiB;
 bool group_overlay_extended_l2 = true;
 
@@ -64,15 +30,6 @@ void main_fn group_snapshot_set_layout(int64_t cluster_size, bool extended_l2)
 {
     group_overlay_cluster_size = cluster_size;
     group_overlay_extended_l2 = extended_l2;
-}
-
-/* Flushing the bases before the hold: at most so often, and no more once it is this quick. */
-#define MAX_RUNNING_FLUSHES 2
-#define QUICK_FLUSH_NS (10 * NS_PER_MS)
-
-static GroupMember *member_at(const GroupSnapshot *g, guint i)
-{
-    return g->members->pdata[i];
 }
 
 void main_fn group_member_release_name(GroupMember *m)
@@ -115,121 +72,29 @@ void main_fn group_snapshot_free(GroupSnapshot *g)
     g_free(g);
 }
 
-/* ---- 1: check ---- */
-
-bool main_fn group_member_check_users(GroupMember *m, Error **errp)
+void any_fn group_member_blame(const GroupMember *m, Error *err)
 {
-    BlockDriverState *base = m->req.base;
-    GQueue *lists[] = { &base->followers, &base->others };
+    ErrorMember member = {
+        .device = m->req.device, .filename = m->req.filename, .index = m->index,
+    };
 
-    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
-        for (GList *e = lists[i]->head; e; e = e->next) {
-            BdrvLink *link = e->data;
-            /* The base becomes somebody's backing file: only those that move on may write. */
-            bool stays_and_writes = !link->follows && link->needs & (CLAIM_WRITE | CLAIM_RESIZE);
-            if (!(link->allows & CLAIM_PIVOT) || stays_and_writes) {
-                g_autofree char *holder = bdrv_link_describe(link);
-                error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
-                                "Cannot take a snapshot of '%s': %s does not allow it",
-                                m->req.device, holder);
-                return false;
-            }
-        }
-    }
-    return true;
+    error_set_member(err, &member);
 }
 
-static bool main_fn check_not_twice(GroupMember *m, Error **errp)
+bool main_fn group_fail_first(GroupSnapshot *g, Error **errp)
 {
-    for (guint i = 0; i < m->group->members->len; i++) {
-        GroupMember *other = member_at(m->group, i);
-        if (other->req.base == m->req.base) {
-            error_setg(errp, "Cannot take two snapshots of '%s' at once: '%s' is the same node '%s'",
-                       m->req.device, other->req.device, m->req.base->node_name);
-            return false;
-        }
-        if (m->req.filename && other->req.filename) {
-            g_autofree char *a = bdrv_path_combine(NULL, m->req.filename);
-            g_autofree char *b = bdrv_path_combine(NULL, other->req.filename);
-            if (strcmp(a, b) == 0) {
-                error_setg(errp, "Cannot use '%s' for the snapshot of '%s': the one of '%s' "
-                           "goes there", m->req.filename, m->req.device, other->req.device);
-                return false;
-            }
-        }
-        if (m->req.node_name && other->req.node_name &&
-            strcmp(m->req.node_name, other->req.node_name) == 0) {
-            error_setg(errp, "Duplicate nodes with node-name='%s'", m->req.node_name);
-            return false;
+    for (guint i = 0; i < g->members->len; i++) {
+        GroupMember *m = group_member_at(g, i);
+        if (m->err) {
+            group_member_blame(m, m->err);
+            error_propagate(errp, g_steal_pointer(&m->err));
+            return true;
         }
     }
-    return true;
+    return false;
 }
 
-static bool main_fn check_new_image(GroupMember *m, Error **errp)
-{
-    const GroupMemberRequest *req = &m->req;
-
-    m->drv = bdrv_find_driver(req->format);
-    if (!m->drv) {
-        error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT, "Unknown format '%s'", req->format);
-        return false;
-    }
-    if (!m->drv->supports_backing) {
-        error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT,
-                        "Format '%s' cannot be used for a snapshot: it has no backing files",
-                        req->format);
-        return false;
-    }
-    if (!req->filename[0]) {
-        error_setg(errp, "Cannot take a snapshot of '%s': the new image has no file name",
-                   req->device);
-        return false;
-    }
-    if (bdrv_path_has_protocol(req->filename)) {
-        error_setg(errp, "Cannot create '%s': only local files can be created", req->filename);
-        return false;
-    }
-    return !req->node_name || bdrv_check_node_name(req->node_name, errp);
-}
-
-static bool main_fn check_given_overlay(GroupMember *m, Error **errp)
-{
-    BlockDriverState *overlay = m->req.overlay;
-
-    if (!overlay->drv->supports_backing) {
-        error_setg(errp, "The overlay does not support backing images");
-        return false;
-    }
-    if (overlay->backing) {
-        error_setg(errp, "The overlay already has a backing image");
-        return false;
-    }
-    if (overlay->followers.length > 0 ||
-        overlay->others.length > (overlay->monitor_link ? 1 : 0)) {
-        GList *e = overlay->followers.head ?: overlay->others.tail;
-        g_autofree char *holder = bdrv_link_describe(e->data);
-        error_setg(errp, "The overlay is already in use by %s", holder);
-        return false;
-    }
-    if (bdrv_reaches(m->req.base, overlay)) {
-        error_setg(errp, "Cannot put node '%s' in front of '%s': it lies below it",
-                   overlay->node_name, m->req.base->node_name);
-        return false;
-    }
-    if (overlay->read_only && m->req.base->needs & CLAIM_WRITE) {
-        error_setg(errp, "Cannot put node '%s' in front of '%s': it is read-only",
-                   overlay->node_name, m->req.base->node_name);
-        return false;
-    }
-    for (guint i = 0; i < m->group->members->len; i++) {
-        if (member_at(m->group, i)->req.overlay == overlay) {
-            error_setg(errp, "The overlay is already in use by another snapshot of the group");
-            return false;
-        }
-    }
-    return true;
-}
+/* ---- 1: members ---- */
 
 static GroupMember *main_fn member_new(GroupSnapshot *g, const GroupMemberRequest *req)
 {
@@ -244,33 +109,22 @@ static GroupMember *main_fn member_new(GroupSnapshot *g, const GroupMemberReques
     return m;
 }
 
-/* Names the member in *@errp. */
-static void set_member(const GroupMember *m, Error *err)
-{
-    ErrorMember member = {
-        .device = m->req.device, .filename = m->req.filename, .index = m->index,
-    };
-
-    error_set_member(err, &member);
-}
-
 bool main_fn group_snapshot_add(GroupSnapshot *g, const GroupMemberRequest *req, Error **errp)
 {
     int64_t start = clock_ns();
     GroupMember *m = member_new(g, req);
     Error *err = NULL;
-    bool ok = check_not_twice(m, &err) && group_member_check_users(m, &err) &&
-              (req->overlay ? check_given_overlay(m, &err) : check_new_image(m, &err));
+    bool ok = group_member_check(m, &err);
 
     g->times.check_ns += clock_ns() - start;
     if (!ok) {
-        set_member(m, err);
+        group_member_blame(m, err);
         error_propagate(errp, err);
         member_free(m);
         return false;
     }
     for (guint i = 0; i < g->members->len; i++) {
-        GroupMember *below = member_at(g, i);
+        GroupMember *below = group_member_at(g, i);
         if (below->req.overlay && below->req.overlay == req->base) {
             m->wave = below->wave + 1;
         }
@@ -286,188 +140,12 @@ bool main_fn group_snapshot_add(GroupSnapshot *g, const GroupMemberRequest *req,
 BlockDriverState *main_fn group_snapshot_top(GroupSnapshot *g, BlockDriverState *bs)
 {
     for (guint i = 0; i < g->members->len; i++) {
-        GroupMember *m = member_at(g, i);
+        GroupMember *m = group_member_at(g, i);
         if (m->req.base == bs && (m->overlay || m->req.overlay)) {
             bs = m->overlay ?: m->req.overlay;
         }
     }
     return bs;
-}
-
-/* ---- 2: create ---- */
-
-static bool main_fn fail_first(GroupSnapshot *g, Error **errp)
-{
-    for (guint i = 0; i < g->members->len; i++) {
-        GroupMember *m = member_at(g, i);
-        if (m->err) {
-            set_member(m, m->err);
-            error_propagate(errp, g_steal_pointer(&m->err));
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Members at work at the same time: enough that their syncs merge, few enough that guests whose disks
- * are served by the main thread get their turns. */
-#define MAX_AT_WORK 16
-
-/* The members of one step, handed to the workers one by one. */
-typedef struct WaveWork {
-    GroupSnapshot *g;
-    int wave;
-    CoroutineEntry *step;
-    guint next;
-} WaveWork;
-
-static void co_main_fn wave_worker(void *opaque)
-{
-    WaveWork *w = opaque;
-
-    while (w->next < w->g->members->len) {
-        GroupMember *m = member_at(w->g, w->next++);
-        if (m->wave == w->wave && !m->overlay) {
-            w->step(m);
-            coroutine_reschedule();
-        }
-    }
-}
-
-/* Run @step for the members not prepared yet that are of @wave, side by side. */
-static void co_main_fn for_wave(GroupSnapshot *g, int wave, CoroutineEntry *step)
-{
-    WaveWork work = { g, wave, step, 0 };
-    CoGroup group = CO_GROUP_INIT;
-
-    for (int i = 0; i < MAX_AT_WORK; i++) {
-        co_group_start(&group, wave_worker, &work);
-    }
-    co_group_wait(&group);
-}
-
-static int last_wave(const GroupSnapshot *g)
-{
-    int last = 0;
-
-    for (guint i = 0; i < g->members->len; i++) {
-        last = MAX(last, member_at(g, i)->wave);
-    }
-    return last;
-}
-
-/* The files of @wave: nodes that nobody else can see. False: some member has an error. */
-static bool co_main_fn create_files(GroupSnapshot *g, int wave)
-{
-    bool ok = true;
-
-    for_wave(g, wave, group_member_make_target);
-    for (guint i = 0; i < g->members->len; i++) {
-        GroupMember *m = member_at(g, i);
-        bool mine = m->wave == wave && !m->overlay;
-        ok = ok && !m->err && (!mine || group_member_check_identity(m));
-    }
-    if (ok) {
-        for_wave(g, wave, group_member_make_overlay);
-    }
-    for (guint i = 0; i < g->members->len; i++) {
-        ok = ok && !member_at(g, i)->err;
-    }
-    return ok;
-}
-
-/* Link what was made to the bases. */
-static bool co_main_fn link_wave(GroupSnapshot *g, int wave)
-{
-    bool ok = true;
-
-    for (guint i = 0; ok && i < g->members->len; i++) {
-        GroupMember *m = member_at(g, i);
-        if (m->wave == wave && !m->overlay) {
-            group_member_link(m);
-            ok = !m->err;
-        }
-    }
-    return ok;
-}
-
-/* (S5) holds for new images only: not for open nodes, which others could use, nor for what is prepared already. */
-static bool main_fn can_let_others_on(const GroupSnapshot *g)
-{
-    for (guint i = 0; i < g->members->len; i++) {
-        if (member_at(g, i)->req.overlay || member_at(g, i)->overlay) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void co_main_fn pin_bases(GroupSnapshot *g)
-{
-    BdrvLinkSpec spec = { .role = PIN_ROLE, .allows = CLAIM_ALL, .holder = "the snapshot command" };
-
-    for (guint i = 0; i < g->members->len; i++) {
-        GroupMember *m = member_at(g, i);
-        m->pin = bdrv_link_new(m->req.base, &spec, &error_abort);
-    }
-}
-
-static void co_main_fn unpin_bases(GroupSnapshot *g)
-{
-    for (guint i = 0; i < g->members->len; i++) {
-        bdrv_link_free(g_steal_pointer(&member_at(g, i)->pin));
-    }
-}
-
-void co_main_fn group_snapshot_abort(GroupSnapshot *g)
-{
-    /* The last made goes first: it may be based on an earlier one. */
-    for (guint i = g->members->len; i-- > 0; ) {
-        group_member_undo(member_at(g, i));
-    }
-    g->prepared = false;
-}
-
-/* The files of a wave, or none of them; meanwhile others change the graph. */
-static bool co_main_fn create_files_aside(GroupSnapshot *g, int wave)
-{
-    pin_bases(g);
-    bdrv_graph_unlock();
-    bool ok = create_files(g, wave);
-    if (!ok) {
-        group_snapshot_abort(g);
-    }
-    bdrv_graph_lock();
-    return ok;
-}
-
-static bool co_main_fn create_all(GroupSnapshot *g, bool aside, Error **errp)
-{
-    bool ok = true;
-
-    for (int wave = 0; ok && wave <= last_wave(g); wave++) {
-        ok = (aside ? create_files_aside(g, wave) : create_files(g, wave)) && link_wave(g, wave);
-    }
-    if (aside) {
-        unpin_bases(g);
-    }
-    if (!ok) {
-        fail_first(g, errp);
-    }
-    return ok;
-}
-
-bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, bool let_others_on, Error **errp)
-{
-    int64_t start = clock_ns();
-
-    g->prepared = true;
-    bool ok = create_all(g, let_others_on && can_let_others_on(g), errp);
-    g->times.create_ns += clock_ns() - start;
-    if (!ok) {
-        group_snapshot_abort(g);
-    }
-    return ok;
 }
 
 /* ---- 4: quiesce ---- */
@@ -477,12 +155,12 @@ static GroupMember *main_fn member_of_place(GroupSnapshot *g, BlockBackend *blk)
 {
     for (guint i = 0; i < g->members->len; i++) {
         g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
-        bdrv_collect_places(member_at(g, i)->req.base, places);
+        bdrv_collect_places(group_member_at(g, i)->req.base, places);
         if (g_hash_table_contains(places, blk)) {
-            return member_at(g, i);
+            return group_member_at(g, i);
         }
     }
-    return member_at(g, 0);
+    return group_member_at(g, 0);
 }
 
 static bool co_main_fn quiesce_all(GroupSnapshot *g, BlkQuiesce *q, int64_t deadline_ns,
@@ -493,7 +171,7 @@ static bool co_main_fn quiesce_all(GroupSnapshot *g, BlkQuiesce *q, int64_t dead
     Error *err = NULL;
 
     for (guint i = 0; i < g->members->len; i++) {
-        bdrv_collect_places(member_at(g, i)->req.base, places);
+        bdrv_collect_places(group_member_at(g, i)->req.base, places);
     }
     if (blk_quiesce(q, places, deadline_ns, &late)) {
         return true;
@@ -501,7 +179,7 @@ static bool co_main_fn quiesce_all(GroupSnapshot *g, BlkQuiesce *q, int64_t dead
     GroupMember *m = member_of_place(g, late);
     error_setg(&err, "Cannot take a snapshot of '%s': its requests did not finish within "
                "%" PRId64 " ms", m->req.device, timeout_ns / NS_PER_MS);
-    set_member(m, err);
+    group_member_blame(m, err);
     error_propagate(errp, err);
     return false;
 }
@@ -557,23 +235,27 @@ static bool co_main_fn take_instant(GroupSnapshot *g, int64_t timeout_ns, Error 
     int64_t held = clock_ns();
     t->quiesce_ns = held - start;
     for (guint i = 0; i < g->members->len; i++) {
-        BlockDriverState *base = member_at(g, i)->req.base;
+        BlockDriverState *base = group_member_at(g, i)->req.base;
         t->flushed_bytes += __atomic_load_n(&base->unflushed_bytes, __ATOMIC_RELAXED);
     }
     group_flush_bases(g, BDRV_FLUSH_SETTLE, deadline_ns);
     int64_t flushed = clock_ns();
     t->held_flush_ns = flushed - held;
-    if (fail_first(g, errp)) {
+    if (group_fail_first(g, errp)) {
         blk_resume(&q);
         return false;
     }
     for (guint i = 0; i < g->members->len; i++) {
-        pivot(member_at(g, i));
+        pivot(group_member_at(g, i));
     }
     t->pivot_ns = clock_ns() - flushed;
     t->pause_ns = blk_resume(&q);
     return true;
 }
+
+/* Flushing the bases before the hold: at most so often, and no more once it is this quick. */
+#define MAX_RUNNING_FLUSHES 2
+#define QUICK_FLUSH_NS (10 * NS_PER_MS)
 
 /*
  * Flush while guests run, so that little is left for when they are held.  What they write during a
@@ -587,7 +269,7 @@ static bool co_main_fn flush_running(GroupSnapshot *g, Error **errp)
     for (int pass = 0; ok && !quick && pass < MAX_RUNNING_FLUSHES; pass++) {
         int64_t start = clock_ns();
         group_flush_bases(g, BDRV_FLUSH_SETTLE, -1);
-        ok = !fail_first(g, errp);
+        ok = !group_fail_first(g, errp);
         quick = clock_ns() - start < QUICK_FLUSH_NS;
     }
     g->times.flush_ns = clock_ns() - begin;
@@ -601,7 +283,7 @@ bool co_main_fn group_snapshot_run(GroupSnapshot *g, int64_t timeout_ns, Error *
         return false;
     }
     for (guint i = 0; i < g->members->len; i++) {
-        clean(member_at(g, i));
+        clean(group_member_at(g, i));
         coroutine_reschedule();     /* guests served by this thread take turns with us */
     }
     g->prepared = false;
@@ -616,7 +298,7 @@ guint main_fn group_snapshot_count(const GroupSnapshot *g)
 
 GroupMemberResult main_fn group_snapshot_result(const GroupSnapshot *g, guint index)
 {
-    GroupMember *m = member_at(g, index);
+    GroupMember *m = group_member_at(g, index);
 
     g_assert(g->done);
     return (GroupMemberResult){

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Step 2 of the group snapshot: the new images of all members, side by side, linked to their bases; or none.
+ *
+ * Members of a transaction may be based on overlays of others: these come in an earlier wave.  Files are made
+ * without the graph mutex where that is possible (S5); groups are ordered by a mutex of their own.
+ */
+#include "qemu/osdep.h"
+
+#include "block/snapshot/group-internal.h"
+
+/* ---- locks ---- */
+
+/* Taken before the graph mutex, see group_snapshot_lock(). */
+static CoMutex group_mutex;
+
+static void __attribute__((constructor)) group_init(void)
+{
+    co_mutex_init(&group_mutex);
+}
+
+void co_main_fn group_snapshot_lock(void)
+{
+    co_mutex_lock(&group_mutex);
+    bdrv_graph_lock();
+}
+
+void co_main_fn group_snapshot_unlock(void)
+{
+    bdrv_graph_unlock();
+    co_mutex_unlock(&group_mutex);
+}
+
+#define PIN_ROLE "pin"
+
+bool co_main_fn group_snapshot_wait_for(BlockDriverState *bs)
+{
+    for (GList *e = bs->others.head; e; e = e->next) {
+        if (strcmp(((BdrvLink *)e->data)->role, PIN_ROLE) == 0) {
+            bdrv_graph_unlock();
+            group_snapshot_lock();
+            co_mutex_unlock(&group_mutex);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- side by side ---- */
+
+/* Members at work at the same time: enough that their syncs merge, few enough that guests whose disks
+ * are served by the main thread get their turns. */
+#define MAX_AT_WORK 16
+
+/* The members of one step, handed to the workers one by one. */
+typedef struct WaveWork {
+    GroupSnapshot *g;
+    int wave;
+    CoroutineEntry *step;
+    guint next;
+} WaveWork;
+
+static void co_main_fn wave_worker(void *opaque)
+{
+    WaveWork *w = opaque;
+
+    while (w->next < w->g->members->len) {
+        GroupMember *m = group_member_at(w->g, w->next++);
+        if (m->wave == w->wave && !m->overlay) {
+            w->step(m);
+            coroutine_reschedule();
+        }
+    }
+}
+
+/* Run @step for the members not prepared yet that are of @wave, side by side. */
+static void co_main_fn for_wave(GroupSnapshot *g, int wave, CoroutineEntry *step)
+{
+    WaveWork work = { g, wave, step, 0 };
+    CoGroup group = CO_GROUP_INIT;
+
+    for (int i = 0; i < MAX_AT_WORK; i++) {
+        co_group_start(&group, wave_worker, &work);
+    }
+    co_group_wait(&group);
+}
+
+static int last_wave(const GroupSnapshot *g)
+{
+    int last = 0;
+
+    for (guint i = 0; i < g->members->len; i++) {
+        last = MAX(last, group_member_at(g, i)->wave);
+    }
+    return last;
+}
+
+/* The files of @wave: nodes that nobody else can see. False: some member has an error. */
+static bool co_main_fn create_files(GroupSnapshot *g, int wave)
+{
+    bool ok = true;
+
+    for_wave(g, wave, group_member_make_target);
+    for (guint i = 0; i < g->members->len; i++) {
+        GroupMember *m = group_member_at(g, i);
+        bool mine = m->wave == wave && !m->overlay;
+        ok = ok && !m->err && (!mine || group_member_check_identity(m));
+    }
+    if (ok) {
+        for_wave(g, wave, group_member_make_overlay);
+    }
+    for (guint i = 0; i < g->members->len; i++) {
+        ok = ok && !group_member_at(g, i)->err;
+    }
+    return ok;
+}
+
+/* Link what was made to the bases. */
+static bool co_main_fn link_wave(GroupSnapshot *g, int wave)
+{
+    bool ok = true;
+
+    for (guint i = 0; ok && i < g->members->len; i++) {
+        GroupMember *m = group_member_at(g, i);
+        if (m->wave == wave && !m->overlay) {
+            group_member_link(m);
+            ok = !m->err;
+        }
+    }
+    return ok;
+}
+
+/* (S5) holds for new images only: not for open nodes, which others could use, nor for what is prepared already. */
+static bool main_fn can_let_others_on(const GroupSnapshot *g)
+{
+    for (guint i = 0; i < g->members->len; i++) {
+        if (group_member_at(g, i)->req.overlay || group_member_at(g, i)->overlay) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void co_main_fn pin_bases(GroupSnapshot *g)
+{
+    BdrvLinkSpec spec = { .role = PIN_ROLE, .allows = CLAIM_ALL, .holder = "the snapshot command" };
+
+    for (guint i = 0; i < g->members->len; i++) {
+        GroupMember *m = group_member_at(g, i);
+        m->pin = bdrv_link_new(m->req.base, &spec, &error_abort);
+    }
+}
+
+static void co_main_fn unpin_bases(GroupSnapshot *g)
+{
+    for (guint i = 0; i < g->members->len; i++) {
+        bdrv_link_free(g_steal_pointer(&group_member_at(g, i)->pin));
+    }
+}
+
+void co_main_fn group_snapshot_abort(GroupSnapshot *g)
+{
+    /* The last made goes first: it may be based on an earlier one. */
+    for (guint i = g->members->len; i-- > 0; ) {
+        group_member_undo(group_member_at(g, i));
+    }
+    g->prepared = false;
+}
+
+static bool co_main_fn create_by_waves(GroupSnapshot *g)
+{
+    bool ok = true;
+
+    for (int wave = 0; ok && wave <= last_wave(g); wave++) {
+        ok = create_files(g, wave) && link_wave(g, wave);
+    }
+    return ok;
+}
+
+/* While others change the graph; there is one wave, as no member is based on another. */
+static bool co_main_fn create_aside(GroupSnapshot *g)
+{
+    pin_bases(g);
+    bdrv_graph_unlock();
+    bool ok = create_files(g, 0);
+    if (!ok) {
+        group_snapshot_abort(g);
+    }
+    bdrv_graph_lock();
+    ok = ok && link_wave(g, 0);
+    unpin_bases(g);
+    return ok;
+}
+
+bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, bool let_others_on, Error **errp)
+{
+    int64_t start = clock_ns();
+
+    g->prepared = true;
+    bool ok = let_others_on && can_let_others_on(g) ? create_aside(g) : create_by_waves(g);
+    g->times.create_ns += clock_ns() - start;
+    if (!ok) {
+        group_fail_first(g, errp);
+        group_snapshot_abort(g);
+    }
+    return ok;
+}
