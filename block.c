@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/backend-internal.h"
 #include "block/block.h"
 #include "block/claims.h"
 #include "block/driver-calls.h"
@@ -286,9 +287,22 @@ bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target)
 
 /* ---- the pivot ---- */
 
+/* The followers of a node and of the filters above it form a tree. */
+static void main_fn assert_followers_held(const BlockDriverState *bs)
+{
+    for (GList *e = bs->followers.head; e; e = e->next) {
+        const BdrvLink *link = e->data;
+        g_assert(!link->place || blk_is_held(link->place));
+        if (link->parent) {
+            assert_followers_held(link->parent);
+        }
+    }
+}
+
 void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top)
 {
     g_assert(bs_new->backing && bs_new->backing->bs == bs_top);
+    assert_followers_held(bs_top);
 
     GQueue moved = bs_top->followers;
     bs_top->followers = bs_new->followers;

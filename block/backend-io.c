@@ -60,6 +60,11 @@ void main_fn blk_hold(BlockBackend *blk)
     __atomic_fetch_add(&blk->quiesced, 1, __ATOMIC_SEQ_CST);
 }
 
+bool main_fn blk_is_held(const BlockBackend *blk)
+{
+    return __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) > 0;
+}
+
 void main_fn blk_release(BlockBackend *blk)
 {
     WaiterList taken = { NULL };

@@ -71,6 +71,8 @@ void main_fn blk_give_up_stopped(BlockBackend *blk);
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);
 void main_fn blk_release(BlockBackend *blk);
+/* New requests queue. */
+bool main_fn blk_is_held(const BlockBackend *blk);
 /* Returns true when nothing is in flight; else arranges for the calling coroutine to be woken once and
  * returns false.  blk_drain_forget() takes that back: true if the wake-up will not come. */
 bool co_main_fn blk_drain_check(BlockBackend *blk);

@@ -116,7 +116,7 @@ void main_fn bdrv_set_write_threshold(BlockDriverState *bs, uint64_t threshold);
 /*
  * Put @bs_new in front of @bs_top: every follower of @bs_top moves to @bs_new and the other way
  * round.  @bs_new->backing already leads to @bs_top.  All places that reach either are
- * quiesced.  Does not fail, yield or allocate.
+ * held (asserted).  Does not fail, yield or allocate.
  */
 void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top);
 
