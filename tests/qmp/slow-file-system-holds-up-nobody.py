@@ -8,7 +8,7 @@ import signal
 
 from faultfs import FaultFs
 from nbdwire import Wire, wait_until
-from rig import Rig, check_state, main, requires
+from rig import Rig, check_state, main, requires, run
 
 requires('qemu-img')
 STEPS = ('create', 'write', 'fsync', 'fsyncdir')
@@ -94,6 +94,26 @@ def test_what_the_snapshot_needs_is_kept_for_it():
         assert 'Cannot find' in e.desc, e
         assert hanging.reply() == {'return': {}}
         assert 'mine' in [n['node-name'] for n in r.cmd('query-named-block-nodes')]
+
+
+def test_a_disk_that_a_job_works_on_has_no_snapshot_and_the_job_is_named():
+    with FaultFs() as fs, SlowRig(fs) as r:
+        r.start()
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', fs.path('image'), '16M')
+        r.cmd('blockdev-add', driver='qcow2', node_name='image',
+              file={'driver': 'file', 'filename': fs.path('image')})
+        fs.arm_hang('read', part='image')
+        r.cmd('blockdev-check', job_id='j', node_name='image')
+        wait_until(fs.struck)
+        e = r.error('blockdev-group-snapshot-sync', devlist=[
+            {'device': 'image', 'snapshot-file': r.path('over')}])
+        assert e.cls == 'DeviceInUse' and 'blockdev-check' in e.desc, e
+        assert not os.path.exists(r.path('over'))
+        fs.disarm()
+        r.qmp.wait_event('BLOCKDEV_CHECK_COMPLETED')
+        wait_until(lambda: not any(j['status'] == 'running' for j in r.cmd('query-jobs')))
+        r.cmd('blockdev-group-snapshot-sync', devlist=[
+            {'device': 'image', 'snapshot-file': r.path('over')}])
 
 
 def test_a_base_that_a_snapshot_is_made_of_is_not_deleted():
