@@ -11,7 +11,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/backend-internal.h"
+#include "block/backend/backend-internal.h"
 #include "block/block.h"
 #include "block/claims.h"
 #include "block/driver-calls.h"

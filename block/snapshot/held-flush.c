@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 #include "block/snapshot/group-internal.h"
 
 typedef struct FlushWait {

@@ -32,7 +32,7 @@ struct BdrvLink {
 
     /* Core only. */
     GList entry;                    /* in bs->followers or bs->others */
-    bool leaving;                   /* another one takes its place: see (C4) in block/claims.c */
+    bool leaving;                   /* another one takes its place: see (C4) in block/graph/claims.c */
     unsigned new_needs, new_allows; /* valid while has_new: being prepared */
     bool has_new;
 };

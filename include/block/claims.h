@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Between the files of the graph only: block.c, block/open.c, block/claims.c. */
+/* Between the files of the graph only: block.c, block/graph/open.c, block/graph/claims.c. */
 #ifndef BLOCK_CLAIMS_H
 #define BLOCK_CLAIMS_H
 
@@ -22,7 +22,7 @@ void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec);
 /* The file of @bs once the change that is prepared is made; NULL: it has none. */
 BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs);
 
-/* Is there a place of this name?  Names of nodes and places are one set (block/backend.c). */
+/* Is there a place of this name?  Names of nodes and places are one set (block/backend/backend.c). */
 bool main_fn bdrv_name_is_place(const char *name);
 
 void main_fn bdrv_registry_add(BlockDriverState *bs);

@@ -5,11 +5,11 @@
  *
  * There are two kinds.  A *protocol* (file, null-co, blkdebug) moves bytes: it has
  * co_preadv and co_pwritev.  A *format* (raw, qcow2) says where bytes are: it has
- * co_map, and if it can be written co_map_write; the core (block/io-*.c) moves
+ * co_map, and if it can be written co_map_write; the core (block/io/) moves
  * the data, splits, zero-fills, copies on write and runs pieces in parallel.
  *
  * Every operation has one caller, the trampoline of its name in
- * block/driver-calls.c, which checks both sides of the contract: a driver may
+ * block/io/driver-calls.c, which checks both sides of the contract: a driver may
  * rely on ranges being inside the node and aligned to its limits, on writes
  * coming only to writable nodes, and must return 0 or a real -errno.
  */
@@ -207,7 +207,7 @@ struct BlockDriver {
     bool (*get_locks)(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);
 
     /* Claims to put on @link, a child of @bs, given the cumulative claims of bs's users.  NULL: the
-     * defaults for its role (block/claims.c). */
+     * defaults for its role (block/graph/claims.c). */
     void (*child_claims)(BlockDriverState *bs, BdrvLink *link, unsigned needs, unsigned allows,
                          unsigned *ret_needs, unsigned *ret_allows);
 
@@ -222,7 +222,7 @@ bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Erro
 /* "consistent read, write": for messages; caller frees. */
 char *any_fn bdrv_claims_to_text(unsigned claims);
 
-/* Called by each driver's constructor function; block/driver-list.c. */
+/* Called by each driver's constructor function; block/graph/driver-list.c. */
 void any_fn bdrv_register(const BlockDriver *drv);
 #define block_init(fn) static void __attribute__((constructor)) block_init_##fn(void) { fn(); }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How to open and how to create nodes, as plain structs.  block/options.c makes
+ * How to open and how to create nodes, as plain structs.  block/graph/options.c makes
  * them from QAPI types and option strings; nothing below knows QAPI.
  * Strings and sub-structs are owned by the struct that holds them.
  */

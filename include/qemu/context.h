@@ -10,7 +10,7 @@
  * gcc ignores the words.  clang's -Wthread-safety models each context as a
  * capability and reports, for example, a co_fn called from plain code.  It does
  * not see through function pointers: whoever calls one asserts the context at
- * run time instead (see the trampolines in block/driver-calls.c).
+ * run time instead (see the trampolines in block/io/driver-calls.c).
  *
  * Write the word in prototypes only where there is a prototype; a static
  * function carries it at its definition.

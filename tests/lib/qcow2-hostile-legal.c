@@ -2,7 +2,7 @@
 /* Legal edits: whoever refuses these refuses healthy images. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/entry.h"
+#include "block/formats/qcow2/entry.h"
 #include "tests/lib/qcow2-hostile.h"
 
 typedef struct Edit {

@@ -2,7 +2,7 @@
 /* Memory for metadata is bounded, however many, large and busy the images are. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/qcow2.h"
+#include "block/formats/qcow2/qcow2.h"
 #include "tests/lib/qcow2-rig.h"
 
 #define MIN_BYTES_PER_IMAGE (16 * (4096 + 256))

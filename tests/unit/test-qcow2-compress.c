@@ -2,7 +2,7 @@
 /* What is written compressed is what is read, takes less room, and gives it back. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/types.h"
+#include "block/formats/qcow2/types.h"
 #include "config-host.h"
 #include "tests/lib/qcow2-rig.h"
 

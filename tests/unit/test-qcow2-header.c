@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/header.h"
+#include "block/formats/qcow2/header.h"
 #include "tests/lib/qcow2-rig.h"
 
 /* ---- codecs ---- */

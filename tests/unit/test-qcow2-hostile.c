@@ -12,7 +12,7 @@
 
 #include "block/check.h"
 #include "block/group-snapshot.h"
-#include "block/qcow2/entry.h"
+#include "block/formats/qcow2/entry.h"
 #include "tests/lib/qcow2-hostile.h"
 #include "tests/lib/qcow2-rig.h"
 #include "util/sanitizer.h"

@@ -2,7 +2,7 @@
 /* What is written to a qcow2 image is what is read, whatever its layout options. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/types.h"
+#include "block/formats/qcow2/types.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 

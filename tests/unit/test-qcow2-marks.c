@@ -2,7 +2,7 @@
 /* The marks of an image, dirty and corrupt: set before it becomes true, and cleared only when it is not. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/qcow2.h"
+#include "block/formats/qcow2/qcow2.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 

@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/entry.h"
+#include "block/formats/qcow2/entry.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 

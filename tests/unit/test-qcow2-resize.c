@@ -2,7 +2,7 @@
 /* A new size: what was there stays, what is new reads as zeroes, what cannot be done is refused. */
 #include "qemu/osdep.h"
 
-#include "block/qcow2/entry.h"
+#include "block/formats/qcow2/entry.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 

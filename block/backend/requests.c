@@ -2,7 +2,7 @@
 /* Requests to a place: the bracket, checks, accounting. */
 #include "qemu/osdep.h"
 
-#include "block/backend-internal.h"
+#include "block/backend/backend-internal.h"
 #include "qemu/aio.h"
 
 /* ---- the bracket ---- */

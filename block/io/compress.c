@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/io-zero.h"
+#include "block/io/io-zero.h"
 
 /* Memory that the units of one request may take at a time, and how many they may be. */
 #define MAX_BYTES (8 * MiB)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 #include "qemu/log.h"
 
 static bool range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Shared by the files block/io-*.c. */
+/* Shared by the files block/io/. */
 #ifndef BLOCK_IO_INTERNAL_H
 #define BLOCK_IO_INTERNAL_H
 

@@ -2,7 +2,7 @@
 /* Places: life, lookup, and what they hold. */
 #include "qemu/osdep.h"
 
-#include "block/backend-internal.h"
+#include "block/backend/backend-internal.h"
 #include "block/claims.h"
 
 static BlockBackend *first_place, *last_place;

@@ -2,7 +2,7 @@
 /* Reading: the format says where, this file moves the bytes. */
 #include "qemu/osdep.h"
 
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 
 /* Pieces of one request that are read at the same time. */
 #define MAX_PARALLEL 16

@@ -10,7 +10,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/backend-internal.h"
+#include "block/backend/backend-internal.h"
 #include "block/quiesce.h"
 
 typedef struct DrainWait {

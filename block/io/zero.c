@@ -2,7 +2,7 @@
 /* Writing zeroes and discarding: what is aligned goes to the driver, the rest is written or left. */
 #include "qemu/osdep.h"
 
-#include "block/io-zero.h"
+#include "block/io/io-zero.h"
 
 /* Zeroes that are written where nothing better works, per request. */
 #define ZERO_BUFFER_BYTES (256 * KiB)

@@ -2,7 +2,7 @@
 #ifndef BLOCK_IO_ZERO_H
 #define BLOCK_IO_ZERO_H
 
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 
 /* Write to a mapped node. @range: what the caller holds (it may be exchanged for an exclusive
  * one), or NULL for a format whose map does not change. */

@@ -2,7 +2,7 @@
 /* Telling, once, that a node was written beyond an offset. */
 #include "qemu/osdep.h"
 
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 #include "qemu/aio.h"
 
 typedef struct Report {

@@ -2,7 +2,7 @@
 /* Flush, length, truncate, block status, debug events. */
 #include "qemu/osdep.h"
 
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 
 int64_t any_fn bdrv_length(const BlockDriverState *bs)
 {

@@ -12,7 +12,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/backend-internal.h"
+#include "block/backend/backend-internal.h"
 #include "qemu/aio.h"
 
 #define REPORT_INTERVAL_NS NS_PER_SEC

@@ -5,7 +5,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 
-#include "block/file/file-internal.h"
+#include "block/protocols/file/file-internal.h"
 #include "block/target.h"
 #include "qemu/aio.h"
 

@@ -4,7 +4,7 @@
 
 #include <linux/falloc.h>
 
-#include "block/file/file-internal.h"
+#include "block/protocols/file/file-internal.h"
 #include "qemu/aio.h"
 
 /* ---- zeroes and holes ---- */

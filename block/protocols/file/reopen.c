@@ -6,7 +6,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/file/file-internal.h"
+#include "block/protocols/file/file-internal.h"
 #include "qemu/aio.h"
 
 typedef struct ReopenTask {

@@ -9,8 +9,8 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/io-internal.h"
-#include "block/io-zero.h"
+#include "block/io/io-internal.h"
+#include "block/io/io-zero.h"
 
 /* ---- protocols ---- */
 

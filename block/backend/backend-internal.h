@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The inside of a place: for block/backend*.c and block/quiesce.c. */
+/* The inside of a place: for block/backend/ and block/backend/quiesce.c. */
 #ifndef BLOCK_BACKEND_INTERNAL_H
 #define BLOCK_BACKEND_INTERNAL_H
 
@@ -22,7 +22,7 @@ struct BlockBackend {
     void *resize_opaque;
     BlkStats stats;
 
-    /* Failed requests (block/io-error.c). */
+    /* Failed requests (block/backend/io-error.c). */
     BlkOnError rerror, werror;
     int64_t io_error_reported_ns;   /* atomic: clock_ns() of the last report, 0: never */
     int stop_reason;                /* atomic, set under @lock: -errno that stopped it; 0: it runs */

@@ -6,7 +6,7 @@
  * (R2) A node that becomes writable has the claims of a writer on its file before any of the commits; one
  *      that becomes read-only keeps them until after its commit.
  * (R3) A commit changes fields and exchanges descriptors; it cannot fail, yield or allocate.
- * (R4) The link to a file that is exchanged for another one is *leaving* until it is gone (C4 in block/claims.c).
+ * (R4) The link to a file that is exchanged for another one is *leaving* until it is gone (C4 in block/graph/claims.c).
  *      Both files lead, through filters, to the same node: a guest sees the same content, and the
  *      locks stay as they are.
  */
@@ -14,7 +14,7 @@
 
 #include "block/block.h"
 #include "block/claims.h"
-#include "block/io-internal.h"
+#include "block/io/io-internal.h"
 
 /* ---- one node ---- */
 

@@ -13,7 +13,7 @@
 
 #include <sys/sysmacros.h>
 
-#include "block/file/file-internal.h"
+#include "block/protocols/file/file-internal.h"
 #include "qemu/aio.h"
 
 #define NEED_BYTE 100

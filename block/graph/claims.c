@@ -6,7 +6,7 @@
  * (C2) A node's cumulative claims are the union of its users' needs and the intersection
  *      of what they allow; each child link has the claims that follow from them.
  * (C3) A change that would break (C1) anywhere below is refused before anything has changed.
- * (C4) A link that gives way to another one (R4 in block/reopen.c) keeps its claims until it is gone, so that
+ * (C4) A link that gives way to another one (R4 in block/graph/reopen.c) keeps its claims until it is gone, so that
  *      no lock is given up before, but (C1) is not asked of it, nor of what filters make of its claims.
  *
  * A change runs in three passes over the nodes it reaches: compute and check (fields new_*), have

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The state of a node of the file and host_device drivers, for the files in block/file/. */
+/* The state of a node of the file and host_device drivers, for the files in block/protocols/file/. */
 #ifndef BLOCK_FILE_INTERNAL_H
 #define BLOCK_FILE_INTERNAL_H
 
@@ -14,13 +14,13 @@ typedef struct FileState {
     int flush_error;                /* atomic: once fdatasync failed, data may be gone for good: the
                                      * errno of that failure, returned by every later flush */
 
-    /* Byte-range locks (block/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 + i. */
+    /* Byte-range locks (block/protocols/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 + i. */
     bool locking;
     unsigned locked;                /* held on @fd, as committed */
     unsigned new_locked;            /* being prepared: @locked plus what is new */
     unsigned goal;                  /* what the commit leaves */
 
-    /* Being reopened (block/file/reopen.c). */
+    /* Being reopened (block/protocols/file/reopen.c). */
     int new_fd;                     /* prepared, -1: none */
     BdrvLimits new_limits;          /* with it */
     int old_fd;                     /* to be closed in clean, -1: none */
