@@ -3,10 +3,10 @@
  * The graph: nodes, the links between them, and the pivot.
  *
  * (G1) The graph changes on the main thread only, under graph_mutex.
- * (G2) A link that requests travel along is re-aimed only while every place that reaches it is
+ * (G2) A link that requests travel along is re-aimed only while every backend that reaches it is
  *      quiesced, by a function that returns void and does not yield.
  * (G3) A node lives exactly as long as somebody holds a link to it.
- * (G4) Nothing is copied between nodes or between a node and a place: a node keeps its address, its
+ * (G4) Nothing is copied between nodes or between a node and a backend: a node keeps its address, its
  *      name and its content for life; a pivot moves users, not contents.
  */
 #include "qemu/osdep.h"
@@ -142,7 +142,7 @@ BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spe
     link->follows = spec->follows;
     link->allows = CLAIM_ALL;
     link->parent = spec->parent;
-    link->place = spec->place;
+    link->backend = spec->backend;
     link->holder = g_strdup(spec->holder);
     link->entry.data = link;
     g_queue_push_tail_link(users_of(bs, link->follows), &link->entry);
@@ -222,7 +222,7 @@ void co_main_fn bdrv_link_free(BdrvLink *link)
 
 /* ---- going up and down ---- */
 
-static void main_fn collect_places(BlockDriverState *bs, GHashTable *places, GHashTable *seen)
+static void main_fn collect_backends(BlockDriverState *bs, GHashTable *backends, GHashTable *seen)
 {
     if (!g_hash_table_add(seen, bs)) {
         return;
@@ -231,24 +231,24 @@ static void main_fn collect_places(BlockDriverState *bs, GHashTable *places, GHa
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         for (GList *e = lists[i]->head; e; e = e->next) {
             BdrvLink *link = e->data;
-            if (link->place) {
-                g_hash_table_add(places, link->place);
+            if (link->backend) {
+                g_hash_table_add(backends, link->backend);
             } else if (link->parent) {
-                collect_places(link->parent, places, seen);
+                collect_backends(link->parent, backends, seen);
             }
         }
     }
 }
 
-void main_fn bdrv_collect_places(BlockDriverState *bs, GHashTable *places)
+void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
-    collect_places(bs, places, seen);
+    collect_backends(bs, backends, seen);
 }
 
 static BlockDriverState *main_fn child_after(const BdrvLink *now, const BdrvChildChange *change)
 {
-    return change && change->wanted ? change->bs : now ? now->bs : NULL;
+    return change && change->replaces ? change->bs : now ? now->bs : NULL;
 }
 
 BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs)
@@ -292,7 +292,7 @@ static void main_fn assert_followers_held(const BlockDriverState *bs)
 {
     for (GList *e = bs->followers.head; e; e = e->next) {
         const BdrvLink *link = e->data;
-        g_assert(!link->place || blk_is_held(link->place));
+        g_assert(!link->backend || blk_is_held(link->backend));
         if (link->parent) {
             assert_followers_held(link->parent);
         }

@@ -14,7 +14,7 @@
 
 /* ---- names ---- */
 
-static BlockDriverState *main_fn place_node(BlockBackend *blk, bool for_group, Error **errp)
+static BlockDriverState *main_fn backend_node(BlockBackend *blk, bool for_group, Error **errp)
 {
     BlockDriverState *bs = blk_bs(blk);
 
@@ -32,7 +32,7 @@ BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_n
     BlockBackend *blk = device ? blk_find(device) : NULL;
 
     if (blk) {
-        return place_node(blk, for_group, errp);
+        return backend_node(blk, for_group, errp);
     }
     BlockDriverState *bs = node_name ? bdrv_find_node(node_name) : NULL;
     if (bs) {
@@ -105,7 +105,7 @@ static bool co_main_fn del_node(const char *name, Error **errp)
     }
     if (bs->followers.length > 0) {
         BdrvLink *user = bs->followers.head->data;
-        if (user->place && !blk_user(user->place) && blk_name(user->place)[0]) {
+        if (user->backend && !blk_user(user->backend) && blk_name(user->backend)[0]) {
             error_setg(errp, "Node %s is in use", name);
             return false;
         }
@@ -170,12 +170,12 @@ static bool co_main_fn resize_held(BlockDriverState *bs, int64_t size, Error **e
 
 static bool co_main_fn resize_node(BlockDriverState *bs, int64_t size, Error **errp)
 {
-    g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
     int64_t old = bdrv_length(bs);
     BlkQuiesce q;
 
-    bdrv_collect_places(bs, places);
-    if (!blk_quiesce_in_time(&q, places, "resize", errp)) {
+    bdrv_collect_backends(bs, backends);
+    if (!blk_quiesce_in_time(&q, backends, "resize", errp)) {
         return false;
     }
     bool ok = resize_held(bs, size, errp);
@@ -319,7 +319,7 @@ bool co_main_fn qmp_blockdev_group_snapshot_sync(const QmpBlockdevGroupSnapshotS
 /* ---- today's snapshot commands: the same machinery ---- */
 
 /*
- * The node that an action means.  Earlier actions count as done: a place leads to the overlay it
+ * The node that an action means.  Earlier actions count as done: a backend leads to the overlay it
  * will get, and a name may be one that an earlier action gives, once it is prepared.
  */
 static BlockDriverState *co_main_fn resolve(GroupSnapshot *g, const char *device,

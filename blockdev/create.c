@@ -4,7 +4,7 @@
 
 #include "block/blockdev.h"
 #include "block/job.h"
-#include "block/target.h"
+#include "block/new-file.h"
 #include "qapi/qapi-commands.h"
 
 typedef struct CreateJob {
@@ -37,13 +37,13 @@ static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **e
         error_setg(errp, "Cannot create '%s': nocow is not supported", q->filename);
         return false;
     }
-    FileTarget *target = file_target_prepare(q->filename, errp);
+    NewFile *target = new_file_prepare(q->filename, errp);
 
     if (!target) {
         return false;
     }
-    opts->u.file.filename = g_strdup(file_target_name(target));
-    opts->u.file.fd = file_target_dup(target, false, errp);
+    opts->u.file.filename = g_strdup(new_file_name(target));
+    opts->u.file.fd = new_file_dup(target, false, errp);
     BdrvLink *link = opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
     bool ok = link && bdrv_co_truncate(link, q->size,
                                        prealloc_of(q->has_preallocation, q->preallocation), errp);
@@ -52,13 +52,13 @@ static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **e
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Cannot write '%s'", q->filename);
         }
-        ok = ret == 0 && file_target_sync_dir(target, errp);
+        ok = ret == 0 && new_file_sync_dir(target, errp);
     }
     bdrv_link_free(link);
     if (ok) {
-        file_target_commit(target);
+        new_file_commit(target);
     } else {
-        file_target_abort(target);
+        new_file_abort(target);
     }
     return ok;
 }

@@ -215,7 +215,7 @@ static void main_fn export_deleted(const char *id)
 
 /* ---- the end ---- */
 
-/* Places that --drive made; exports' places belong to their exports. */
+/* Backends that --drive made; exports' backends belong to their exports. */
 static void co_main_fn free_drives(void)
 {
     BlockBackend *blk;
@@ -251,7 +251,7 @@ void main_fn blockdev_init(void)
 bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,
                                    Error **errp)
 {
-    /* It only holds the image; who uses it (an export, a device) has a place of its own. */
+    /* It only holds the image; who uses it (an export, a device) has a backend of its own. */
     BlockBackend *blk = blk_new(id, CLAIM_NONE, CLAIM_ALL, errp);
 
     if (!blk) {

@@ -120,7 +120,7 @@ bool co_main_fn qmp_query_jobs(JobInfoList **ret, Error **errp)
 }
 
 /* The job that a command names, if @verb can be done in its state. */
-static Job *main_fn job_for(const char *id, const char *verb, JobStatus wanted, Error **errp)
+static Job *main_fn job_for(const char *id, const char *verb, JobStatus required, Error **errp)
 {
     Job *job = find_job(id);
 
@@ -128,7 +128,7 @@ static Job *main_fn job_for(const char *id, const char *verb, JobStatus wanted, 
         error_setg(errp, "Job not found");
         return NULL;
     }
-    if (job->status != wanted) {
+    if (job->status != required) {
         error_setg(errp, "Job '%s' in state '%s' cannot accept command verb '%s'", job->id,
                    JobStatus_str(job->status), verb);
         return NULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What clients ask about places and nodes.  Looks, never waits and never holds anybody up. */
+/* What clients ask about backends and nodes.  Looks, never waits and never holds anybody up. */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
@@ -234,7 +234,7 @@ static BlockLatencyHistogramInfo *histogram(const BlkOpStats *op)
     return info;
 }
 
-static BlockDeviceStats *place_stats(const BlkStats *s)
+static BlockDeviceStats *backend_stats(const BlkStats *s)
 {
     BlockDeviceStats *d = g_new0(BlockDeviceStats, 1);
     const BlkOpStats *rd = &s->op[BLK_OP_READ], *wr = &s->op[BLK_OP_WRITE];
@@ -281,7 +281,7 @@ static BlockDeviceStats *no_stats(void)
     return d;
 }
 
-/* Counters are the place's; nodes have none of their own. */
+/* Counters are the backend's; nodes have none of their own. */
 static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
 {
     BlockStats *top = NULL, **where = &top;
@@ -301,7 +301,7 @@ static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
     return top;
 }
 
-static BlockStats *main_fn stats_of_place(BlockBackend *blk)
+static BlockStats *main_fn stats_of_backend(BlockBackend *blk)
 {
     BlockDriverState *bs = blk_bs(blk);
     BlockStats *s = bs ? node_stats(bs, true) : g_new0(BlockStats, 1);
@@ -309,7 +309,7 @@ static BlockStats *main_fn stats_of_place(BlockBackend *blk)
     if (s->stats) {
         BlockDeviceStats_free(s->stats);
     }
-    s->stats = place_stats(blk_stats(blk));
+    s->stats = backend_stats(blk_stats(blk));
     s->device = g_strdup(blk_name(blk));
     s->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
     return s;
@@ -326,7 +326,7 @@ bool co_main_fn qmp_query_blockstats(const QmpQueryBlockstatsArgs *args, BlockSt
         }
     } else {
         for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-            BlockStatsList_append(&tail, stats_of_place(blk));
+            BlockStatsList_append(&tail, stats_of_backend(blk));
         }
     }
     *ret = list;

@@ -84,7 +84,7 @@ static bool main_fn set_file(Reopen *r, BlockDriverState *bs, const BdrvChildOpt
     if (!bs->file || !o->reference || strcmp(o->reference, bs->file->bs->node_name) == 0) {
         return add_child(r, bs->file, "file", o, errp);
     }
-    to->file = (BdrvChildChange){ .wanted = true, .bs = find_child(o->reference, errp) };
+    to->file = (BdrvChildChange){ .replaces = true, .bs = find_child(o->reference, errp) };
     return to->file.bs != NULL;
 }
 
@@ -111,7 +111,7 @@ static bool main_fn set_backing(Reopen *r, BlockDriverState *bs, const BdrvChild
             return false;
         }
     }
-    to->backing.wanted = to->backing.bs != now;
+    to->backing.replaces = to->backing.bs != now;
     return true;
 }
 
@@ -204,13 +204,13 @@ static void main_fn pull_files_along(Reopen *r)
 
 static bool co_main_fn hold_and_commit(Reopen *r, Error **errp)
 {
-    g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
     BlkQuiesce q;
 
     for (guint i = 0; i < r->nodes->len; i++) {
-        bdrv_collect_places(r->nodes->pdata[i], places);
+        bdrv_collect_backends(r->nodes->pdata[i], backends);
     }
-    if (!blk_quiesce_in_time(&q, places, "reopen", errp)) {
+    if (!blk_quiesce_in_time(&q, backends, "reopen", errp)) {
         return false;
     }
     bool ok = bdrv_reopen_flush(r->nodes, errp);

@@ -64,7 +64,7 @@ static bool config_of_command(const BlockIOThrottle *q, ThrottleConfig *cfg, Err
            throttle_config_check(cfg, errp);
 }
 
-bool co_main_fn blockdev_throttle_place(BlockBackend *blk, const char *group_name,
+bool co_main_fn blockdev_throttle_backend(BlockBackend *blk, const char *group_name,
                                         const ThrottleConfig *cfg, Error **errp)
 {
     if (!throttle_config_is_limited(cfg)) {
@@ -97,7 +97,7 @@ bool co_main_fn qmp_block_set_io_throttle(const BlockIOThrottle *args, Error **e
         return false;
     }
     return config_of_command(args, &cfg, errp) &&
-           blockdev_throttle_place(blk, args->group ?: name, &cfg, errp);
+           blockdev_throttle_backend(blk, args->group ?: name, &cfg, errp);
 }
 
 void main_fn blockdev_throttle_info(BlockBackend *blk, BlockDeviceInfo *info)

@@ -57,7 +57,7 @@ void any_fn nbd_memory_join(NbdMemory *m, int fd, AioContext *ctx, void (*grante
 
 void any_fn nbd_memory_leave(NbdMemory *m)
 {
-    g_assert(m->own == 0 && m->pooled == 0 && m->wanted == 0);
+    g_assert(m->own == 0 && m->pooled == 0 && m->waiting_for == 0);
     pthread_mutex_lock(&pool.lock);
     g_queue_unlink(&pool.all, &m->entry);
     pthread_mutex_unlock(&pool.lock);
@@ -85,7 +85,7 @@ static bool take_free(NbdMemory *m, int64_t bytes)
 /* Under the lock. */
 static void stop_waiting(NbdMemory *m)
 {
-    m->wanted = 0;
+    m->waiting_for = 0;
     g_queue_unlink(&pool.waiters, &m->wait_entry);
     __atomic_fetch_sub(&pool.waiting, 1, __ATOMIC_SEQ_CST);
 }
@@ -99,7 +99,7 @@ static void hand_out(void)
         bool holds = __atomic_load_n(&m->pooled, __ATOMIC_SEQ_CST) > 0;
 
         next = e->next;
-        if (take_free(m, m->wanted)) {
+        if (take_free(m, m->waiting_for)) {
             stop_waiting(m);
             aio_bh_schedule(&m->granted_bh);
         } else if (!holds) {
@@ -122,7 +122,7 @@ static void give_back(NbdMemory *m, int64_t bytes)
 static void get_in_line(NbdMemory *m, size_t bytes)
 {
     pthread_mutex_lock(&pool.lock);
-    m->wanted = bytes;
+    m->waiting_for = bytes;
     g_queue_push_tail_link(&pool.waiters, &m->wait_entry);
     __atomic_fetch_add(&pool.waiting, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_unlock(&pool.lock);
@@ -157,7 +157,7 @@ bool any_fn nbd_memory_take(NbdMemory *m, size_t bytes, NbdCharge *charge)
 bool any_fn nbd_memory_take_in_line(NbdMemory *m, size_t bytes, NbdCharge *charge)
 {
     pthread_mutex_lock(&pool.lock);
-    bool granted = m->wanted == 0;
+    bool granted = m->waiting_for == 0;
     bool own = !granted && take_own(m, bytes, charge);
     if (own) {
         stop_waiting(m);
@@ -174,7 +174,7 @@ bool any_fn nbd_memory_take_in_line(NbdMemory *m, size_t bytes, NbdCharge *charg
 void any_fn nbd_memory_cancel(NbdMemory *m, size_t bytes)
 {
     pthread_mutex_lock(&pool.lock);
-    bool granted = m->wanted == 0;
+    bool granted = m->waiting_for == 0;
     if (!granted) {
         stop_waiting(m);
     }

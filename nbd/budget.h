@@ -26,7 +26,7 @@ typedef struct NbdMemory {
     int64_t late_ns[NBD_PEER_WAIT__MAX];    /* atomic: clock_ns() from which it is late; 0: nobody has looked yet */
     AioBh granted_bh;
     /* Under the pool's lock. */
-    int64_t wanted;                 /* bytes that it waits for; 0: it does not wait, or was given them */
+    int64_t waiting_for;                 /* bytes that it waits for; 0: it does not wait, or was given them */
     GList entry, wait_entry;        /* among all connections, among those that wait */
 } NbdMemory;
 

@@ -287,7 +287,7 @@ static void main_fn for_each_client(NbdExport *exp, void (*fn)(NbdConn *conn))
     }
 }
 
-static void main_fn out_of_patience(void *opaque)
+static void main_fn drain_timeout_cb(void *opaque)
 {
     for_each_client(opaque, nbd_conn_shutdown);
 }
@@ -305,7 +305,7 @@ void co_main_fn nbd_export_free(NbdExport *exp)
         }
     }
     for_each_client(exp, conn_end);
-    aio_timer_init(&timer, server->main_ctx, out_of_patience, exp);
+    aio_timer_init(&timer, server->main_ctx, drain_timeout_cb, exp);
     aio_timer_arm(&timer, clock_ns() + LAST_ANSWERS_NS);
     while (exp->clients > 0) {
         exp->waiter = coroutine_self();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The inside of a place: for block/backend/ and block/backend/quiesce.c. */
+/* The inside of a backend: for block/backend/ and block/backend/quiesce.c. */
 #ifndef BLOCK_BACKEND_INTERNAL_H
 #define BLOCK_BACKEND_INTERNAL_H
 
@@ -33,7 +33,7 @@ struct BlockBackend {
     int throttled;                  /* atomic: requests waiting for their turn */
     bool throttle_off;              /* atomic: whoever waits shall go, limits are ignored */
     bool user_leaves;               /* atomic */
-    BlockBackend *prev, *next;      /* all places, oldest first */
+    BlockBackend *prev, *next;      /* all backends, oldest first */
 
     /*
      * The request bracket.  A request counts itself in, then looks at @quiesced; who quiesces sets
@@ -58,14 +58,14 @@ void any_fn blk_wake_all(WaiterList taken);
 
 /*
  * A request of @client has failed with @error (-errno); inside its bracket.  Says what shall become of it,
- * reports it, and stops the place if need be: the request then leaves the bracket, waits and tries again.
+ * reports it, and stops the backend if need be: the request then leaves the bracket, waits and tries again.
  */
 BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *client, bool is_write,
                                        int error);
-/* Wait as long as @blk is stopped; outside of the bracket.  0, or, when @client or the place's user leaves,
+/* Wait as long as @blk is stopped; outside of the bracket.  0, or, when @client or the backend's user leaves,
  * the -errno that stopped it: the request is given up. */
 int co_fn blk_wait_while_stopped(BlockBackend *blk, const BlkClient *client);
-/* The place's user leaves: give up what waits, and let it run. */
+/* The backend's user leaves: give up what waits, and let it run. */
 void main_fn blk_give_up_stopped(BlockBackend *blk);
 
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */

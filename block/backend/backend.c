@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Places: life, lookup, and what they hold. */
+/* Backends: life, lookup, and what they hold. */
 #include "qemu/osdep.h"
 
 #include "block/backend/backend-internal.h"
 #include "block/claims.h"
 
-static BlockBackend *first_place, *last_place;
+static BlockBackend *first_backend, *last_backend;
 
 BlockBackend *main_fn blk_find(const char *name)
 {
-    for (BlockBackend *blk = first_place; blk; blk = blk->next) {
+    for (BlockBackend *blk = first_backend; blk; blk = blk->next) {
         if (blk->name && strcmp(blk->name, name) == 0) {
             return blk;
         }
@@ -17,14 +17,14 @@ BlockBackend *main_fn blk_find(const char *name)
     return NULL;
 }
 
-bool main_fn bdrv_name_is_place(const char *name)
+bool main_fn bdrv_name_is_backend(const char *name)
 {
     return blk_find(name) != NULL;
 }
 
 BlockBackend *main_fn blk_next(BlockBackend *prev)
 {
-    return prev ? prev->next : first_place;
+    return prev ? prev->next : first_backend;
 }
 
 BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp)
@@ -43,9 +43,9 @@ BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows,
     blk->allows = allows;
     blk->write_cache = true;
     pthread_mutex_init(&blk->lock, NULL);
-    blk->prev = last_place;
-    *(last_place ? &last_place->next : &first_place) = blk;
-    last_place = blk;
+    blk->prev = last_backend;
+    *(last_backend ? &last_backend->next : &first_backend) = blk;
+    last_backend = blk;
     return blk;
 }
 
@@ -56,8 +56,8 @@ void co_main_fn blk_free(BlockBackend *blk)
     }
     blk_remove(blk);
     blk_set_throttle_group(blk, NULL);
-    *(blk->prev ? &blk->prev->next : &first_place) = blk->next;
-    *(blk->next ? &blk->next->prev : &last_place) = blk->prev;
+    *(blk->prev ? &blk->prev->next : &first_backend) = blk->next;
+    *(blk->next ? &blk->next->prev : &last_backend) = blk->prev;
     pthread_mutex_destroy(&blk->lock);
     g_free(blk->name);
     g_free(blk->user);
@@ -73,7 +73,7 @@ bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp
         return false;
     }
     BdrvLinkSpec spec = {
-        .role = "root", .follows = true, .needs = blk->needs, .allows = blk->allows, .place = blk,
+        .role = "root", .follows = true, .needs = blk->needs, .allows = blk->allows, .backend = blk,
     };
     blk->root = bdrv_link_new(bs, &spec, errp);
     return blk->root != NULL;
@@ -171,12 +171,12 @@ void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void
 
 void main_fn blk_notify_resize(BlockDriverState *bs)
 {
-    g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
     GHashTableIter it;
     gpointer key;
 
-    bdrv_collect_places(bs, places);
-    g_hash_table_iter_init(&it, places);
+    bdrv_collect_backends(bs, backends);
+    g_hash_table_iter_init(&it, backends);
     while (g_hash_table_iter_next(&it, &key, NULL)) {
         BlockBackend *blk = key;
         if (blk->resize_cb) {

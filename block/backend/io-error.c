@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a place does about requests that its image fails: the policy, telling, stopping.
+ * What a backend does about requests that its image fails: the policy, telling, stopping.
  *
- * (E1) A request that waits in a stopped place is outside of its bracket: nothing that holds the place
- *      waits for it, and it is tried again in whatever image the place leads to then.
+ * (E1) A request that waits in a stopped backend is outside of its bracket: nothing that holds the backend
+ *      waits for it, and it is tried again in whatever image the backend leads to then.
  * (E2) A stop is always told.  Other failures are told at most once a second: a disk that is gone fails
  *      thousands.
- * (E3) Once its user leaves, a place does not stop, and nothing waits in it; the same holds for each of
- *      its clients by itself.  What waited is given up: it ends with the error that stopped the place
+ * (E3) Once its user leaves, a backend does not stop, and nothing waits in it; the same holds for each of
+ *      its clients by itself.  What waited is given up: it ends with the error that stopped the backend
  *      and is not tried again, for nobody may know any more that it is to be written.
  */
 #include "qemu/osdep.h"
@@ -89,7 +89,7 @@ static bool has_left(const BlkClient *client)
     return client && __atomic_load_n(&client->left, __ATOMIC_RELAXED);
 }
 
-/* Stops the place unless its user or @client is leaving; *@ret_first: it ran until now. */
+/* Stops the backend unless its user or @client is leaving; *@ret_first: it ran until now. */
 static bool try_to_stop(BlockBackend *blk, const BlkClient *client, int error, bool *ret_first)
 {
     pthread_mutex_lock(&blk->lock);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Bringing places to rest.
+ * Bringing backends to rest.
  *
- * (D1) From blk_quiesce() returning true to blk_resume() no request of these places is inside
+ * (D1) From blk_quiesce() returning true to blk_resume() no request of these backends is inside
  *      its bracket, on any thread.
- * (D2) All places are held before the first is waited for: the time held is that of the slowest
- *      request in flight, not the sum over places.
+ * (D2) All backends are held before the first is waited for: the time held is that of the slowest
+ *      request in flight, not the sum over backends.
  * (D3) After a failure everything runs as before.
  */
 #include "qemu/osdep.h"
@@ -51,33 +51,33 @@ static void main_fn release_all(BlkQuiesce *q)
 {
     int64_t held_ns = clock_ns() - q->held_since_ns;
 
-    for (guint i = 0; i < q->places->len; i++) {
-        BlockBackend *blk = q->places->pdata[i];
+    for (guint i = 0; i < q->backends->len; i++) {
+        BlockBackend *blk = q->backends->pdata[i];
         __atomic_fetch_add(&blk->stats.held_ns, held_ns, __ATOMIC_RELAXED);
         __atomic_fetch_add(&blk->stats.held_count, 1, __ATOMIC_RELAXED);
         blk_release(blk);
     }
-    g_ptr_array_free(g_steal_pointer(&q->places), TRUE);
+    g_ptr_array_free(g_steal_pointer(&q->backends), TRUE);
 }
 
-bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_ns,
+bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *backends, int64_t deadline_ns,
                             BlockBackend **ret_late)
 {
-    q->places = g_ptr_array_sized_new(g_hash_table_size(places));
+    q->backends = g_ptr_array_sized_new(g_hash_table_size(backends));
     /* In their own order, so that what is done to them is the same each time. */
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (g_hash_table_contains(places, blk)) {
-            g_ptr_array_add(q->places, blk);
+        if (g_hash_table_contains(backends, blk)) {
+            g_ptr_array_add(q->backends, blk);
         }
     }
     q->held_since_ns = clock_ns();
-    for (guint i = 0; i < q->places->len; i++) {
-        blk_hold(q->places->pdata[i]);
+    for (guint i = 0; i < q->backends->len; i++) {
+        blk_hold(q->backends->pdata[i]);
     }
-    for (guint i = 0; i < q->places->len; i++) {
-        if (!drain_one(q->places->pdata[i], deadline_ns)) {
+    for (guint i = 0; i < q->backends->len; i++) {
+        if (!drain_one(q->backends->pdata[i], deadline_ns)) {
             if (ret_late) {
-                *ret_late = q->places->pdata[i];
+                *ret_late = q->backends->pdata[i];
             }
             release_all(q);
             return false;
@@ -86,12 +86,12 @@ bool co_main_fn blk_quiesce(BlkQuiesce *q, GHashTable *places, int64_t deadline_
     return true;
 }
 
-bool co_main_fn blk_quiesce_in_time(BlkQuiesce *q, GHashTable *places, const char *what,
+bool co_main_fn blk_quiesce_in_time(BlkQuiesce *q, GHashTable *backends, const char *what,
                                     Error **errp)
 {
     BlockBackend *late;
 
-    if (blk_quiesce(q, places, clock_ns() + BLK_QUIESCE_TIMEOUT_NS, &late)) {
+    if (blk_quiesce(q, backends, clock_ns() + BLK_QUIESCE_TIMEOUT_NS, &late)) {
         return true;
     }
     error_setg(errp, "Cannot %s: '%s' did not come to rest in time", what, blk_name(late));

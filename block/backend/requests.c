@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests to a place: the bracket, checks, accounting. */
+/* Requests to a backend: the bracket, checks, accounting. */
 #include "qemu/osdep.h"
 
 #include "block/backend/backend-internal.h"
@@ -111,7 +111,7 @@ static void co_fn throttle(BlockBackend *blk, bool is_write, int64_t bytes)
     if (!__atomic_load_n(&blk->throttle, __ATOMIC_ACQUIRE)) {
         return;
     }
-    /* Counted, then looked at again: who takes the place out of its group waits for the count. */
+    /* Counted, then looked at again: who takes the backend out of its group waits for the count. */
     __atomic_fetch_add(&blk->throttled, 1, __ATOMIC_SEQ_CST);
     ThrottleGroup *group = __atomic_load_n(&blk->throttle, __ATOMIC_SEQ_CST);
     if (group && !__atomic_load_n(&blk->throttle_off, __ATOMIC_SEQ_CST)) {
@@ -170,7 +170,7 @@ static int check_request(BlockBackend *blk, int64_t offset, int64_t bytes, bool 
 }
 
 /*
- * One request: request_init(), then once or, if the place stops and is continued, more often
+ * One request: request_init(), then once or, if the backend stops and is continued, more often
  * request_enter(), the image's part, request_leave().
  */
 typedef struct Request {

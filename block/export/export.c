@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Exports of any type: their place, their claims, their list. */
+/* Exports of any type: their backend, their claims, their list. */
 #include "qemu/osdep.h"
 
 #include "block/export.h"
@@ -43,8 +43,8 @@ static const BlkExportDriver *find_driver(const char *type)
     return NULL;
 }
 
-/* A place for the export, with its node in it. */
-static BlockBackend *co_main_fn make_place(const BlkExportOptions *opts, Error **errp)
+/* A backend for the export, with its node in it. */
+static BlockBackend *co_main_fn make_backend(const BlkExportOptions *opts, Error **errp)
 {
     unsigned needs = CLAIM_READ | (opts->writable ? CLAIM_WRITE : 0);
     BlockBackend *blk = blk_new(opts->id, needs, CLAIM_ALL, errp);
@@ -87,7 +87,7 @@ BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
         error_setg(errp, "Block export id '%s' is already in use", opts->id);
         return NULL;
     }
-    BlockBackend *blk = make_place(opts, errp);
+    BlockBackend *blk = make_backend(opts, errp);
     if (!blk) {
         return NULL;
     }

@@ -158,7 +158,7 @@ static bool co_main_fn blkdebug_reopen_prepare(BlockDriverState *bs, const BdrvR
 {
     const BlkdebugState *s = bs->opaque;
     const BlkdebugOpenOptions *o = to->options ? &to->options->u.blkdebug : NULL;
-    const char *what = to->file.wanted           ? "image" :
+    const char *what = to->file.replaces           ? "image" :
                        o && o->align != s->align ? "align" : NULL;
 
     if (what) {

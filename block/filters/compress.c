@@ -34,7 +34,7 @@ static bool co_main_fn compress_open(BlockDriverState *bs, const BdrvOpenOptions
 
 static bool co_main_fn compress_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
 {
-    return !to->file.wanted || can_compress(to->file.bs, errp);
+    return !to->file.replaces || can_compress(to->file.bs, errp);
 }
 
 /* A pivot may have put something below that cannot hold compressed data: then it is not. */

@@ -35,12 +35,12 @@ char *any_fn bdrv_claims_to_text(unsigned claims)
 
 char *main_fn bdrv_link_describe(const BdrvLink *link)
 {
-    if (link->place) {
-        const char *user = blk_user(link->place);
+    if (link->backend) {
+        const char *user = blk_user(link->backend);
         if (user) {
             return g_strdup(user);
         }
-        return g_strdup_printf("block device '%s'", blk_name(link->place));
+        return g_strdup_printf("block device '%s'", blk_name(link->backend));
     }
     if (link->parent) {
         return g_strdup_printf("node '%s' (as its %s)", link->parent->node_name, link->role);

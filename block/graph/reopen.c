@@ -117,7 +117,7 @@ static bool main_fn check_content(BlockDriverState *bs, Error **errp)
 /* A second link to a child, to the new one, beside the one in use. */
 static bool co_main_fn link_child(BdrvChildChange *change, const BdrvLinkSpec *spec, Error **errp)
 {
-    if (!change->wanted || !change->bs) {
+    if (!change->replaces || !change->bs) {
         return true;
     }
     change->link = bdrv_link_new(change->bs, spec, errp);
@@ -130,7 +130,7 @@ static bool co_main_fn link_children(BlockDriverState *bs, Error **errp)
     BdrvReopen *r = bs->reopen;
     BdrvLinkSpec spec;
 
-    if (r->file.wanted) {
+    if (r->file.replaces) {
         bs->file->leaving = true;
     }
     bdrv_backing_spec(bs, &spec);
@@ -159,7 +159,7 @@ static void co_main_fn forget(BlockDriverState *bs)
 
 static void main_fn exchange(BdrvLink **child, BdrvChildChange *change)
 {
-    if (change->wanted) {
+    if (change->replaces) {
         BdrvLink *old = *child;
         *child = change->link;
         change->link = old;
@@ -318,7 +318,7 @@ void main_fn bdrv_reopen_commit(GPtrArray *nodes)
     }
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
-        if (bs->reopen->file.wanted) {
+        if (bs->reopen->file.replaces) {
             tell_length(bs->drv->is_filter ? bs : bs->file->bs);
         }
     }

@@ -20,7 +20,7 @@ static bool aligned_range_ok(const BlockDriverState *bs, int64_t offset, int64_t
 
 static bool may_write(const BlockDriverState *bs)
 {
-    return !bs->read_only && !bs->sealed;
+    return !bs->read_only && !bs->closing;
 }
 
 /* 0 or a real -errno: anything else is the driver's bug. */
@@ -32,7 +32,7 @@ static int checked(int ret)
 
 int co_fn bdrv_drv_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
 {
-    g_assert(!bs->sealed && aligned_range_ok(bs, offset, bytes) && (int64_t)qiov->size == bytes);
+    g_assert(!bs->closing && aligned_range_ok(bs, offset, bytes) && (int64_t)qiov->size == bytes);
     return checked(bs->drv->co_preadv(bs, offset, bytes, qiov));
 }
 
@@ -63,7 +63,7 @@ int co_fn bdrv_drv_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 int co_fn bdrv_drv_block_status(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                 int64_t *ret_bytes)
 {
-    g_assert(!bs->sealed && range_ok(bs, offset, bytes));
+    g_assert(!bs->closing && range_ok(bs, offset, bytes));
     if (!bs->drv->co_block_status) {
         *ret_bytes = bytes;
         return BDRV_STATUS_DATA;
@@ -76,7 +76,7 @@ int co_fn bdrv_drv_block_status(BlockDriverState *bs, int64_t offset, int64_t by
 int co_fn bdrv_drv_map(BlockDriverState *bs, int64_t offset, int64_t bytes,
                        BdrvExtent *ret_extent)
 {
-    g_assert(!bs->sealed && range_ok(bs, offset, bytes));
+    g_assert(!bs->closing && range_ok(bs, offset, bytes));
     *ret_extent = (BdrvExtent){ 0 };
     int ret = checked(bs->drv->co_map(bs, offset, bytes, ret_extent));
     g_assert(ret < 0 || (ret_extent->bytes >= 1 && ret_extent->bytes <= bytes));
@@ -128,7 +128,7 @@ int co_fn bdrv_drv_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 int co_fn bdrv_drv_read_special(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                                 int64_t bytes, IoVec *qiov)
 {
-    g_assert(!bs->sealed && bytes <= extent->bytes && (int64_t)qiov->size == bytes);
+    g_assert(!bs->closing && bytes <= extent->bytes && (int64_t)qiov->size == bytes);
     return checked(bs->drv->co_read_special(bs, extent, offset, bytes, qiov));
 }
 
@@ -151,7 +151,7 @@ int co_fn bdrv_drv_extend(BlockDriverState *bs, int64_t length)
 
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
 {
-    g_assert(!bs->sealed);
+    g_assert(!bs->closing);
     return bs->drv->co_flush ? checked(bs->drv->co_flush(bs, flags)) : 0;
 }
 
@@ -166,7 +166,7 @@ void co_main_fn bdrv_drv_close(BlockDriverState *bs)
                      g_strerror(-ret));
         }
     }
-    bs->sealed = true;
+    bs->closing = true;
     ret = bs->drv->co_close ? bs->drv->co_close(bs) : 0;
     if (ret < 0) {
         log_line("cannot close node '%s' (%s): %s", bs->node_name, bs->filename, g_strerror(-ret));

@@ -55,9 +55,9 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
         return 0;
     }
     /* Whoever waits here for a flush that began after its own call finds its work done. */
-    uint64_t wanted = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
+    uint64_t needed_gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
     co_mutex_lock(&bs->flush_lock);
-    if (settle || __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < wanted ||
+    if (settle || __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < needed_gen ||
         (behind && stores_are_dirty(bs))) {
         uint64_t gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
         int64_t bytes = __atomic_load_n(&bs->unflushed_bytes, __ATOMIC_RELAXED);

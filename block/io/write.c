@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing: in place where the format says that this is allowed, else into room that the format
+ * Writing: in place where the format says that this is allowed, else into clusters that the format
  * reserves, with what lies around the request copied there, and only then the map changed.
  *
  * (W1) Until co_map_commit() succeeded the node reads as before.
@@ -70,7 +70,7 @@ static int co_fn write_protocol(BlockDriverState *bs, int64_t offset, int64_t by
     return ret;
 }
 
-/* ---- formats: writing into reserved room ---- */
+/* ---- formats: writing into a new allocation ---- */
 
 /* Does [@offset, @offset + @bytes) of @bs read as zeroes, as far as the maps tell? */
 static int co_fn maps_to_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
@@ -92,10 +92,10 @@ static int co_fn maps_to_zero(BlockDriverState *bs, int64_t offset, int64_t byte
     return true;
 }
 
-/* What surrounds the request inside the reserved room. */
+/* What surrounds the request inside the allocation. */
 typedef struct Margin {
     int64_t offset, bytes;          /* of the node */
-    bool skip;                      /* the room has these zeroes already */
+    bool skip;                      /* the allocation has these zeroes already */
     void *buf;
 } Margin;
 
@@ -127,13 +127,13 @@ static int co_fn margin_fill(BlockDriverState *bs, BdrvAlloc *alloc, Margin *m)
     return bdrv_read_mapped(bs, m->offset, m->bytes, &v);
 }
 
-/* Write the request's part and its margins into the room with one request. */
-static int co_fn write_room(BlockDriverState *bs, BdrvAlloc *alloc, int64_t offset, int64_t bytes,
+/* Write the request's part and its margins into the allocation with one request. */
+static int co_fn write_allocation(BlockDriverState *bs, BdrvAlloc *alloc, int64_t offset, int64_t bytes,
                             IoVec *qiov, size_t qiov_offset)
 {
-    int64_t end = offset + bytes, room_end = alloc->offset + alloc->bytes;
+    int64_t end = offset + bytes, alloc_end = alloc->offset + alloc->bytes;
     Margin head = { alloc->offset, offset - alloc->offset, false, NULL };
-    Margin tail = { end, room_end - end, false, NULL };
+    Margin tail = { end, alloc_end - end, false, NULL };
     int ret = margin_fill(bs, alloc, &head);
 
     if (ret == 0) {
@@ -162,8 +162,8 @@ static int co_fn write_room(BlockDriverState *bs, BdrvAlloc *alloc, int64_t offs
     return ret;
 }
 
-/* Write the beginning of the range to new room; *@ret_done is how much. Range held exclusively. */
-static int co_fn write_to_new_room(BlockDriverState *bs, int64_t offset, int64_t bytes,
+/* Write the beginning of the range to a new allocation; *@ret_done is how much. Range held exclusively. */
+static int co_fn write_to_new_allocation(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                    IoVec *qiov, size_t qiov_offset, int64_t *ret_done)
 {
     BdrvAlloc alloc;
@@ -173,7 +173,7 @@ static int co_fn write_to_new_room(BlockDriverState *bs, int64_t offset, int64_t
         return ret;
     }
     int64_t n = MIN(bytes, alloc.offset + alloc.bytes - offset);
-    ret = write_room(bs, &alloc, offset, n, qiov, qiov_offset);
+    ret = write_allocation(bs, &alloc, offset, n, qiov, qiov_offset);
     if (ret < 0) {
         bdrv_drv_map_abort(bs, &alloc);
         return ret;
@@ -226,7 +226,7 @@ int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t b
             lock_for_write(bs, range, offset, bytes, true);
         } else {
             int64_t n = 0;
-            ret = write_to_new_room(bs, offset + done, bytes - done, qiov, done, &n);
+            ret = write_to_new_allocation(bs, offset + done, bytes - done, qiov, done, &n);
             done += n;
         }
     }

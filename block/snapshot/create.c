@@ -2,7 +2,7 @@
 /*
  * Step 2 of the group snapshot: the new images of all members, side by side, linked to their bases; or none.
  *
- * Members of a transaction may be based on overlays of others: these come in an earlier wave.  Files are made
+ * Members of a transaction may be based on overlays of others: these come in an earlier level.  Files are made
  * without the graph mutex where that is possible (S5); groups are ordered by a mutex of their own.
  */
 #include "qemu/osdep.h"
@@ -53,61 +53,61 @@ bool co_main_fn group_snapshot_wait_for(BlockDriverState *bs)
 #define MAX_AT_WORK 16
 
 /* The members of one step, handed to the workers one by one. */
-typedef struct WaveWork {
+typedef struct LevelWork {
     GroupSnapshot *g;
-    int wave;
+    int level;
     CoroutineEntry *step;
     guint next;
-} WaveWork;
+} LevelWork;
 
-static void co_main_fn wave_worker(void *opaque)
+static void co_main_fn level_worker(void *opaque)
 {
-    WaveWork *w = opaque;
+    LevelWork *w = opaque;
 
     while (w->next < w->g->members->len) {
         GroupMember *m = group_member_at(w->g, w->next++);
-        if (m->wave == w->wave && !m->overlay) {
+        if (m->level == w->level && !m->overlay) {
             w->step(m);
             coroutine_reschedule();
         }
     }
 }
 
-/* Run @step for the members not prepared yet that are of @wave, side by side. */
-static void co_main_fn for_wave(GroupSnapshot *g, int wave, CoroutineEntry *step)
+/* Run @step for the members not prepared yet that are of @level, side by side. */
+static void co_main_fn for_level(GroupSnapshot *g, int level, CoroutineEntry *step)
 {
-    WaveWork work = { g, wave, step, 0 };
+    LevelWork work = { g, level, step, 0 };
     CoGroup group = CO_GROUP_INIT;
 
     for (int i = 0; i < MAX_AT_WORK; i++) {
-        co_group_start(&group, wave_worker, &work);
+        co_group_start(&group, level_worker, &work);
     }
     co_group_wait(&group);
 }
 
-static int last_wave(const GroupSnapshot *g)
+static int last_level(const GroupSnapshot *g)
 {
     int last = 0;
 
     for (guint i = 0; i < g->members->len; i++) {
-        last = MAX(last, group_member_at(g, i)->wave);
+        last = MAX(last, group_member_at(g, i)->level);
     }
     return last;
 }
 
-/* The files of @wave: nodes that nobody else can see. False: some member has an error. */
-static bool co_main_fn create_files(GroupSnapshot *g, int wave)
+/* The files of @level: nodes that nobody else can see. False: some member has an error. */
+static bool co_main_fn create_files(GroupSnapshot *g, int level)
 {
     bool ok = true;
 
-    for_wave(g, wave, group_member_make_target);
+    for_level(g, level, group_member_make_target);
     for (guint i = 0; i < g->members->len; i++) {
         GroupMember *m = group_member_at(g, i);
-        bool mine = m->wave == wave && !m->overlay;
+        bool mine = m->level == level && !m->overlay;
         ok = ok && !m->err && (!mine || group_member_check_identity(m));
     }
     if (ok) {
-        for_wave(g, wave, group_member_make_overlay);
+        for_level(g, level, group_member_make_overlay);
     }
     for (guint i = 0; i < g->members->len; i++) {
         ok = ok && !group_member_at(g, i)->err;
@@ -116,13 +116,13 @@ static bool co_main_fn create_files(GroupSnapshot *g, int wave)
 }
 
 /* Link what was made to the bases. */
-static bool co_main_fn link_wave(GroupSnapshot *g, int wave)
+static bool co_main_fn link_level(GroupSnapshot *g, int level)
 {
     bool ok = true;
 
     for (guint i = 0; ok && i < g->members->len; i++) {
         GroupMember *m = group_member_at(g, i);
-        if (m->wave == wave && !m->overlay) {
+        if (m->level == level && !m->overlay) {
             group_member_link(m);
             ok = !m->err;
         }
@@ -167,18 +167,18 @@ void co_main_fn group_snapshot_abort(GroupSnapshot *g)
     g->prepared = false;
 }
 
-static bool co_main_fn create_by_waves(GroupSnapshot *g)
+static bool co_main_fn create_by_levels(GroupSnapshot *g)
 {
     bool ok = true;
 
-    for (int wave = 0; ok && wave <= last_wave(g); wave++) {
-        ok = create_files(g, wave) && link_wave(g, wave);
+    for (int level = 0; ok && level <= last_level(g); level++) {
+        ok = create_files(g, level) && link_level(g, level);
     }
     return ok;
 }
 
-/* While others change the graph; there is one wave, as no member is based on another. */
-static bool co_main_fn create_aside(GroupSnapshot *g)
+/* While others change the graph; there is one level, as no member is based on another. */
+static bool co_main_fn create_without_graph_lock(GroupSnapshot *g)
 {
     pin_bases(g);
     bdrv_graph_unlock();
@@ -187,7 +187,7 @@ static bool co_main_fn create_aside(GroupSnapshot *g)
         group_snapshot_abort(g);
     }
     bdrv_graph_lock();
-    ok = ok && link_wave(g, 0);
+    ok = ok && link_level(g, 0);
     unpin_bases(g);
     return ok;
 }
@@ -197,7 +197,7 @@ bool co_main_fn group_snapshot_prepare(GroupSnapshot *g, bool let_others_on, Err
     int64_t start = clock_ns();
 
     g->prepared = true;
-    bool ok = let_others_on && can_let_others_on(g) ? create_aside(g) : create_by_waves(g);
+    bool ok = let_others_on && can_let_others_on(g) ? create_without_graph_lock(g) : create_by_levels(g);
     g->times.create_ns += clock_ns() - start;
     if (!ok) {
         group_fail_first(g, errp);

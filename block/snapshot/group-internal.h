@@ -5,21 +5,21 @@
 
 #include "block/group-snapshot.h"
 #include "block/quiesce.h"
-#include "block/target.h"
+#include "block/new-file.h"
 
 struct GroupMember {
     GroupSnapshot *group;
     int64_t index;
     GroupMemberRequest req;         /* strings are copies: device, filename, node_name */
     const BlockDriver *drv;         /* of the overlay; NULL: req.overlay */
-    int wave;                       /* members of wave n are based on overlays of waves < n */
+    int level;                       /* members of level n are based on overlays of levels < n */
     Error *err;
 
     bool name_reserved;             /* req.node_name is kept for the overlay to come */
     BdrvLink *pin;                  /* keeps the base while others change the graph */
 
     /* Made by prepare, undone by abort. */
-    FileTarget *target;
+    NewFile *target;
     BdrvLink *snap;                 /* the command's own link to the overlay; follows, so that after the
                                      * pivot it leads to the base */
     BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
@@ -68,7 +68,7 @@ void co_main_fn group_member_undo(GroupMember *m);
 /* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees. */
 char *main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
 
-/* block/snapshot/held-flush.c: flush every base at once, at most until @deadline_ns (< 0: no limit).
+/* block/snapshot/flush-bases.c: flush every base at once, at most until @deadline_ns (< 0: no limit).
  * A flush that does not come back goes on by itself and holds its node until it does. */
 bool co_main_fn group_flush_bases(GroupSnapshot *g, unsigned flags, int64_t deadline_ns);
 

@@ -6,13 +6,13 @@
  *   2 create    every overlay made, synced, opened and linked to its base; directories synced
  *               (create.c; overlay.c for one member)
  *   3 flush     every base, while guests run (held-flush.c)
- *   4 quiesce   every place that reaches a base
+ *   4 quiesce   every backend that reaches a base
  *   5 flush     what became dirty since 3
  *   6 pivot     void: nothing below can fail
  *   7 resume
  *
  * (S1) Nothing that a guest or client can see changes before step 6.
- * (S2) No place resumes before the last member is pivoted: a write that was sent after another one
+ * (S2) No backend resumes before the last member is pivoted: a write that was sent after another one
  *      was acknowledged is in no snapshot that lacks the other.
  * (S3) A failure in 1-5 undoes 2 for all members and reports the first one, in list order, that failed.
  * (S4) Nothing is created, opened or allocated between 4 and 7 but memory for the flushes.
@@ -126,7 +126,7 @@ bool main_fn group_snapshot_add(GroupSnapshot *g, const GroupMemberRequest *req,
     for (guint i = 0; i < g->members->len; i++) {
         GroupMember *below = group_member_at(g, i);
         if (below->req.overlay && below->req.overlay == req->base) {
-            m->wave = below->wave + 1;
+            m->level = below->level + 1;
         }
     }
     if (m->req.node_name) {
@@ -150,13 +150,13 @@ BlockDriverState *main_fn group_snapshot_top(GroupSnapshot *g, BlockDriverState 
 
 /* ---- 4: quiesce ---- */
 
-/* The member whose base is reached by @blk, the place that did not come to rest. */
-static GroupMember *main_fn member_of_place(GroupSnapshot *g, BlockBackend *blk)
+/* The member whose base is reached by @blk, the backend that did not come to rest. */
+static GroupMember *main_fn member_of_backend(GroupSnapshot *g, BlockBackend *blk)
 {
     for (guint i = 0; i < g->members->len; i++) {
-        g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
-        bdrv_collect_places(group_member_at(g, i)->req.base, places);
-        if (g_hash_table_contains(places, blk)) {
+        g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
+        bdrv_collect_backends(group_member_at(g, i)->req.base, backends);
+        if (g_hash_table_contains(backends, blk)) {
             return group_member_at(g, i);
         }
     }
@@ -166,17 +166,17 @@ static GroupMember *main_fn member_of_place(GroupSnapshot *g, BlockBackend *blk)
 static bool co_main_fn quiesce_all(GroupSnapshot *g, BlkQuiesce *q, int64_t deadline_ns,
                                    int64_t timeout_ns, Error **errp)
 {
-    g_autoptr(GHashTable) places = g_hash_table_new(NULL, NULL);
+    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
     BlockBackend *late;
     Error *err = NULL;
 
     for (guint i = 0; i < g->members->len; i++) {
-        bdrv_collect_places(group_member_at(g, i)->req.base, places);
+        bdrv_collect_backends(group_member_at(g, i)->req.base, backends);
     }
-    if (blk_quiesce(q, places, deadline_ns, &late)) {
+    if (blk_quiesce(q, backends, deadline_ns, &late)) {
         return true;
     }
-    GroupMember *m = member_of_place(g, late);
+    GroupMember *m = member_of_backend(g, late);
     error_setg(&err, "Cannot take a snapshot of '%s': its requests did not finish within "
                "%" PRId64 " ms", m->req.device, timeout_ns / NS_PER_MS);
     group_member_blame(m, err);
@@ -216,7 +216,7 @@ static void co_main_fn clean(GroupMember *m)
     }
     m->base_is_read_only = base->read_only && !m->ro_error;
     bdrv_link_free(g_steal_pointer(&m->snap));
-    file_target_commit(g_steal_pointer(&m->target));
+    new_file_commit(g_steal_pointer(&m->target));
 }
 
 /* ---- all of it ---- */

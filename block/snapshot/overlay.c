@@ -51,7 +51,7 @@ void co_main_fn group_member_make_target(void *opaque)
         return;
     }
     if (!m->req.existing) {
-        m->target = file_target_prepare(m->req.filename, &m->err);
+        m->target = new_file_prepare(m->req.filename, &m->err);
         if (m->err && error_get_class(m->err) == ERROR_CLASS_GENERIC_ERROR) {
             error_change_class(m->err, ERROR_CLASS_OPEN_FILE_FAILED);
         }
@@ -65,14 +65,14 @@ bool main_fn group_member_check_identity(GroupMember *m)
     }
     for (guint i = 0; i < (guint)m->index; i++) {
         GroupMember *other = m->group->members->pdata[i];
-        if (other->target && file_target_equal(m->target, other->target)) {
+        if (other->target && new_file_equal(m->target, other->target)) {
             error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': it is the same file "
                        "as '%s'", m->req.filename, m->req.device, other->req.filename);
             return false;
         }
     }
     /* Once more: what was looked at by name may have been exchanged before it was opened. */
-    return check_not_open(m, file_target_id(m->target), &m->err);
+    return check_not_open(m, new_file_id(m->target), &m->err);
 }
 
 /* ---- the image ---- */
@@ -112,14 +112,14 @@ static BdrvOpenOptions *main_fn file_options(GroupMember *m, const char *driver,
 /* The new file as a node; the link keeps everybody else out while it is laid out. */
 static BdrvLink *co_main_fn open_target(GroupMember *m)
 {
-    g_autoptr(BdrvOpenOptions) opts = file_options(m, file_target_driver(m->target),
-                                                   file_target_name(m->target));
+    g_autoptr(BdrvOpenOptions) opts = file_options(m, new_file_driver(m->target),
+                                                   new_file_name(m->target));
     BdrvLinkSpec spec = {
         .role = "create", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
         .holder = "the snapshot command", .hidden = true,
     };
 
-    opts->u.file.fd = file_target_dup(m->target, opts->cache_direct, &m->err);
+    opts->u.file.fd = new_file_dup(m->target, opts->cache_direct, &m->err);
     return opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, &m->err);
 }
 
@@ -129,7 +129,7 @@ static bool co_main_fn lay_out(GroupMember *m, BdrvLink *file)
     const char *format;
     g_autofree char *backing = bdrv_backing_name(base, &format, &m->err);
     BdrvCreateOptions create = { .size = bdrv_length(base),
-                                 .has_name = file_target_has_name(m->target) };
+                                 .has_name = new_file_has_name(m->target) };
 
     if (!backing) {
         return false;
@@ -180,7 +180,7 @@ static BdrvLink *co_main_fn open_overlay(GroupMember *m, BdrvLink *file)
 static bool co_main_fn check_recorded_base(GroupMember *m)
 {
     BlockDriverState *overlay = m->snap->bs, *base = m->req.base;
-    BdrvFileId recorded, wanted;
+    BdrvFileId recorded, base_id;
     BlockDriverState *storage = (BlockDriverState *)storage_of(base);
 
     if (!overlay->backing_file) {
@@ -189,10 +189,10 @@ static bool co_main_fn check_recorded_base(GroupMember *m)
         return false;
     }
     g_autofree char *path = bdrv_path_combine(overlay->filename, overlay->backing_file);
-    if (!storage->drv->get_identity || !storage->drv->get_identity(storage, &wanted)) {
+    if (!storage->drv->get_identity || !storage->drv->get_identity(storage, &base_id)) {
         return true;                /* nothing to compare with */
     }
-    if (!file_id_of_path_co(path, &recorded) || !file_id_equal(recorded, wanted)) {
+    if (!file_id_of_path_co(path, &recorded) || !file_id_equal(recorded, base_id)) {
         error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': its backing file is '%s', "
                    "not '%s'", m->req.filename, m->req.device, overlay->backing_file,
                    base->filename);
@@ -280,7 +280,7 @@ static bool co_main_fn make_new(GroupMember *m)
     if (!file) {
         return false;
     }
-    if (lay_out(m, file) && file_target_sync_dir(m->target, &m->err)) {
+    if (lay_out(m, file) && new_file_sync_dir(m->target, &m->err)) {
         /* From here on the format's own link keeps others out. */
         bdrv_link_set_claims(file, CLAIM_NONE, CLAIM_ALL, &error_abort);
         m->snap = open_overlay(m, file);
@@ -334,6 +334,6 @@ void co_main_fn group_member_undo(GroupMember *m)
         bdrv_link_free(g_steal_pointer(&m->overlay_monitor));
     }
     bdrv_link_free(g_steal_pointer(&m->snap));
-    file_target_abort(g_steal_pointer(&m->target));
+    new_file_abort(g_steal_pointer(&m->target));
     m->overlay = NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A place: what a device, an export, a job or a tool holds.  It leads to an image by a link
+ * A backend: what a device, an export, a job or a tool holds.  It leads to an image by a link
  * that follows pivots, and owns all that belongs to the user and not to the image: name,
  * statistics, in-flight count, quiesce state, write-cache mode.
  */
@@ -13,13 +13,13 @@
 
 /* ---- life and lookup ---- */
 
-/* An empty place.  @name (copied) must be free among places and nodes, or NULL for one that cannot be
+/* An empty backend.  @name (copied) must be free among backends and nodes, or NULL for one that cannot be
  * named.  @needs/@allows are put on what it will hold. */
 BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp);
 /* Drops its link and frees it; its user has no call to it under way any more. NULL is fine. */
 void co_main_fn blk_free(BlockBackend *blk);
 
-/* Put @bs into the empty place. */
+/* Put @bs into the empty backend. */
 bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 /* Empty it (the node goes if nobody else holds it); waits for requests. */
 void co_main_fn blk_remove(BlockBackend *blk);
@@ -39,12 +39,12 @@ const char *main_fn blk_user(const BlockBackend *blk);
 void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled);
 bool any_fn blk_write_cache(const BlockBackend *blk);
 /*
- * Limits of the place: those of @group, of which it becomes a member (NULL: none).  A place that is emptied
+ * Limits of the backend: those of @group, of which it becomes a member (NULL: none).  A backend that is emptied
  * or gets another node keeps them.  Waits for requests that wait in the group it leaves.
  */
 void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
 ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
-/* Its user is going away: requests that wait for their turn go at once, those that wait in the stopped place
+/* Its user is going away: requests that wait for their turn go at once, those that wait in the stopped backend
  * end with the error that stopped it, and further ones neither wait for limits nor stop it. */
 void main_fn blk_user_leaves(BlockBackend *blk);
 
@@ -66,32 +66,32 @@ typedef enum BlkOnError {
     BLK_ON_ERROR_STOP,              /* wait until somebody continues, then try again */
 } BlkOnError;
 
-/* @werror is for everything but reads.  While nothing uses the place. */
+/* @werror is for everything but reads.  While nothing uses the backend. */
 void main_fn blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror);
-/* May the place stop? */
+/* May the backend stop? */
 bool main_fn blk_may_stop(const BlockBackend *blk);
-/* 0, or the -errno that stopped the place. */
+/* 0, or the -errno that stopped the backend. */
 int any_fn blk_stop_reason(const BlockBackend *blk);
-/* Let a stopped place run: what waits is tried again, in the image that is there now. */
+/* Let a stopped backend run: what waits is tried again, in the image that is there now. */
 void main_fn blk_continue(BlockBackend *blk);
 
 /*
- * One of several that share a place, a connection for instance: it may leave before the place's user does.
+ * One of several that share a backend, a connection for instance: it may leave before the backend's user does.
  * All zero at first.
  */
 typedef struct BlkClient {
-    bool left;                      /* atomic, set under the place's lock */
+    bool left;                      /* atomic, set under the backend's lock */
 } BlkClient;
 
-/* @client leaves: its requests that wait in the stopped place end with the error that stopped it, without
- * being tried again, and further ones neither wait there nor stop the place. */
+/* @client leaves: its requests that wait in the stopped backend end with the error that stopped it, without
+ * being tried again, and further ones neither wait there nor stop the backend. */
 void any_fn blk_client_leaves(BlockBackend *blk, BlkClient *client);
 
 typedef enum BlkErrorAction {
     BLK_ERROR_ACTION_REPORT, BLK_ERROR_ACTION_IGNORE, BLK_ERROR_ACTION_STOP,
 } BlkErrorAction;
 
-/* A request of a place that failed; strings are valid during the call. */
+/* A request of a backend that failed; strings are valid during the call. */
 typedef struct BlkIoError {
     const char *device, *node_name;
     bool is_write;                  /* anything but a read */
@@ -99,20 +99,20 @@ typedef struct BlkIoError {
     BlkErrorAction action;
 } BlkIoError;
 
-/* Called on the main thread for failed requests: whenever a place stops, and else at most once a second for
- * each place. */
+/* Called on the main thread for failed requests: whenever a backend stops, and else at most once a second for
+ * each backend. */
 void main_fn blk_set_io_error_cb(void (*cb)(const BlkIoError *error));
 
 /* ---- requests, from any thread, in a coroutine ---- */
 
 /*
- * The request bracket.  begin waits while the place is quiesced; from its return to end the
+ * The request bracket.  begin waits while the backend is quiesced; from its return to end the
  * graph below is frozen.  The blk_co_ functions below bracket themselves.
  */
 void co_fn blk_begin(BlockBackend *blk);
 void any_fn blk_end(BlockBackend *blk);
 
-/* For @client (NULL: the place's user itself).  0 or -errno: -EIO outside of the image, -ENOMEDIUM empty,
+/* For @client (NULL: the backend's user itself).  0 or -errno: -EIO outside of the image, -ENOMEDIUM empty,
  * -EPERM not writable. Accounted. */
 int co_fn blk_co_preadv(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,
                         IoVec *qiov);

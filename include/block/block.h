@@ -2,8 +2,8 @@
 /*
  * The graph: nodes, links, claims; opening, closing and pivoting.
  *
- * The graph changes only on the main thread, only under the graph mutex, and - where a place
- * with requests reaches the change - only while that place is quiesced.  Changes come in four
+ * The graph changes only on the main thread, only under the graph mutex, and - where a backend
+ * with requests reaches the change - only while that backend is quiesced.  Changes come in four
  * steps: prepare (may fail), commit (void, does not yield), abort (undoes a prepare), clean.
  */
 #ifndef BLOCK_BLOCK_H
@@ -25,9 +25,9 @@ struct BdrvLink {
     bool follows;                   /* a pivot of @bs takes it along */
     unsigned needs, allows;         /* claims, as committed */
 
-    /* Who holds it: a node, a place, or (both NULL) what @holder says. */
+    /* Who holds it: a node, a backend, or (both NULL) what @holder says. */
     BlockDriverState *parent;
-    BlockBackend *place;
+    BlockBackend *backend;
     char *holder;                   /* owned */
 
     /* Core only. */
@@ -42,7 +42,7 @@ typedef struct BdrvLinkSpec {
     bool follows;
     unsigned needs, allows;
     BlockDriverState *parent;
-    BlockBackend *place;
+    BlockBackend *backend;
     const char *holder;             /* copied */
     bool hidden;                    /* bdrv_open(): so is the new node, until bdrv_show() */
 } BdrvLinkSpec;
@@ -115,7 +115,7 @@ void main_fn bdrv_set_write_threshold(BlockDriverState *bs, uint64_t threshold);
 
 /*
  * Put @bs_new in front of @bs_top: every follower of @bs_top moves to @bs_new and the other way
- * round.  @bs_new->backing already leads to @bs_top.  All places that reach either are
+ * round.  @bs_new->backing already leads to @bs_top.  All backends that reach either are
  * held (asserted).  Does not fail, yield or allocate.
  */
 void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top);
@@ -150,8 +150,8 @@ void co_main_fn bdrv_reopen_abort(GPtrArray *nodes);
 /* False: claims that are needed no more could not be given up; the change stands. */
 bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp);
 
-/* Every place from which @bs can be reached is added to @places (a set). */
-void main_fn bdrv_collect_places(BlockDriverState *bs, GHashTable *places);
+/* Every backend from which @bs can be reached is added to @backends (a set). */
+void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends);
 
 /* Does @bs reach @target by going down, once the changes that are prepared are made? */
 bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);

@@ -19,7 +19,7 @@ BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, Error **err
 BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);
 
 /*
- * A node by the name of a place or of a node; either may be NULL.  @for_group: with the error classes and
+ * A node by the name of a backend or of a node; either may be NULL.  @for_group: with the error classes and
  * texts of the group command, else with those of today's commands.
  */
 BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_name,
@@ -31,14 +31,14 @@ void any_fn blockdev_plain_error(Error **errp);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
-/* A named place holding a node (--drive). */
+/* A named backend holding a node (--drive). */
 bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,
                                    Error **errp);
 
 /* blockdev/throttle.c.  Limits of a group as plain values, checked; @q may be NULL: none. */
 bool any_fn blockdev_throttle_config(const ThrottleLimits *q, ThrottleConfig *cfg, Error **errp);
 /* Make @cfg the limits of the group of that name and @blk its member; no limits: it leaves its group. */
-bool co_main_fn blockdev_throttle_place(BlockBackend *blk, const char *group_name,
+bool co_main_fn blockdev_throttle_backend(BlockBackend *blk, const char *group_name,
                                         const ThrottleConfig *cfg, Error **errp);
 void main_fn blockdev_throttle_info(BlockBackend *blk, BlockDeviceInfo *info);
 
@@ -63,7 +63,7 @@ bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *a
 NbdServerLimits any_fn blockdev_nbd_limits(bool has_connections, uint32_t connections,
                                            bool has_seconds, uint32_t seconds);
 bool co_main_fn blockdev_export_add(const BlockExportOptions *opts, Error **errp);
-/* After jobs have ended: exports, servers, places, nodes, objects. */
+/* After jobs have ended: exports, servers, backends, nodes, objects. */
 void co_main_fn blockdev_shutdown(void);
 void main_fn blockdev_init(void);
 /* Cancels jobs where that is possible, and waits for all. */

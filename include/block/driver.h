@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a driver is, and what it sees of the node it drives.  A driver includes
- * this header and never learns of places.
+ * this header and never learns of backends.
  *
  * There are two kinds.  A *protocol* (file, null-co, blkdebug) moves bytes: it has
  * co_preadv and co_pwritev.  A *format* (raw, qcow2) says where bytes are: it has
@@ -43,7 +43,7 @@ typedef struct BdrvExtent {
 } BdrvExtent;
 
 /*
- * Room for a write.  The driver reserved it; nothing of the image's map refers to it until
+ * An allocation for a write.  The driver reserved it; nothing of the image's map refers to it until
  * co_map_commit().  [@offset, @offset + @bytes) contains the requested range; what lies in it
  * but outside of the request has to be copied from what the node reads as now.
  */
@@ -52,7 +52,7 @@ typedef struct BdrvAlloc {
     int64_t bytes;
     BdrvLink *link;
     int64_t host_offset;    /* in @link, of the byte @offset */
-    bool host_is_zero;      /* the room reads as zeroes already: zero parts need not be written */
+    bool host_is_zero;      /* it reads as zeroes already: zero parts need not be written */
     bool copied;            /* out: set by the core before commit: data other than the request's
                              * was copied into it, and must be durable before the map refers to it */
     void *opaque;           /* the driver's own */
@@ -88,7 +88,7 @@ typedef struct BdrvFileId {
 
 /* Another child in the place of the one that an open node has. */
 typedef struct BdrvChildChange {
-    bool wanted;
+    bool replaces;                  /* false: the child stays */
     BlockDriverState *bs;           /* the new one; NULL: none (backing only) */
     BdrvLink *link;                 /* core: to the new one until the commit, then to the old one */
 } BdrvChildChange;
@@ -131,7 +131,7 @@ struct BlockDriver {
     /*
      * Change while open, become read-only for instance.  prepare runs while guests write, with the claims
      * on what is below that the new state needs, and gets what can fail out of the way; commit
-     * runs while all places are quiesced, after a settling flush: it cannot fail and does not
+     * runs while all backends are quiesced, after a settling flush: it cannot fail and does not
      * yield; clean runs afterwards (closing descriptors).  abort undoes prepare.  A driver
      * without them has no options of its own.
      */
@@ -160,10 +160,10 @@ struct BlockDriver {
 
     /* ---- formats ---- */
     int (*co_map)(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret_extent);
-    /* Reserve room to write [@offset, @offset + some of @bytes).  The core holds the range (widened to
+    /* Reserve an allocation for [@offset, @offset + some of @bytes).  The core holds the range (widened to
      * limits.alloc_unit) exclusively until commit or abort. */
     int (*co_map_write)(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret_alloc);
-    /* The data is written: make the map refer to it.  After a failure the room is given back. */
+    /* The data is written: make the map refer to it.  After a failure the allocation is given back. */
     int (*co_map_commit)(BlockDriverState *bs, BdrvAlloc *alloc);
     void (*co_map_abort)(BlockDriverState *bs, BdrvAlloc *alloc);
     /* Ranges aligned to limits.zero_unit (or ending at the end of the image), held exclusively.
@@ -267,7 +267,7 @@ struct BlockDriverState {
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
-    bool sealed;                    /* closing: no requests */
+    bool closing;                    /* closing: no requests */
     bool hidden;                    /* being made by somebody: nobody else finds it by its name */
     /* The options it was opened with that an overlay inherits. */
     FileAio aio;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Exports: a node offered to clients through a place of its own. */
+/* Exports: a node offered to clients through a backend of its own. */
 #ifndef BLOCK_EXPORT_H
 #define BLOCK_EXPORT_H
 
@@ -11,7 +11,7 @@ typedef struct BlkExport BlkExport;
 /* Strings are borrowed. */
 typedef struct BlkExportOptions {
     const char *type;               /* "nbd" */
-    const char *id;                 /* of the export and its place */
+    const char *id;                 /* of the export and its backend */
     BlockDriverState *bs;
     bool writable;
     bool writethrough;              /* every write is durable when it is answered */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a place did: counters that any thread adds to and the main thread reads. */
+/* What a backend did: counters that any thread adds to and the main thread reads. */
 #ifndef BLOCK_STATS_H
 #define BLOCK_STATS_H
 

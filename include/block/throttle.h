@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Limits on what the users of places may do.  Limits belong to a group; a place is a member of at
+ * Limits on what the users of backends may do.  Limits belong to a group; a backend is a member of at
  * most one, and all members share its limits.
  *
  * (L1) A request waits for its turn before it enters its bracket: it is not in flight meanwhile, and

@@ -5,7 +5,7 @@
 
 #include "qemu/osdep.h"
 
-typedef struct BlockBackend BlockBackend;           /* a place: what a user holds */
+typedef struct BlockBackend BlockBackend;           /* a backend: what a user holds */
 typedef struct BlockDriverState BlockDriverState;   /* a node: an opened image */
 typedef struct BlockDriver BlockDriver;             /* what an image format or protocol can do */
 typedef struct BdrvLink BdrvLink;                   /* an edge: a user's hold on a node */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Disks in files of a temporary directory, in places, for tests of the group snapshot. */
+/* Disks in files of a temporary directory, in backends, for tests of the group snapshot. */
 #ifndef TESTS_GROUP_RIG_H
 #define TESTS_GROUP_RIG_H
 

@@ -32,7 +32,7 @@ char *co_main_fn qmp_rig_query(const char *request);
 
 /* --drive @value; aborts if it fails. */
 void co_main_fn qmp_rig_add_drive(const char *value);
-/* A place of the test's own on the node that @name leads to: a guest that writes. */
+/* A backend of the test's own on the node that @name leads to: a guest that writes. */
 BlockBackend *co_main_fn qmp_rig_guest_new(const char *name);
 /* The guest's writes are of so many bytes; all of @pattern.  Both abort if they fail. */
 #define QMP_RIG_GUEST_BYTES 8192

@@ -157,7 +157,7 @@ class Rig:
         return path
 
     def drive(self, name, fmt='raw', size='16M', extra=''):
-        """A drive in a file of its own, given on the command line. Its place has that name."""
+        """A drive in a file of its own, given on the command line. Its backend has that name."""
         path = self.create(name + '.' + fmt, fmt, size)
         self.options += ['--drive', 'id=%s,file=%s,format=%s,if=none%s' % (name, path, fmt, extra)]
         return path

@@ -12,7 +12,7 @@ typedef struct CommandRow {
     const char *disks[ROW_STEPS];   /* as of qmp_rig_make_disk() */
     const char *drives[ROW_STEPS];  /* values of --drive */
     const char *before[ROW_STEPS];  /* requests that come first */
-    const char *guests;             /* nodes or places that a guest has written to and goes on writing to */
+    const char *guests;             /* nodes or backends that a guest has written to and goes on writing to */
     const char *request;
     const char *names;              /* each error has one of these words: what it could not deal with */
     const char *changing;           /* files whose content may be another after a failure */

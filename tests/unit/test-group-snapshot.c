@@ -7,7 +7,7 @@
 
 static const char *const two[] = { "raw", "qcow2" };
 
-/* After a snapshot each place is on its overlay, the base below it, and both read as they should. */
+/* After a snapshot each backend is on its overlay, the base below it, and both read as they should. */
 static void co_main_fn pivot_entry(void *opaque)
 {
     Rig *r = rig_new(2, two, 8 * MiB);
@@ -193,7 +193,7 @@ static void test_instant(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/group-snapshot/places-move-to-their-overlays", test_pivot);
+    g_test_add_func("/group-snapshot/backends-move-to-their-overlays", test_pivot);
     g_test_add_func("/group-snapshot/twenty-generations-keep-all-data", test_deep);
     g_test_add_func("/group-snapshot/one-failure-leaves-nothing-changed", test_fails_as_one);
     g_test_add_func("/group-snapshot/one-instant-for-writers-on-several-threads", test_instant);

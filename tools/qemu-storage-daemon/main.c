@@ -29,7 +29,7 @@ const QsdOption qsd_options[] = {
       "open an image as node N; the options are those of QMP's blockdev-add", 0,
       qsd_apply_blockdev },
     { "drive", "id=ID,file=FILE[,format=F][,readonly=on|off][,cache=MODE][,...]",
-      "open FILE in a place called ID", 0, qsd_apply_drive },
+      "open FILE in a backend called ID", 0, qsd_apply_drive },
     { "object", "iothread|secret,id=ID[,...]",
       "create an object; the options are those of QMP's object-add", 0, qsd_apply_object },
     { "nbd-server", "addr.type=unix|inet,addr.path=P|addr.host=H,addr.port=P[,id=ID]"

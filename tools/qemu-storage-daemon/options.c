@@ -234,7 +234,7 @@ static bool co_main_fn add_drive(const DriveOptions *d, Error **errp)
         }
     }
     ok = blockdev_drive_add(d->id, link ? link->bs : NULL, d->writeback, errp);
-    bdrv_link_free(link);           /* the place holds the node now */
+    bdrv_link_free(link);           /* the backend holds the node now */
     return ok;
 }
 

@@ -12,19 +12,19 @@
 #include "qcow2.h"
 
 /* What commit and abort have to know, in BdrvAlloc.opaque. */
-typedef enum RoomKind {
-    ROOM_IN_PLACE,                  /* everything is mapped already */
+typedef enum AllocationKind {
+    ALLOCATION_IN_PLACE,                  /* everything is mapped already */
     /* clusters that the entries have, but not (all of) their data */
-    ROOM_OWN,
-    ROOM_NEW,                       /* clusters reserved for this request */
-} RoomKind;
+    ALLOCATION_OWN,
+    ALLOCATION_NEW,                       /* clusters reserved for this request */
+} AllocationKind;
 
-static void room_set(BdrvAlloc *a, RoomKind kind)
+static void allocation_set(BdrvAlloc *a, AllocationKind kind)
 {
     a->opaque = GUINT_TO_POINTER(kind);
 }
 
-static RoomKind room_kind(const BdrvAlloc *a)
+static AllocationKind allocation_kind(const BdrvAlloc *a)
 {
     return GPOINTER_TO_UINT(a->opaque);
 }
@@ -41,7 +41,7 @@ static uint32_t touched(const Qcow2Geometry *g, uint64_t guest, uint64_t start, 
 }
 
 /* Does @e have a cluster that may be written, even if it holds no data yet? */
-static bool has_own_room(const Qcow2Entry *e)
+static bool has_own_cluster(const Qcow2Entry *e)
 {
     return !e->compressed && e->has_host && e->copied;
 }
@@ -59,7 +59,7 @@ static bool entry_at(const Qcow2Geometry *g, const Qcow2L2Ref *ref, unsigned i, 
 }
 
 /* [@start, @end) of the guest goes to existing clusters, at *@ret. */
-static void room_own(BlockDriverState *bs, const Qcow2L2Ref *ref, uint64_t start, uint64_t end,
+static void allocation_own(BlockDriverState *bs, const Qcow2L2Ref *ref, uint64_t start, uint64_t end,
                      BdrvAlloc *ret)
 {
     const Qcow2Geometry *g = &qcow2_state(bs)->g;
@@ -73,7 +73,7 @@ static void room_own(BlockDriverState *bs, const Qcow2L2Ref *ref, uint64_t start
     for (unsigned i = 0; i < ref->count && pos < end; i++) {
         uint64_t guest = ref->guest + ((uint64_t)i << g->cluster_bits);
 
-        if (i > 0 && (!entry_at(g, ref, i, &e) || !has_own_room(&e) ||
+        if (i > 0 && (!entry_at(g, ref, i, &e) || !has_own_cluster(&e) ||
                       e.host != first.host + ((uint64_t)i << g->cluster_bits))) {
             break;
         }
@@ -97,7 +97,7 @@ static void room_own(BlockDriverState *bs, const Qcow2L2Ref *ref, uint64_t start
         .link = g->has_data_file ? bs->data_file : bs->file,
         .host_offset = first.host + (from - ref->guest),
     };
-    room_set(ret, mapped ? ROOM_IN_PLACE : ROOM_OWN);
+    allocation_set(ret, mapped ? ALLOCATION_IN_PLACE : ALLOCATION_OWN);
 }
 
 /* How many clusters from the first on need new room, at most what [@start, @end) touches. */
@@ -107,14 +107,14 @@ static unsigned count_new(const Qcow2Geometry *g, const Qcow2L2Ref *ref, uint64_
     unsigned n = 1;
     Qcow2Entry e;
 
-    while (n < MIN(want, ref->count) && entry_at(g, ref, n, &e) && !has_own_room(&e)) {
+    while (n < MIN(want, ref->count) && entry_at(g, ref, n, &e) && !has_own_cluster(&e)) {
         n++;
     }
     return n;
 }
 
 /* [@start, @end) goes to new clusters. */
-static int co_fn room_new_step(BlockDriverState *bs, Qcow2Walk *w, const Qcow2L2Ref *ref,
+static int co_fn allocation_new_try(BlockDriverState *bs, Qcow2Walk *w, const Qcow2L2Ref *ref,
                                uint64_t start, uint64_t end, BdrvAlloc *ret)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -128,7 +128,7 @@ static int co_fn room_new_step(BlockDriverState *bs, Qcow2Walk *w, const Qcow2L2
     /* Before the allocation, which is not undone: the table may be another one after a yield. */
     entry_at(g, ref, 0, &first);
     if (!g->has_data_file) {
-        int r = qcow2_alloc_step(bs, w, n, &host, &n, &zero);
+        int r = qcow2_alloc_try(bs, w, n, &host, &n, &zero);
         if (r < 0) {
             return r;
         }
@@ -142,17 +142,17 @@ static int co_fn room_new_step(BlockDriverState *bs, Qcow2Walk *w, const Qcow2L2
         .link = g->has_data_file ? bs->data_file : bs->file,
         .host_offset = host.v + (from - ref->guest), .host_is_zero = zero,
     };
-    room_set(ret, ROOM_NEW);
+    allocation_set(ret, ALLOCATION_NEW);
     return 0;
 }
 
-static int co_fn map_write_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t start, uint64_t end,
+static int co_fn map_write_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t start, uint64_t end,
                                 BdrvAlloc *ret)
 {
     Qcow2State *s = qcow2_state(bs);
     Qcow2L2Ref ref;
     Qcow2Entry e;
-    int r = qcow2_l2_writable_step(bs, w, start, &ref);
+    int r = qcow2_l2_writable_try(bs, w, start, &ref);
 
     if (r < 0) {
         return r;
@@ -161,10 +161,10 @@ static int co_fn map_write_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t sta
         return qcow2_note_damage(bs, 0, 0, "the L2 entry of guest offset %" PRIu64 " is invalid",
                                  ref.guest);
     }
-    if (!has_own_room(&e)) {
-        return room_new_step(bs, w, &ref, start, end, ret);
+    if (!has_own_cluster(&e)) {
+        return allocation_new_try(bs, w, &ref, start, end, ret);
     }
-    room_own(bs, &ref, start, end, ret);
+    allocation_own(bs, &ref, start, end, ret);
     return s->g.has_data_file ? 0 : qcow2_overlap_check(bs, 0, host_offset(ret->host_offset),
                                                         ret->bytes, "guest data");
 }
@@ -184,7 +184,7 @@ int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
         return r;
     }
     bdrv_debug_event(bs->file, "cluster_alloc");
-    r = QCOW2_WALK(qcow2_state(bs), w, map_write_step(bs, &w, offset, offset + bytes, ret));
+    r = QCOW2_WALK(qcow2_state(bs), w, map_write_try(bs, &w, offset, offset + bytes, ret));
     return qcow2_end(bs, r);
 }
 
@@ -198,7 +198,7 @@ static void commit_entry(Qcow2State *s, const BdrvAlloc *alloc, uint64_t guest, 
     Qcow2Entry e;
 
     qcow2_entry_decode(g, p, guest, &e);
-    if (room_kind(alloc) == ROOM_NEW) {
+    if (allocation_kind(alloc) == ALLOCATION_NEW) {
         qcow2_free_entry_later(s, &e, s->discard_other);
         e.has_host = true;
         e.copied = true;
@@ -230,7 +230,7 @@ static bool commit_fits(Qcow2State *s, const BdrvAlloc *alloc, const Qcow2L2Ref 
         uint32_t subs = touched(g, ref->guest + ((uint64_t)i << g->cluster_bits), alloc->offset,
                                 alloc->offset + alloc->bytes);
         bool fits = entry_at(g, ref, i, &e) &&
-                    (room_kind(alloc) == ROOM_OWN ? has_own_room(&e)
+                    (allocation_kind(alloc) == ALLOCATION_OWN ? has_own_cluster(&e)
                                                   : subs == g->all_subs || !must_copy_whole(&e));
         if (!fits) {
             return false;
@@ -240,13 +240,13 @@ static bool commit_fits(Qcow2State *s, const BdrvAlloc *alloc, const Qcow2L2Ref 
 }
 
 /* The entries of the request's clusters: all lie in one page of an L2 table. */
-static int co_fn commit_step(BlockDriverState *bs, Qcow2Walk *w, const BdrvAlloc *alloc,
+static int co_fn commit_try(BlockDriverState *bs, Qcow2Walk *w, const BdrvAlloc *alloc,
                              uint64_t end)
 {
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Geometry *g = &s->g;
     Qcow2L2Ref ref;
-    int r = qcow2_l2_step(bs, w, alloc->offset, &ref);
+    int r = qcow2_l2_try(bs, w, alloc->offset, &ref);
 
     if (r < 0) {
         return r;
@@ -265,11 +265,11 @@ static int co_fn commit_step(BlockDriverState *bs, Qcow2Walk *w, const BdrvAlloc
 }
 
 /* Give back what map_write reserved. */
-static void co_fn room_free(BlockDriverState *bs, const BdrvAlloc *alloc)
+static void co_fn allocation_free(BlockDriverState *bs, const BdrvAlloc *alloc)
 {
     const Qcow2Geometry *g = &qcow2_state(bs)->g;
 
-    if (room_kind(alloc) == ROOM_NEW && !g->has_data_file) {
+    if (allocation_kind(alloc) == ALLOCATION_NEW && !g->has_data_file) {
         uint64_t first = ROUND_DOWN((uint64_t)alloc->host_offset, g->cluster_size);
         uint64_t end = ROUND_UP((uint64_t)alloc->host_offset + alloc->bytes, g->cluster_size);
         qcow2_free_now(bs, host_offset(first), (end - first) >> g->cluster_bits);
@@ -278,18 +278,18 @@ static void co_fn room_free(BlockDriverState *bs, const BdrvAlloc *alloc)
 
 int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc)
 {
-    if (room_kind(alloc) == ROOM_IN_PLACE) {
+    if (allocation_kind(alloc) == ALLOCATION_IN_PLACE) {
         return 0;
     }
-    int r = QCOW2_WALK(qcow2_state(bs), w, commit_step(bs, &w, alloc, alloc->offset + alloc->bytes));
+    int r = QCOW2_WALK(qcow2_state(bs), w, commit_try(bs, &w, alloc, alloc->offset + alloc->bytes));
     if (r < 0) {
-        room_free(bs, alloc);
+        allocation_free(bs, alloc);
     }
     return qcow2_end(bs, r);
 }
 
 void co_fn qcow2_co_map_abort(BlockDriverState *bs, BdrvAlloc *alloc)
 {
-    room_free(bs, alloc);
+    allocation_free(bs, alloc);
     qcow2_end(bs, 0);
 }

@@ -32,7 +32,7 @@ static uint64_t refcount_max(const Qcow2Geometry *g)
 
 /* The refcount of the cluster at s->pack_at, if one more reference fits: *@ret_page is NULL if not,
  * then there is nothing to pack into any more. */
-static int co_fn pack_refcount_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page **ret_page,
+static int co_fn pack_refcount_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page **ret_page,
                                     size_t *ret_number)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -42,7 +42,7 @@ static int co_fn pack_refcount_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2Pag
     if (s->pack_at == 0) {
         return 0;
     }
-    int r = qcow2_refcount_step(bs, w, s->pack_at >> s->g.cluster_bits, ret_page, ret_number);
+    int r = qcow2_refcount_try(bs, w, s->pack_at >> s->g.cluster_bits, ret_page, ret_number);
     if (r < 0) {
         return r;
     }
@@ -58,13 +58,13 @@ static int co_fn pack_refcount_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2Pag
 
 /* Reserve @bytes, less than a cluster: behind the last compressed data if they fit there, or at least
  * begin there, else at the beginning of a new cluster. */
-static int co_fn pack_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uint64_t *ret_offset)
+static int co_fn pack_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uint64_t *ret_offset)
 {
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Geometry *g = &s->g;
     Qcow2Page *page;
     size_t number;
-    int r = pack_refcount_step(bs, w, &page, &number);
+    int r = pack_refcount_try(bs, w, &page, &number);
 
     if (r < 0) {
         return r;
@@ -75,7 +75,7 @@ static int co_fn pack_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, u
         uint64_t n;
         bool zero;
 
-        r = qcow2_alloc_step(bs, w, 1, &fresh, &n, &zero);
+        r = qcow2_alloc_try(bs, w, 1, &fresh, &n, &zero);
         if (r < 0) {
             return r;
         }
@@ -95,13 +95,13 @@ static int co_fn pack_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, u
 }
 
 /* Room for @bytes that the cluster at @guest is going to have, whose L2 entry can be changed. */
-static int co_fn reserve_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t bytes,
+static int co_fn reserve_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t bytes,
                               uint64_t *ret_offset)
 {
     Qcow2State *s = qcow2_state(bs);
     Qcow2L2Ref ref;
     Qcow2Entry e;
-    int r = qcow2_l2_writable_step(bs, w, guest, &ref);
+    int r = qcow2_l2_writable_try(bs, w, guest, &ref);
 
     if (r < 0) {
         return r;
@@ -110,7 +110,7 @@ static int co_fn reserve_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest
         qcow2_note_damage(bs, 0, 0, "the L2 entry of guest offset %" PRIu64 " is invalid", guest);
         return -EIO;
     }
-    return pack_step(bs, w, bytes, ret_offset);
+    return pack_try(bs, w, bytes, ret_offset);
 }
 
 static int co_fn reserve(BlockDriverState *bs, uint64_t guest, uint64_t bytes, uint64_t *ret_offset)
@@ -121,7 +121,7 @@ static int co_fn reserve(BlockDriverState *bs, uint64_t guest, uint64_t bytes, u
         return r;
     }
     bdrv_debug_event(bs->file, "cluster_alloc_bytes");
-    return QCOW2_WALK(qcow2_state(bs), w, reserve_step(bs, &w, guest, bytes, ret_offset));
+    return QCOW2_WALK(qcow2_state(bs), w, reserve_try(bs, &w, guest, bytes, ret_offset));
 }
 
 /* Drop the references that reserve() added for @bytes at @offset. */
@@ -135,13 +135,13 @@ static void co_fn unreserve(BlockDriverState *bs, uint64_t offset, uint64_t byte
 
 /* ---- the entry ---- */
 
-static int co_fn link_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t desc)
+static int co_fn link_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t desc)
 {
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Entry e = { .compressed = true, .desc = desc };
     Qcow2L2Ref ref;
     Qcow2Entry old;
-    int r = qcow2_l2_step(bs, w, guest, &ref);
+    int r = qcow2_l2_try(bs, w, guest, &ref);
 
     if (r < 0) {
         return r;
@@ -178,7 +178,7 @@ static int co_fn store(BlockDriverState *bs, uint64_t guest, const void *buf, ui
     bdrv_debug_event(bs->file, "write_compressed");
     r = bdrv_co_pwrite(bs->file, offset, bytes, buf, 0);
     if (r == 0) {
-        r = QCOW2_WALK(qcow2_state(bs), w, link_step(bs, &w, guest, desc));
+        r = QCOW2_WALK(qcow2_state(bs), w, link_try(bs, &w, guest, desc));
     }
     if (r < 0) {
         unreserve(bs, offset, bytes);

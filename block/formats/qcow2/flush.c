@@ -56,7 +56,7 @@ typedef enum WritebackMode {
 typedef struct Writeback {
     BlockDriverState *bs;
     bool lazy;                      /* refcounts stay in memory ... */
-    bool left_out;                  /* ... and there were some */
+    bool lazy_skipped;                  /* ... and there were some */
     GPtrArray *pages[QCOW2_PAGE_CLASSES];   /* frozen */
     GArray *frees;                  /* of Qcow2Free */
     int stage;                      /* classes below it are on disk */
@@ -119,7 +119,7 @@ static void freeze(Writeback *wb)
     for (Qcow2Page *page = TAILQ_FIRST(&s->cache.dirty); page; page = next) {
         next = TAILQ_NEXT(page, link);
         if (wb->lazy && page->cls < QCOW2_PAGE_L2) {
-            wb->left_out = true;
+            wb->lazy_skipped = true;
             continue;
         }
         if (wb->ret == 0) {
@@ -310,7 +310,7 @@ static int co_fn writeback_locked(BlockDriverState *bs, WritebackMode mode)
     }
     freeze(&wb);
     bool work = has_pages_from(&wb, 0);
-    if (wb.ret == 0 && work && wb.left_out) {
+    if (wb.ret == 0 && work && wb.lazy_skipped) {
         wb.ret = mark_dirty(bs, true);
     }
     if (wb.ret == 0) {

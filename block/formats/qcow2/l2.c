@@ -48,13 +48,13 @@ static uint64_t ref_init(Qcow2State *s, uint64_t guest, uint64_t l1_entry, Qcow2
     return index / per_page * g->page_size;
 }
 
-int co_fn qcow2_l2_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2L2Ref *ret)
+int co_fn qcow2_l2_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2L2Ref *ret)
 {
     Qcow2State *s = qcow2_state(bs);
     Qcow2Page *l1;
     uint64_t l1_page;
     size_t pos = l1_position(s, guest, &l1_page);
-    int r = qcow2_page_step(bs, w, QCOW2_PAGE_L1, l1_page, &l1);
+    int r = qcow2_page_try(bs, w, QCOW2_PAGE_L1, l1_page, &l1);
 
     if (r < 0) {
         return r;
@@ -65,7 +65,7 @@ int co_fn qcow2_l2_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow
         return r;
     }
     uint64_t in_table = ref_init(s, guest, entry, ret);
-    return table ? qcow2_page_step(bs, w, QCOW2_PAGE_L2, table + in_table, &ret->page) : 0;
+    return table ? qcow2_page_try(bs, w, QCOW2_PAGE_L2, table + in_table, &ret->page) : 0;
 }
 
 bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
@@ -117,13 +117,13 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
     return ret;
 }
 
-static int co_fn l1_entry_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2Page **ret_page,
+static int co_fn l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2Page **ret_page,
                                size_t *ret_pos)
 {
     uint64_t l1_page;
 
     *ret_pos = l1_position(qcow2_state(bs), guest, &l1_page);
-    return qcow2_page_step(bs, w, QCOW2_PAGE_L1, l1_page, ret_page);
+    return qcow2_page_try(bs, w, QCOW2_PAGE_L1, l1_page, ret_page);
 }
 
 /* The page of the L1 table with the entry for @guest, in memory; returns with cache.lock held. */
@@ -133,7 +133,7 @@ static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page *
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
-    return QCOW2_WALK_LOCKED(s, w, l1_entry_step(bs, &w, guest, ret_page, ret_pos));
+    return QCOW2_WALK_LOCKED(s, w, l1_entry_try(bs, &w, guest, ret_page, ret_pos));
 }
 
 /* The part of the new, empty table at @table that is going to be used first.  Dirty, so that the
@@ -226,11 +226,11 @@ static int co_fn make_writable(BlockDriverState *bs, uint64_t guest)
     return ret;
 }
 
-int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
+int co_fn qcow2_l2_writable_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
                                  Qcow2L2Ref *ret)
 {
     Qcow2State *s = qcow2_state(bs);
-    int r = qcow2_l2_step(bs, w, guest, ret);
+    int r = qcow2_l2_try(bs, w, guest, ret);
 
     if (r < 0 || (ret->page && ret->writable)) {
         return r;

@@ -99,11 +99,11 @@ static int run_add_page(Run *r, const Qcow2L2Ref *ref)
     int ret = 1;
 
     if (!ref->page) {
-        const BdrvExtent nothing = { .kind = BDRV_EXTENT_BACKING };
+        const BdrvExtent unallocated = { .kind = BDRV_EXTENT_BACKING };
         uint64_t end = ref->guest + ((uint64_t)ref->count << g->cluster_bits);
 
         r->left--;
-        return run_add(r, &nothing, MIN(end, INT64_MAX) - r->pos);
+        return run_add(r, &unallocated, MIN(end, INT64_MAX) - r->pos);
     }
     for (unsigned i = 0; i < ref->count && r->pos < r->end && ret == 1; i++) {
         /* What a request asks for first is always answered. */
@@ -124,10 +124,10 @@ static void protect_tables(Qcow2State *s, BdrvExtent *e)
     }
 }
 
-static int co_fn map_step(BlockDriverState *bs, Qcow2Walk *w, Run *r)
+static int co_fn map_try(BlockDriverState *bs, Qcow2Walk *w, Run *r)
 {
     Qcow2L2Ref ref;
-    int ret = qcow2_l2_step(bs, w, r->pos, &ref);
+    int ret = qcow2_l2_try(bs, w, r->pos, &ref);
 
     if (ret < 0) {
         return ret;
@@ -152,5 +152,5 @@ int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, Bdrv
         .left = MAX_ENTRIES,
     };
 
-    return qcow2_end(bs, QCOW2_WALK(qcow2_state(bs), w, map_step(bs, &w, &r)));
+    return qcow2_end(bs, QCOW2_WALK(qcow2_state(bs), w, map_try(bs, &w, &r)));
 }

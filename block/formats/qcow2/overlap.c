@@ -138,9 +138,9 @@ static bool overlaps(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
     return b_bytes && a < b + b_bytes && b < a + a_bytes;
 }
 
-unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned but, HostOffset offset, uint64_t bytes)
+unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned except, HostOffset offset, uint64_t bytes)
 {
-    unsigned checks = s->overlap_checks & ~but, hit = 0;
+    unsigned checks = s->overlap_checks & ~except, hit = 0;
     const struct {
         unsigned kind;
         uint64_t offset, bytes;
@@ -169,10 +169,10 @@ unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned but, HostOffset offset, u
     return hit;
 }
 
-int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned but, HostOffset offset,
+int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned except, HostOffset offset,
                                uint64_t bytes, const char *what)
 {
-    unsigned hit = qcow2_overlaps(qcow2_state(bs), but, offset, bytes);
+    unsigned hit = qcow2_overlaps(qcow2_state(bs), except, offset, bytes);
 
     if (!hit) {
         return 0;

@@ -94,7 +94,7 @@ static int co_fn load(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page *page)
     return -EAGAIN;
 }
 
-int co_fn qcow2_page_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
+int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
                           Qcow2Page **ret)
 {
     Qcow2State *s = qcow2_state(bs);

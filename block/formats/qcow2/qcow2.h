@@ -169,7 +169,7 @@ void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
  * The page at @offset, which belongs to a table of class @cls: 0 if it was in memory all along,
  * else -EAGAIN or -errno.
  */
-int co_fn qcow2_page_step(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
+int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
                           Qcow2Page **ret);
 
 /* Metadata on disk was changed without the cache; nothing in it is dirty, and nobody allocates. */
@@ -197,11 +197,11 @@ static inline uint8_t *qcow2_l2_entry(const Qcow2Geometry *g, const Qcow2L2Ref *
 }
 
 /* Without a table, @count is the entries that it would have from there. */
-int co_fn qcow2_l2_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2L2Ref *ret);
-/* As qcow2_l2_step(), but nothing is loaded: false if it is not in memory. */
+int co_fn qcow2_l2_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2L2Ref *ret);
+/* As qcow2_l2_try(), but nothing is loaded: false if it is not in memory. */
 bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret);
-/* As qcow2_l2_step(); makes the table, or a private copy of it, first if that is necessary. */
-int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
+/* As qcow2_l2_try(); makes the table, or a private copy of it, first if that is necessary. */
+int co_fn qcow2_l2_writable_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
                                  Qcow2L2Ref *ret);
 
 /* ---- refcount.c: host clusters ---- */
@@ -210,7 +210,7 @@ int co_fn qcow2_l2_writable_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t gu
  * Reserve at least one and up to @want contiguous clusters, with a refcount of 1 in memory.
  * *@ret_zero: they were never written, so they read as zeroes.
  */
-int co_fn qcow2_alloc_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
+int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
                            HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero);
 /* @want clusters in one piece. Not under cache.lock. */
 int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset,
@@ -224,7 +224,7 @@ void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters
 void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool discard);
 /* The page of the refcount of cluster @cluster_index, and its number in there. *@ret is NULL if
  * there is no refcount block for it. */
-int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
+int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
                               Qcow2Page **ret, size_t *ret_number);
 
 /* ---- overlap.c: would a write hit metadata? ---- */
@@ -236,11 +236,11 @@ int co_fn qcow2_overlap_load(BlockDriverState *bs);
 void any_fn qcow2_overlap_add(Qcow2State *s, unsigned kind, HostOffset offset);
 void any_fn qcow2_overlap_remove(Qcow2State *s, unsigned kind, HostOffset offset);
 /* The kinds of metadata that [@offset, @offset + @bytes) hits, of those that the image's options say
- * and that are not in @but. */
-unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned but, HostOffset offset, uint64_t bytes);
+ * and that are not in @except. */
+unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned except, HostOffset offset, uint64_t bytes);
 /* 0, or -EIO if it hits something, which is noted as damage then; "@what would have been written over
  * the header". */
-int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned but, HostOffset offset,
+int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned except, HostOffset offset,
                                uint64_t bytes, const char *what);
 
 /* ---- refgrow.c ---- */

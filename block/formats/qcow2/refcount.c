@@ -21,7 +21,7 @@ static unsigned page_refcount_bits(const Qcow2Geometry *g)
     return __builtin_ctz(g->page_size) + 3 - g->refcount_order;
 }
 
-int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
+int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
                               Qcow2Page **ret, size_t *ret_number)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -34,7 +34,7 @@ int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t clust
     if (block >= s->reftable_entries) {
         return 0;
     }
-    int r = qcow2_page_step(bs, w, QCOW2_PAGE_REFTABLE,
+    int r = qcow2_page_try(bs, w, QCOW2_PAGE_REFTABLE,
                             s->reftable_offset.v + ROUND_DOWN(block * 8, g->page_size), &table);
     if (r < 0) {
         return r;
@@ -49,7 +49,7 @@ int co_fn qcow2_refcount_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t clust
     }
     unsigned bits = page_refcount_bits(g);
     *ret_number = in_block & ((UINT64_C(1) << bits) - 1);
-    return qcow2_page_step(bs, w, QCOW2_PAGE_REFBLOCK,
+    return qcow2_page_try(bs, w, QCOW2_PAGE_REFBLOCK,
                            offset + (in_block >> bits) * g->page_size, ret);
 }
 
@@ -111,7 +111,7 @@ static int co_fn search_hole(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
     uint64_t index = s->hole_cursor;
     Qcow2Page *page;
     size_t number;
-    int r = qcow2_refcount_step(bs, w, index, &page, &number);
+    int r = qcow2_refcount_try(bs, w, index, &page, &number);
 
     if (r < 0) {
         return r;
@@ -150,7 +150,7 @@ static int co_fn alloc_at_tail(BlockDriverState *bs, Qcow2Walk *w, uint64_t want
         bool no_holes = s->hole_cursor >= index;
         Qcow2Page *page;
         size_t number;
-        int r = qcow2_refcount_step(bs, w, index, &page, &number);
+        int r = qcow2_refcount_try(bs, w, index, &page, &number);
 
         if (r < 0) {
             return r;
@@ -177,7 +177,7 @@ static int co_fn alloc_at_tail(BlockDriverState *bs, Qcow2Walk *w, uint64_t want
     }
 }
 
-int co_fn qcow2_alloc_step(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
+int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
                            HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -205,7 +205,7 @@ int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset
 
         bdrv_debug_event(bs->file, "cluster_alloc");
         ret = QCOW2_WALK(s, w, want == 1
-                         ? qcow2_alloc_step(bs, &w, 1, &offset, &n, &zero)
+                         ? qcow2_alloc_try(bs, &w, 1, &offset, &n, &zero)
                          : alloc_at_tail(bs, &w, want - have, &offset, &n, &zero));
         if (ret < 0) {
             break;
@@ -239,7 +239,7 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index
     const Qcow2Geometry *g = &s->g;
     Qcow2Page *page;
     size_t number;
-    int r = qcow2_refcount_step(bs, w, index, &page, &number);
+    int r = qcow2_refcount_try(bs, w, index, &page, &number);
 
     if (r < 0) {
         return r;

@@ -193,7 +193,7 @@ static int co_fn lock_table_page(BlockDriverState *bs, uint64_t block, Qcow2Page
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
-    return QCOW2_WALK_LOCKED(s, w, qcow2_page_step(
+    return QCOW2_WALK_LOCKED(s, w, qcow2_page_try(
         bs, &w, QCOW2_PAGE_REFTABLE,
         s->reftable_offset.v + ROUND_DOWN(block * 8, s->g.page_size), ret));
 }

@@ -35,7 +35,7 @@ static int co_fn sync_file(Qcow2Check *c)
 }
 
 /* The refcount that cluster @cluster, whose is @old now, shall have. */
-static uint64_t wanted(const Qcow2Check *c, BdrvFix fix, uint64_t cluster, uint64_t old)
+static uint64_t repaired_refcount(const Qcow2Check *c, BdrvFix fix, uint64_t cluster, uint64_t old)
 {
     uint64_t n = qcow2_refs_get(&c->refs, cluster) & QCOW2_REF_COUNT;
 
@@ -67,7 +67,7 @@ static bool co_fn plan(Qcow2Check *c, BdrvFix fix)
         for (uint64_t k = 0; k < UINT64_C(1) << g->refblock_bits; k++) {
             uint64_t cluster = (b << g->refblock_bits) + k;
             uint64_t old = qcow2_refcount_load(c->table, g->refcount_order, k);
-            qcow2_refs_set(&c->refs, cluster, as_count(wanted(c, fix, cluster, old)));
+            qcow2_refs_set(&c->refs, cluster, as_count(repaired_refcount(c, fix, cluster, old)));
         }
     }
     return qcow2_check_step(c);

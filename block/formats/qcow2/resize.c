@@ -175,7 +175,7 @@ static int co_fn clear_tail(BlockDriverState *bs, int64_t from, int64_t shown)
 
 /* ---- preallocation of what was added ---- */
 
-static int co_fn fill_room(const BdrvAlloc *a, BdrvPrealloc prealloc)
+static int co_fn fill_allocation(const BdrvAlloc *a, BdrvPrealloc prealloc)
 {
     g_autofree uint8_t *zeroes = NULL;
     int ret = 0;
@@ -206,7 +206,7 @@ static int co_fn preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
         if (ret < 0) {
             break;
         }
-        ret = fill_room(&a, prealloc);
+        ret = fill_allocation(&a, prealloc);
         if (ret < 0) {
             qcow2_co_map_abort(bs, &a);
             break;

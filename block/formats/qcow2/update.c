@@ -52,7 +52,7 @@ int co_fn qcow2_header_settle(BlockDriverState *bs)
 }
 
 /* Under header_lock. */
-static int co_fn take_back_promises(BlockDriverState *bs)
+static int co_fn clear_autoclear_bits(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t clear = s->autoclear_pending;
@@ -93,7 +93,7 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
         __atomic_store_n(&s->overlap_loaded, ret == 0, __ATOMIC_RELEASE);
     }
     if (ret == 0 && s->autoclear_pending) {
-        ret = take_back_promises(bs);
+        ret = clear_autoclear_bits(bs);
         if (ret == 0) {
             __atomic_store_n(&s->autoclear_pending, 0, __ATOMIC_RELEASE);
         }

@@ -42,11 +42,11 @@ static int clear_entry(const Clear *c, Qcow2Entry *e, uint32_t subs)
 {
     Qcow2State *s = qcow2_state(c->bs);
     Qcow2Entry old = *e;
-    bool nothing = !e->compressed && !e->has_host && !e->zero;
+    bool unallocated = !e->compressed && !e->has_host && !e->zero;
 
     /* What reads as zeroes because it is nowhere may stay so, and what a discard finds
      * unallocated shows what it showed. */
-    if (nothing && (c->mode >= CLEAR_DISCARD || !qcow2_has_backing(c->bs))) {
+    if (unallocated && (c->mode >= CLEAR_DISCARD || !qcow2_has_backing(c->bs))) {
         return 0;
     }
     if (subs == s->g.all_subs) {
@@ -104,22 +104,22 @@ static int clear_page(Clear *c, const Qcow2L2Ref *ref)
 }
 
 /* As much as one page of an L2 table covers. */
-static int co_fn clear_step(Clear *c, Qcow2Walk *w)
+static int co_fn clear_try(Clear *c, Qcow2Walk *w)
 {
     Qcow2L2Ref ref;
-    int r = qcow2_l2_step(c->bs, w, c->pos, &ref);
+    int r = qcow2_l2_try(c->bs, w, c->pos, &ref);
 
     if (r < 0) {
         return r;
     }
-    bool nothing = !ref.page &&
+    bool no_table_needed = !ref.page &&
                    (c->mode >= CLEAR_DISCARD || !qcow2_has_backing(c->bs));
-    if (nothing) {
+    if (no_table_needed) {
         c->pos = MIN(c->end, ref.guest +
                      ((uint64_t)ref.count << qcow2_state(c->bs)->g.cluster_bits));
         return 0;
     }
-    r = qcow2_l2_writable_step(c->bs, w, c->pos, &ref);
+    r = qcow2_l2_writable_try(c->bs, w, c->pos, &ref);
     return r < 0 ? r : clear_page(c, &ref);
 }
 
@@ -133,7 +133,7 @@ static int co_fn clear_range(BlockDriverState *bs, ClearMode mode, uint64_t offs
     while (r == 0 && c.pos < c.end) {
         r = qcow2_writeback_throttle(bs);
         if (r == 0) {
-            r = QCOW2_WALK(s, w, clear_step(&c, &w));
+            r = QCOW2_WALK(s, w, clear_try(&c, &w));
         }
     }
     return qcow2_end(bs, r);

@@ -37,8 +37,8 @@ bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned 
  * The locks for a second description of the file: if it is read-only those of a reader that lets nobody write,
  * else those that are held.  Taken without looking at others, whom the first one keeps out; 0 or -errno.
  */
-int any_fn file_lock_again(const FileState *s, int fd, bool read_only);
-unsigned any_fn file_locks_again(const FileState *s, bool read_only);
+int any_fn file_take_locks_on(const FileState *s, int fd, bool read_only);
+unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only);
 
 bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
 void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);

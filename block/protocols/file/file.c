@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "block/protocols/file/file-internal.h"
-#include "block/target.h"
+#include "block/new-file.h"
 #include "qemu/aio.h"
 
 /* ---- open ---- */

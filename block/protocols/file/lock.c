@@ -253,14 +253,14 @@ bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned 
     return locked != 0;
 }
 
-unsigned any_fn file_locks_again(const FileState *s, bool read_only)
+unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only)
 {
     /* Nothing is locked where locks cannot be had. */
     return !s->locked || !read_only
            ? s->locked : lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE));
 }
 
-int any_fn file_lock_again(const FileState *s, int fd, bool read_only)
+int any_fn file_take_locks_on(const FileState *s, int fd, bool read_only)
 {
-    return lock_bits_on(fd, file_locks_again(s, read_only));
+    return lock_bits_on(fd, file_locks_after_reopen(s, read_only));
 }

@@ -72,7 +72,7 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
         file_reopen_abort(bs);
         return false;
     }
-    ret = file_lock_again(s, s->new_fd, to->read_only);
+    ret = file_take_locks_on(s, s->new_fd, to->read_only);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
         file_reopen_abort(bs);
@@ -91,7 +91,7 @@ void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
     s->old_fd = s->fd;
     s->fd = s->new_fd;
     s->new_fd = -1;
-    s->locked = file_locks_again(s, to->read_only);
+    s->locked = file_locks_after_reopen(s, to->read_only);
     bs->limits = s->new_limits;
 }
 

@@ -4,42 +4,42 @@
  * harmed, and undone so that nothing is left.
  *
  * (T1) A regular file that is not empty is never touched.
- * (T2) A file that did not exist is gone after file_target_abort(), unless its name leads to
+ * (T2) A file that did not exist is gone after new_file_abort(), unless its name leads to
  *      another file by then; an empty one is empty again.
- * (T3) A new file has a name only from file_target_sync_dir() on, where the file system can do that
+ * (T3) A new file has a name only from new_file_sync_dir() on, where the file system can do that
  *      (O_TMPFILE): whenever the process is killed before, nothing is left.  Afterwards the name
  *      survives a power cut.
  */
-#ifndef BLOCK_TARGET_H
-#define BLOCK_TARGET_H
+#ifndef BLOCK_NEW_FILE_H
+#define BLOCK_NEW_FILE_H
 
 #include "block/driver.h"
 
-typedef struct FileTarget FileTarget;
+typedef struct NewFile NewFile;
 
 /*
  * Opens or creates @filename (relative: to the working directory) for writing.  Refuses a non-empty
  * regular file ("File exists") and anything but regular files and block devices, without waiting
  * for either.
  */
-FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp);
-const char *any_fn file_target_name(const FileTarget *t);       /* absolute */
-BdrvFileId any_fn file_target_id(const FileTarget *t);
+NewFile *co_main_fn new_file_prepare(const char *filename, Error **errp);
+const char *any_fn new_file_name(const NewFile *t);       /* absolute */
+BdrvFileId any_fn new_file_id(const NewFile *t);
 /* Can it be found already, or does it get its name when it is complete? */
-bool any_fn file_target_has_name(const FileTarget *t);
+bool any_fn new_file_has_name(const NewFile *t);
 /* "file" or "host_device". */
-const char *any_fn file_target_driver(const FileTarget *t);
+const char *any_fn new_file_driver(const NewFile *t);
 /* A description of its own (locks and O_DIRECT are per description), for a node; -1 with @errp set. */
-int co_main_fn file_target_dup(FileTarget *t, bool direct, Error **errp);
+int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp);
 /* The same file, or going to be, under whatever names. */
-bool any_fn file_target_equal(const FileTarget *a, const FileTarget *b);
+bool any_fn new_file_equal(const NewFile *a, const NewFile *b);
 /* The content is complete and synced: gives a new file its name ("File exists" if somebody else
  * has taken it since) and syncs the directory. */
-bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp);
+bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp);
 /* Undo and free; nothing has it open any more. NULL is fine. */
-void co_main_fn file_target_abort(FileTarget *t);
+void co_main_fn new_file_abort(NewFile *t);
 /* Keep and free. NULL is fine. */
-void co_main_fn file_target_commit(FileTarget *t);
+void co_main_fn new_file_commit(NewFile *t);
 
 /* Identity of what @path leads to now; blocks.  False: nothing, or neither file nor block device. */
 bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id);

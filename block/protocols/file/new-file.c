@@ -2,11 +2,11 @@
 #include "qemu/osdep.h"
 
 #include "block/block.h"
-#include "block/target.h"
+#include "block/new-file.h"
 #include "qemu/aio.h"
 #include "qemu/log.h"
 
-struct FileTarget {
+struct NewFile {
     char *filename;                 /* absolute */
     char *base;                     /* last component */
     int dir_fd;                     /* the directory it is in */
@@ -18,12 +18,12 @@ struct FileTarget {
     const char *refused;            /* why it cannot be used, if that is not an errno */
 };
 
-const char *any_fn file_target_name(const FileTarget *t)
+const char *any_fn new_file_name(const NewFile *t)
 {
     return t->filename;
 }
 
-bool any_fn file_target_has_name(const FileTarget *t)
+bool any_fn new_file_has_name(const NewFile *t)
 {
     return t->named;
 }
@@ -34,7 +34,7 @@ BdrvFileId any_fn file_id_of_stat(const struct stat *st)
                                 : (BdrvFileId){ .dev = st->st_dev, .ino = st->st_ino };
 }
 
-BdrvFileId any_fn file_target_id(const FileTarget *t)
+BdrvFileId any_fn new_file_id(const NewFile *t)
 {
     return file_id_of_stat(&t->st);
 }
@@ -76,16 +76,16 @@ bool co_main_fn file_id_of_path_co(const char *path, BdrvFileId *ret_id)
     return found;
 }
 
-bool any_fn file_target_equal(const FileTarget *a, const FileTarget *b)
+bool any_fn new_file_equal(const NewFile *a, const NewFile *b)
 {
     if (!a->named && !b->named) {
         return file_id_equal(file_id_of_stat(&a->dir_st), file_id_of_stat(&b->dir_st)) &&
                strcmp(a->base, b->base) == 0;
     }
-    return file_id_equal(file_target_id(a), file_target_id(b));
+    return file_id_equal(new_file_id(a), new_file_id(b));
 }
 
-const char *any_fn file_target_driver(const FileTarget *t)
+const char *any_fn new_file_driver(const NewFile *t)
 {
     return S_ISBLK(t->st.st_mode) ? "host_device" : "file";
 }
@@ -101,7 +101,7 @@ static const char *kind_of(mode_t mode)
 }
 
 /* May @st be written over? 0, -EEXIST, or -EINVAL with @t->refused. */
-static int check_usable(FileTarget *t, const struct stat *st)
+static int check_usable(NewFile *t, const struct stat *st)
 {
     t->refused = kind_of(st->st_mode);
     if (t->refused) {
@@ -110,7 +110,7 @@ static int check_usable(FileTarget *t, const struct stat *st)
     return S_ISREG(st->st_mode) && st->st_size > 0 ? -EEXIST : 0;
 }
 
-static int open_existing(FileTarget *t)
+static int open_existing(NewFile *t)
 {
     struct stat st;
 
@@ -130,7 +130,7 @@ static int open_existing(FileTarget *t)
  * A new file: one without a name, where the file system has such, which gets its name when it is complete.
  * 0, -EEXIST if the name is taken, -errno.
  */
-static int create_new(FileTarget *t)
+static int create_new(NewFile *t)
 {
     struct stat st;
 
@@ -153,7 +153,7 @@ static int create_new(FileTarget *t)
 
 static int prepare_in_thread(void *opaque)
 {
-    FileTarget *t = opaque;
+    NewFile *t = opaque;
     g_autofree char *dir = g_path_get_dirname(t->filename);
     int ret;
 
@@ -174,7 +174,7 @@ static int prepare_in_thread(void *opaque)
     return t->created ? 0 : check_usable(t, &t->st);
 }
 
-static void target_free(FileTarget *t)
+static void target_free(NewFile *t)
 {
     if (t->fd >= 0) {
         close(t->fd);
@@ -187,9 +187,9 @@ static void target_free(FileTarget *t)
     g_free(t);
 }
 
-FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp)
+NewFile *co_main_fn new_file_prepare(const char *filename, Error **errp)
 {
-    FileTarget *t = g_new0(FileTarget, 1);
+    NewFile *t = g_new0(NewFile, 1);
 
     t->dir_fd = t->fd = -1;
     t->filename = bdrv_path_combine(NULL, filename);
@@ -208,12 +208,12 @@ FileTarget *co_main_fn file_target_prepare(const char *filename, Error **errp)
     } else {
         error_setg_errno(errp, -ret, "Cannot create '%s'", filename);
     }
-    file_target_abort(t);
+    new_file_abort(t);
     return NULL;
 }
 
 typedef struct DupTask {
-    FileTarget *target;
+    NewFile *target;
     bool direct;
     int fd;
 } DupTask;
@@ -228,7 +228,7 @@ static int dup_in_thread(void *opaque)
     return t->fd < 0 ? -errno : 0;
 }
 
-int co_main_fn file_target_dup(FileTarget *t, bool direct, Error **errp)
+int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp)
 {
     DupTask task = { .target = t, .direct = direct };
     int ret = thread_pool_co_run(dup_in_thread, &task);
@@ -245,7 +245,7 @@ int co_main_fn file_target_dup(FileTarget *t, bool direct, Error **errp)
 
 static int sync_dir_in_thread(void *opaque)
 {
-    FileTarget *t = opaque;
+    NewFile *t = opaque;
 
     if (!t->named) {
         char path[64];
@@ -258,7 +258,7 @@ static int sync_dir_in_thread(void *opaque)
     return fsync(t->dir_fd) < 0 ? -errno : 0;
 }
 
-bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp)
+bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp)
 {
     int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(sync_dir_in_thread, t);
 
@@ -272,7 +272,7 @@ bool co_main_fn file_target_sync_dir(FileTarget *t, Error **errp)
 
 static int abort_in_thread(void *opaque)
 {
-    FileTarget *t = opaque;
+    NewFile *t = opaque;
     struct stat st;
 
     if (!t->created) {
@@ -298,7 +298,7 @@ static int abort_in_thread(void *opaque)
     return 0;
 }
 
-void co_main_fn file_target_abort(FileTarget *t)
+void co_main_fn new_file_abort(NewFile *t)
 {
     if (!t) {
         return;
@@ -316,7 +316,7 @@ static int free_in_thread(void *opaque)
     return 0;
 }
 
-void co_main_fn file_target_commit(FileTarget *t)
+void co_main_fn new_file_commit(NewFile *t)
 {
     if (t) {
         thread_pool_co_run(free_in_thread, t);
