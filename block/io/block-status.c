@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a range of a node is - data, zeroes, in which layer - and debug events on the way down. */
+#include "qemu/osdep.h"
+
+#include "block/io/io-internal.h"
+
+/* A format without a map of its own (raw) knows as much as the file it lies in. */
+static int co_fn status_below(const BdrvExtent *e, int64_t *ret_bytes)
+{
+    int64_t n;
+    BlockDriverState *bs = e->link->bs;
+
+    if (bdrv_is_mapped(bs)) {
+        int status = bdrv_co_block_status(e->link, e->host_offset, e->bytes, 0, ret_bytes, NULL);
+        return status < 0 ? status : status | BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DECIDED;
+    }
+    if (!bdrv_range_in_node(bs, e->host_offset, e->bytes)) {
+        *ret_bytes = e->bytes;
+        return BDRV_BLOCK_ZERO | BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DECIDED;
+    }
+    int ret = bdrv_drv_block_status(bs, e->host_offset, e->bytes, &n);
+    if (ret < 0) {
+        return ret;
+    }
+    *ret_bytes = n;
+    return BDRV_BLOCK_ALLOCATED | BDRV_BLOCK_DECIDED |
+           (ret & BDRV_STATUS_DATA ? BDRV_BLOCK_DATA : 0) |
+           (ret & BDRV_STATUS_ZERO ? BDRV_BLOCK_ZERO : 0);
+}
+
+static int co_fn status_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                               int max_depth, int64_t *ret_bytes, int *ret_depth)
+{
+    BlockDriverState *layer;
+    BdrvExtent e;
+    int depth;
+    int ret = bdrv_map_chain(bs, offset, bytes, max_depth, &e, &layer, &depth);
+
+    if (ret < 0) {
+        return ret;
+    }
+    *ret_bytes = e.bytes;
+    if (ret_depth) {
+        *ret_depth = depth;
+    }
+    int who = (depth == 0 ? BDRV_BLOCK_ALLOCATED : 0) | (depth >= 0 ? BDRV_BLOCK_DECIDED : 0);
+    if (e.kind == BDRV_EXTENT_DATA && !layer->drv->co_map_write) {
+        int status = status_below(&e, ret_bytes);
+        return status < 0 ? status : (status & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) | who;
+    }
+    if (e.kind == BDRV_EXTENT_ZERO) {
+        return BDRV_BLOCK_ZERO | (e.link ? BDRV_BLOCK_DATA : 0) | who;
+    }
+    return BDRV_BLOCK_DATA | who;
+}
+
+int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,
+                               int64_t *ret_bytes, int *ret_depth)
+{
+    BlockDriverState *bs = link->bs;
+
+    if (bytes <= 0 || !bdrv_range_in_node(bs, offset, bytes)) {
+        return -EIO;
+    }
+    if (!bdrv_is_mapped(bs)) {
+        BdrvExtent e = { .bytes = bytes, .link = link, .host_offset = offset };
+        if (ret_depth) {
+            *ret_depth = 0;
+        }
+        return status_below(&e, ret_bytes);
+    }
+    BdrvRange range;
+    bool hold = bdrv_needs_ranges(bs);
+    if (hold) {
+        bdrv_range_lock(bs->ranges, &range, offset, offset + bytes, false);
+    }
+    int ret = status_mapped(bs, offset, bytes, max_depth, ret_bytes, ret_depth);
+    if (hold) {
+        bdrv_range_unlock(bs->ranges, &range);
+    }
+    return ret;
+}
+
+/* ---- debug events ---- */
+
+void co_fn bdrv_debug_event(BdrvLink *link, const char *event)
+{
+    for (; link; link = link->bs->file) {
+        if (link->bs->drv->debug_event) {
+            link->bs->drv->debug_event(link->bs, event);
+            return;
+        }
+        if (!link->bs->drv->is_filter) {
+            return;
+        }
+    }
+}

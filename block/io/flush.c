@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Flushing a node and what stores it; skipped where nothing changed. */
+#include "qemu/osdep.h"
+
+#include "block/io/io-internal.h"
+
+static bool is_dirty(const BlockDriverState *bs)
+{
+    return __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) <
+           __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
+}
+
+/* Somebody may have written there before @bs came, or beside it. */
+static bool stores_are_dirty(const BlockDriverState *bs)
+{
+    const BdrvLink *stores[] = { bs->file, bs->data_file };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(stores); i++) {
+        const BlockDriverState *store = stores[i] ? stores[i]->bs : NULL;
+        if (store && !store->read_only && (is_dirty(store) || stores_are_dirty(store))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int co_fn flush_stores(BlockDriverState *bs, unsigned flags)
+{
+    int ret = bs->file ? bdrv_co_flush(bs->file, flags) : 0;
+
+    if (ret == 0 && bs->data_file) {
+        ret = bdrv_co_flush(bs->data_file, flags);
+    }
+    return ret;
+}
+
+int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
+{
+    int ret = 0;
+
+    if (bs->read_only) {
+        return 0;
+    }
+    /* Only a format with metadata of its own may have something left to settle; it may lie below. */
+    bool settle = flags & BDRV_FLUSH_SETTLE && bs->file;
+    bool behind = !is_dirty(bs) && stores_are_dirty(bs);
+    if (!settle && !behind && !is_dirty(bs)) {
+        return 0;
+    }
+    /* Whoever waits here for a flush that began after its own call finds its work done. */
+    uint64_t needed_gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
+    co_mutex_lock(&bs->flush_lock);
+    if (settle || __atomic_load_n(&bs->flushed_gen, __ATOMIC_SEQ_CST) < needed_gen ||
+        (behind && stores_are_dirty(bs))) {
+        uint64_t gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
+        int64_t bytes = __atomic_load_n(&bs->unflushed_bytes, __ATOMIC_RELAXED);
+        ret = bs->drv->co_flush ? bdrv_drv_flush(bs, flags) : flush_stores(bs, flags);
+        if (ret == 0) {
+            __atomic_store_n(&bs->flushed_gen, gen, __ATOMIC_SEQ_CST);
+            __atomic_fetch_sub(&bs->unflushed_bytes, bytes, __ATOMIC_RELAXED);
+        }
+    }
+    co_mutex_unlock(&bs->flush_lock);
+    return ret;
+}
+
+int co_fn bdrv_co_flush(BdrvLink *link, unsigned flags)
+{
+    return bdrv_flush_node(link->bs, flags);
+}
