@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The graph: nodes, the links between them, and the pivot.
+ * The graph: nodes and the links between them.  Walks over it are in block/graph/walk.c, the pivot in
+ * block/graph/pivot.c.
  *
  * (G1) The graph changes on the main thread only, under graph_mutex.
  * (G2) A link that requests travel along is re-aimed only while every backend that reaches it is
@@ -19,10 +20,14 @@
 
 static CoMutex graph_mutex;
 static BlockDriverState *first_node, *last_node;
+static GHashTable *nodes_by_name;       /* of BlockDriverState, hidden ones too */
+static GHashTable *reserved_names;      /* a set of strings */
 
 static void __attribute__((constructor)) graph_init(void)
 {
     co_mutex_init(&graph_mutex);
+    nodes_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    reserved_names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 }
 
 void co_main_fn bdrv_graph_lock(void)
@@ -37,8 +42,6 @@ void co_main_fn bdrv_graph_unlock(void)
 }
 
 /* ---- the list of nodes ---- */
-
-static GPtrArray *reserved_names;
 
 BlockDriverState *main_fn bdrv_next_of_all_nodes(BlockDriverState *prev)
 {
@@ -55,55 +58,42 @@ BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev)
 
 BlockDriverState *main_fn bdrv_find_node(const char *node_name)
 {
-    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        if (strcmp(bs->node_name, node_name) == 0) {
-            return bs;
-        }
-    }
-    return NULL;
-}
+    BlockDriverState *bs = g_hash_table_lookup(nodes_by_name, node_name);
 
-static bool main_fn find_reserved(const char *node_name, guint *ret_index)
-{
-    return reserved_names &&
-           g_ptr_array_find_with_equal_func(reserved_names, node_name, g_str_equal, ret_index);
+    return bs && !bs->hidden ? bs : NULL;
 }
 
 bool main_fn bdrv_node_name_is_taken(const char *node_name)
 {
-    for (BlockDriverState *bs = first_node; bs; bs = bs->next) {
-        if (strcmp(bs->node_name, node_name) == 0) {
-            return true;
-        }
-    }
-    return find_reserved(node_name, NULL);
+    return g_hash_table_contains(nodes_by_name, node_name) ||
+           g_hash_table_contains(reserved_names, node_name);
 }
 
 void main_fn bdrv_reserve_node_name(const char *node_name)
 {
-    if (!reserved_names) {
-        reserved_names = g_ptr_array_new_with_free_func(g_free);
-    }
-    g_ptr_array_add(reserved_names, g_strdup(node_name));
+    g_hash_table_add(reserved_names, g_strdup(node_name));
 }
 
 void main_fn bdrv_release_node_name(const char *node_name)
 {
-    guint index;
-
-    if (find_reserved(node_name, &index)) {
-        g_ptr_array_remove_index_fast(reserved_names, index);
-    }
+    g_hash_table_remove(reserved_names, node_name);
 }
 
 void main_fn bdrv_show(BlockDriverState *bs)
 {
-    bs->hidden = false;
-    if (bs->file) {
-        bdrv_show(bs->file->bs);
-    }
-    if (bs->data_file) {
-        bdrv_show(bs->data_file->bs);
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+
+    g_ptr_array_add(nodes, bs);
+    for (guint i = 0; i < nodes->len; i++) {            /* it grows */
+        BdrvLink *child;
+
+        bs = nodes->pdata[i];
+        bs->hidden = false;
+        BDRV_FOREACH_CHILD(bs, child) {
+            if (child->role->stores && child->bs->hidden) {
+                g_ptr_array_add(nodes, child->bs);
+            }
+        }
     }
 }
 
@@ -113,15 +103,57 @@ void main_fn bdrv_registry_add(BlockDriverState *bs)
     bs->next = NULL;
     *(last_node ? &last_node->next : &first_node) = bs;
     last_node = bs;
+    g_hash_table_insert(nodes_by_name, bs->node_name, bs);
 }
 
 static void main_fn registry_remove(BlockDriverState *bs)
 {
+    g_hash_table_remove(nodes_by_name, bs->node_name);
     *(bs->prev ? &bs->prev->next : &first_node) = bs->next;
     *(bs->next ? &bs->next->prev : &last_node) = bs->prev;
 }
 
 /* ---- links ---- */
+
+const BdrvLinkRole bdrv_role_file = {
+    .name = "file", .stores = true, .slot = offsetof(BlockDriverState, file),
+};
+const BdrvLinkRole bdrv_role_data_file = {
+    .name = "data-file", .stores = true, .slot = offsetof(BlockDriverState, data_file),
+};
+const BdrvLinkRole bdrv_role_backing = {
+    .name = "backing", .slot = offsetof(BlockDriverState, backing),
+};
+
+/* The parent's own pointer to its child of the role of @link. */
+static BdrvLink **child_slot(const BdrvLink *link)
+{
+    return (BdrvLink **)((char *)link->parent + link->role->slot);
+}
+
+void main_fn bdrv_add_child(BdrvLink *link)
+{
+    g_assert(!*child_slot(link));
+    *child_slot(link) = link;
+    link->child_entry.data = link;
+    g_queue_push_tail_link(&link->parent->children, &link->child_entry);
+}
+
+BdrvLink *main_fn bdrv_remove_child(BdrvLink *link)
+{
+    if (link) {
+        g_assert(*child_slot(link) == link);
+        *child_slot(link) = NULL;
+        g_queue_unlink(&link->parent->children, &link->child_entry);
+    }
+    return link;
+}
+
+void main_fn bdrv_replace_child(BdrvLink *old, BdrvLink *link)
+{
+    bdrv_remove_child(old);
+    bdrv_add_child(link);
+}
 
 static GQueue *users_of(BlockDriverState *bs, bool follows)
 {
@@ -181,22 +213,32 @@ static BlockDriverState *main_fn link_detach(BdrvLink *link)
     return bs;
 }
 
+/* Lets go of all children of @bs; returns the node of the backing link, whose link only is gone. */
+static BlockDriverState *co_main_fn drop_children(BlockDriverState *bs)
+{
+    BlockDriverState *below = NULL;
+
+    while (bs->children.tail) {
+        BdrvLink *child = bdrv_remove_child(bs->children.tail->data);
+        if (child->role == &bdrv_role_backing) {
+            bdrv_link_set_claims(child, CLAIM_NONE, CLAIM_ALL, &error_abort);
+            below = link_detach(child);
+        } else {
+            bdrv_link_free(child);
+        }
+    }
+    return below;
+}
+
 void co_main_fn bdrv_close_node(BlockDriverState *bs, bool opened)
 {
     /* A chain is as long as its user likes: go down its backing links in a loop. */
     while (bs) {
-        BlockDriverState *below = NULL;
-
         if (opened) {
             bdrv_drv_close(bs);
         }
         registry_remove(bs);
-        bdrv_link_free(g_steal_pointer(&bs->data_file));
-        bdrv_link_free(g_steal_pointer(&bs->file));
-        if (bs->backing) {
-            bdrv_link_set_claims(bs->backing, CLAIM_NONE, CLAIM_ALL, &error_abort);
-            below = link_detach(g_steal_pointer(&bs->backing));
-        }
+        BlockDriverState *below = drop_children(bs);
         node_destroy(bs);
         bs = below && !has_users(below) ? below : NULL;
         opened = true;
@@ -218,123 +260,6 @@ void co_main_fn bdrv_link_free(BdrvLink *link)
     if (last) {
         bdrv_close_node(bs, true);
     }
-}
-
-/* ---- going up and down ---- */
-
-static void main_fn collect_backends(BlockDriverState *bs, GHashTable *backends, GHashTable *seen)
-{
-    if (!g_hash_table_add(seen, bs)) {
-        return;
-    }
-    GQueue *lists[] = { &bs->followers, &bs->others };
-    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
-        for (GList *e = lists[i]->head; e; e = e->next) {
-            BdrvLink *link = e->data;
-            if (link->backend) {
-                g_hash_table_add(backends, link->backend);
-            } else if (link->parent) {
-                collect_backends(link->parent, backends, seen);
-            }
-        }
-    }
-}
-
-void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends)
-{
-    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
-    collect_backends(bs, backends, seen);
-}
-
-static BlockDriverState *main_fn child_after(const BdrvLink *now, const BdrvChildChange *change)
-{
-    return change && change->replaces ? change->bs : now ? now->bs : NULL;
-}
-
-BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs)
-{
-    return child_after(bs->file, bs->reopen ? &bs->reopen->file : NULL);
-}
-
-static BlockDriverState *main_fn backing_after(const BlockDriverState *bs)
-{
-    return child_after(bs->backing, bs->reopen ? &bs->reopen->backing : NULL);
-}
-
-static bool main_fn reaches(BlockDriverState *bs, BlockDriverState *target, GHashTable *seen)
-{
-    for (; bs; bs = backing_after(bs)) {
-        if (bs == target) {
-            return true;
-        }
-        if (!g_hash_table_add(seen, bs)) {
-            return false;
-        }
-        BlockDriverState *file = bdrv_file_after(bs);
-        if ((file && reaches(file, target, seen)) ||
-            (bs->data_file && reaches(bs->data_file->bs, target, seen))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target)
-{
-    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
-    return reaches(bs, target, seen);
-}
-
-/* ---- the pivot ---- */
-
-/* The followers of a node and of the filters above it form a tree. */
-static void main_fn assert_followers_held(const BlockDriverState *bs)
-{
-    for (GList *e = bs->followers.head; e; e = e->next) {
-        const BdrvLink *link = e->data;
-        g_assert(!link->backend || blk_is_held(link->backend));
-        if (link->parent) {
-            assert_followers_held(link->parent);
-        }
-    }
-}
-
-void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top)
-{
-    g_assert(bs_new->backing && bs_new->backing->bs == bs_top);
-    assert_followers_held(bs_top);
-
-    GQueue moved = bs_top->followers;
-    bs_top->followers = bs_new->followers;
-    bs_new->followers = moved;
-
-    for (GList *e = bs_new->followers.head; e; e = e->next) {
-        ((BdrvLink *)e->data)->bs = bs_new;
-    }
-    for (GList *e = bs_top->followers.head; e; e = e->next) {
-        ((BdrvLink *)e->data)->bs = bs_top;
-    }
-}
-
-bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp)
-{
-    g_assert(!bs->backing && bs->drv->supports_backing);
-    if (bdrv_reaches(backing, bs)) {
-        error_setg(errp, "Cannot make node '%s' the backing file of '%s': it lies above it",
-                   backing->node_name, bs->node_name);
-        return false;
-    }
-    BdrvLinkSpec spec = {
-        .role = "backing", .needs = CLAIM_READ, .allows = CLAIM_ALL, .parent = bs,
-    };
-    bs->backing = bdrv_link_new(backing, &spec, errp);
-    return bs->backing != NULL;
-}
-
-void main_fn bdrv_backing_link_seal(BdrvLink *backing)
-{
-    backing->needs = CLAIM_READ;
-    backing->allows = CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE);
 }
 
 void co_main_fn bdrv_close_all(void)

@@ -67,7 +67,7 @@ void any_fn blockdev_plain_error(Error **errp)
 
 BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp)
 {
-    BdrvLinkSpec spec = { .role = "monitor", .allows = CLAIM_ALL, .holder = "blockdev-add" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "blockdev-add" };
     g_autoptr(BdrvOpenOptions) opts = NULL;
 
     if (!qapi->node_name) {
@@ -156,7 +156,7 @@ static bool co_main_fn resize_durably(BdrvLink *link, int64_t size, Error **errp
 static bool co_main_fn resize_held(BlockDriverState *bs, int64_t size, Error **errp)
 {
     BdrvLinkSpec spec = {
-        .role = "resize", .needs = CLAIM_RESIZE, .allows = CLAIM_ALL, .holder = "block_resize",
+        .needs = CLAIM_RESIZE, .allows = CLAIM_ALL, .holder = "block_resize",
     };
     BdrvLink *link = bdrv_link_new(bs, &spec, errp);
 

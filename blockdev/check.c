@@ -97,7 +97,7 @@ static const JobDriver check_job = {
 static BdrvLink *co_main_fn claim(BlockDriverState *bs, BdrvFix fix, Error **errp)
 {
     BdrvLinkSpec spec = {
-        .role = "check", .holder = "blockdev-check", .allows = CLAIM_READ,
+        .holder = "blockdev-check", .allows = CLAIM_READ,
         .needs = CLAIM_READ | (fix == BDRV_FIX_NONE ? 0 : CLAIM_WRITE | CLAIM_RESIZE),
     };
 

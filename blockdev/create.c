@@ -28,7 +28,7 @@ static BdrvPrealloc prealloc_of(bool given, PreallocMode mode)
 static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **errp)
 {
     BdrvLinkSpec spec = {
-        .role = "create", .needs = CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
+        .needs = CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
         .holder = "blockdev-create",
     };
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
@@ -91,7 +91,7 @@ static bool qcow2_options(const BlockdevCreateOptionsQcow2 *q, BdrvCreateOptions
 static BdrvLink *co_main_fn open_ref(const BlockdevRef *ref, Error **errp)
 {
     BdrvLinkSpec spec = {
-        .role = "create", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
         .holder = "blockdev-create",
     };
 

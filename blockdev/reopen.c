@@ -175,7 +175,7 @@ static BdrvReopen *main_fn change_of(Reopen *r, BlockDriverState *bs)
 /* The file of a node that becomes writable, if nobody wanted it to be read-only. */
 static void main_fn pull_along(Reopen *r, BdrvLink *link)
 {
-    if (!link || link->bs->asked_read_only) {
+    if (link->bs->asked_read_only) {
         return;
     }
     BdrvReopen *given = change_of(r, link->bs);
@@ -191,11 +191,16 @@ static void main_fn pull_along(Reopen *r, BdrvLink *link)
 
 static void main_fn pull_files_along(Reopen *r)
 {
+    BdrvLink *child;
+
     for (guint i = 0; i < r->nodes->len; i++) {         /* it grows */
         BlockDriverState *bs = r->nodes->pdata[i];
         if (bs->read_only && !g_array_index(r->changes, BdrvReopen, i).read_only) {
-            pull_along(r, bs->file);
-            pull_along(r, bs->data_file);
+            BDRV_FOREACH_CHILD(bs, child) {
+                if (child->role->stores) {
+                    pull_along(r, child);
+                }
+            }
         }
     }
 }

@@ -65,6 +65,22 @@ void co_main_fn blk_free(BlockBackend *blk)
     g_free(blk);
 }
 
+static char *main_fn describe_root(const BdrvLink *link)
+{
+    const BlockBackend *blk = link->backend;
+
+    return blk->user ? g_strdup(blk->user) : g_strdup_printf("block device '%s'", blk_name(blk));
+}
+
+static bool main_fn root_is_held(const BdrvLink *link)
+{
+    return blk_is_held(link->backend);
+}
+
+static const BdrvLinkRole root_role = {
+    .name = "root", .describe = describe_root, .is_held = root_is_held,
+};
+
 bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
     g_assert(!blk->root);
@@ -73,7 +89,8 @@ bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp
         return false;
     }
     BdrvLinkSpec spec = {
-        .role = "root", .follows = true, .needs = blk->needs, .allows = blk->allows, .backend = blk,
+        .role = &root_role, .follows = true, .needs = blk->needs, .allows = blk->allows,
+        .backend = blk,
     };
     blk->root = bdrv_link_new(bs, &spec, errp);
     return blk->root != NULL;

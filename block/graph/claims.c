@@ -14,7 +14,6 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/backend.h"
 #include "block/claims.h"
 
 static const char *const claim_names[] = {
@@ -35,17 +34,14 @@ char *any_fn bdrv_claims_to_text(unsigned claims)
 
 char *main_fn bdrv_link_describe(const BdrvLink *link)
 {
-    if (link->backend) {
-        const char *user = blk_user(link->backend);
-        if (user) {
-            return g_strdup(user);
-        }
-        return g_strdup_printf("block device '%s'", blk_name(link->backend));
+    if (link->role && link->role->describe) {
+        return link->role->describe(link);
     }
     if (link->parent) {
-        return g_strdup_printf("node '%s' (as its %s)", link->parent->node_name, link->role);
+        return g_strdup_printf("node '%s' (as its %s)", link->parent->node_name,
+                               link->role->name);
     }
-    return g_strdup(link->holder ?: link->role);
+    return g_strdup(link->holder);
 }
 
 /* ---- which claims a child gets ---- */
@@ -66,7 +62,7 @@ void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsi
 void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
                                unsigned allows, unsigned *ret_needs, unsigned *ret_allows)
 {
-    if (link == bs->backing) {
+    if (link->role == &bdrv_role_backing) {
         /* Set when it is linked and when a pivot seals it; what the users of @bs do changes nothing. */
         *ret_needs = link->needs;
         *ret_allows = link->allows;
@@ -185,6 +181,16 @@ static void main_fn cumulate(const BlockDriverState *bs, unsigned *ret_needs,
 static bool main_fn change_link(ClaimsChange *c, BdrvLink *link, unsigned needs,
                                 unsigned allows, Error **errp);
 
+/* Give @child the claims that follow from those of its parent's users. */
+static bool main_fn change_child(ClaimsChange *c, BdrvLink *child, unsigned needs,
+                                 unsigned allows, Error **errp)
+{
+    unsigned child_needs, child_allows;
+
+    bdrv_child_claims(child->parent, child, needs, allows, &child_needs, &child_allows);
+    return change_link(c, child, child_needs, child_allows, errp);
+}
+
 static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **errp)
 {
     unsigned needs, allows;
@@ -200,17 +206,14 @@ static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **e
         bs->claims_pending = true;
         g_ptr_array_add(c->nodes, bs);
     }
-    BdrvLink *children[] = { bs->file, bs->data_file, bs->reopen ? bs->reopen->file.link : NULL };
-    for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
-        if (children[i]) {
-            unsigned child_needs, child_allows;
-            bdrv_child_claims(bs, children[i], needs, allows, &child_needs, &child_allows);
-            if (!change_link(c, children[i], child_needs, child_allows, errp)) {
-                return false;
-            }
+    BdrvLink *child;
+    BDRV_FOREACH_CHILD(bs, child) {
+        if (child->role->stores && !change_child(c, child, needs, allows, errp)) {
+            return false;
         }
     }
-    return true;
+    BdrvLink *file_to_come = bs->reopen ? bs->reopen->file.link : NULL;
+    return !file_to_come || change_child(c, file_to_come, needs, allows, errp);
 }
 
 static bool main_fn change_link(ClaimsChange *c, BdrvLink *link, unsigned needs,
@@ -297,14 +300,11 @@ bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
 
     /* read_only enters the claims of children but not the cumulative ones: look at them even if
      * the latter stay as they are. */
-    for (int i = 0; ok && i < 2; i++) {
-        BdrvLink *link = i == 0 ? bs->file : bs->data_file;
-        if (link) {
-            unsigned needs, allows, child_needs, child_allows;
-            cumulate(bs, &needs, &allows);
-            bdrv_child_claims(bs, link, needs, allows, &child_needs, &child_allows);
-            ok = change_link(&c, link, child_needs, child_allows, errp);
-        }
+    unsigned needs, allows;
+    BdrvLink *child;
+    cumulate(bs, &needs, &allows);
+    BDRV_FOREACH_CHILD(bs, child) {
+        ok = ok && (!child->role->stores || change_child(&c, child, needs, allows, errp));
     }
     ok = ok && change_node(&c, bs, errp) && change_prepare(&c, errp);
     change_finish(&c, ok);

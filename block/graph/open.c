@@ -62,8 +62,8 @@ static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpen
 }
 
 /* A link of @role from the new node @bs to what @child says: a node by name or one to open. */
-static BdrvLink *co_main_fn open_child(BlockDriverState *bs, const char *role,
-                                       const BdrvChildOption *child, Error **errp)
+static BdrvLink *co_main_fn open_link(BlockDriverState *bs, const BdrvLinkRole *role,
+                                      const BdrvChildOption *child, Error **errp)
 {
     BdrvLinkSpec spec;
 
@@ -78,10 +78,22 @@ static BdrvLink *co_main_fn open_child(BlockDriverState *bs, const char *role,
     }
     if (!bs->read_only && target->read_only) {
         error_setg(errp, "Cannot open node '%s' for writing: its %s node '%s' is read-only",
-                   bs->node_name, role, target->node_name);
+                   bs->node_name, role->name, target->node_name);
         return NULL;
     }
     return bdrv_link_new(target, &spec, errp);
+}
+
+/* The same, as the child of that role. */
+static bool co_main_fn open_child(BlockDriverState *bs, const BdrvLinkRole *role,
+                                  const BdrvChildOption *child, Error **errp)
+{
+    BdrvLink *link = open_link(bs, role, child, errp);
+
+    if (link) {
+        bdrv_add_child(link);
+    }
+    return link != NULL;
 }
 
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp)
@@ -95,11 +107,11 @@ bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Erro
     opts->cache_no_flush = bs->cache_no_flush;
     opts->discard = bs->discard;
     opts->force_share = bs->force_share;
-    bs->data_file = open_child(bs, "data-file", &child, errp);
-    if (!bs->data_file) {
+    if (!open_child(bs, &bdrv_role_data_file, &child, errp)) {
         error_prepend(errp, "Cannot open the data file of '%s': ", bs->file->bs->filename);
+        return false;
     }
-    return bs->data_file != NULL;
+    return true;
 }
 
 static bool child_given(const BdrvChildOption *child)
@@ -119,8 +131,7 @@ static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions
         error_setg(errp, "A block device must be specified for \"file\"");
         return false;
     }
-    bs->file = open_child(bs, "file", &opts->file, errp);
-    if (!bs->file) {
+    if (!open_child(bs, &bdrv_role_file, &opts->file, errp)) {
         return false;
     }
     if (!bs->read_only && bs->file->bs->read_only) {
@@ -131,11 +142,8 @@ static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions
         }
         bs->read_only = true;
     }
-    if (child_given(&opts->data_file)) {
-        bs->data_file = open_child(bs, "data-file", &opts->data_file, errp);
-        return bs->data_file != NULL;
-    }
-    return true;
+    return !child_given(&opts->data_file) ||
+           open_child(bs, &bdrv_role_data_file, &opts->data_file, errp);
 }
 
 /* @bs has no users yet; after a failure it is gone. */
@@ -238,7 +246,8 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
     return own;
 }
 
-void main_fn bdrv_storage_spec(BlockDriverState *bs, const char *role, BdrvLinkSpec *spec)
+void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
+                               BdrvLinkSpec *spec)
 {
     BdrvLink link = { .bs = NULL };
 
@@ -250,7 +259,7 @@ void main_fn bdrv_storage_spec(BlockDriverState *bs, const char *role, BdrvLinkS
 void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
 {
     *spec = (BdrvLinkSpec){
-        .role = "backing", .parent = bs, .needs = CLAIM_READ,
+        .role = &bdrv_role_backing, .parent = bs, .needs = CLAIM_READ,
         .allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE),
     };
 }
@@ -274,8 +283,11 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
         }
         bdrv_backing_spec(bs, &spec);
         if (reference) {
-            bs->backing = bdrv_link_new(reference, &spec, errp);
-            return bs->backing != NULL;
+            BdrvLink *link = bdrv_link_new(reference, &spec, errp);
+            if (link) {
+                bdrv_add_child(link);
+            }
+            return link != NULL;
         }
         if (own) {
             bdrv_open_options_free(held);
@@ -290,12 +302,13 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
                        "images or goes round in circles", bs->filename, BDRV_MAX_CHAIN);
             return false;
         }
-        bs->backing = open_one(borrowed, &spec, errp);
-        if (!bs->backing) {
+        BdrvLink *link = open_one(borrowed, &spec, errp);
+        if (!link) {
             error_prepend(errp, "Could not open backing file of '%s': ", bs->filename);
             return false;
         }
-        bs = bs->backing->bs;
+        bdrv_add_child(link);
+        bs = link->bs;
         opts = borrowed;
     }
 }

@@ -98,7 +98,7 @@ static const char *co_main_fn probe_format(const BdrvOpenOptions *file_opts, Err
 {
     uint8_t buf[PROBE_BYTES] = { 0 };
     BdrvLinkSpec spec = {
-        .role = "probe", .needs = CLAIM_READ, .allows = CLAIM_ALL, .holder = "format probing",
+        .needs = CLAIM_READ, .allows = CLAIM_ALL, .holder = "format probing",
     };
     BdrvLink *link = bdrv_open(file_opts, &spec, errp);
 

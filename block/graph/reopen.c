@@ -49,12 +49,7 @@ static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs,
 static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
 {
     const BdrvLink *writer = bs->reopen->read_only ? remaining_writer(bs, NULL) : NULL;
-    const struct {
-        const char *role;
-        BlockDriverState *bs;
-    } children[] = {
-        { "file", bdrv_file_after(bs) }, { "data-file", bs->data_file ? bs->data_file->bs : NULL },
-    };
+    const BdrvLink *link;
 
     if (writer) {
         g_autofree char *user = bdrv_link_describe(writer);
@@ -62,11 +57,15 @@ static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
                         "Cannot make node '%s' read-only: %s writes to it", bs->node_name, user);
         return false;
     }
-    for (size_t i = 0; !bs->reopen->read_only && i < G_N_ELEMENTS(children); i++) {
-        const BlockDriverState *child = children[i].bs;
-        if (child && (child->reopen ? child->reopen->read_only : child->read_only)) {
+    if (bs->reopen->read_only) {
+        return true;
+    }
+    BDRV_FOREACH_CHILD(bs, link) {
+        const BlockDriverState *child = link == bs->file ? bdrv_file_after(bs) : link->bs;
+        if (link->role->stores && child &&
+            (child->reopen ? child->reopen->read_only : child->read_only)) {
             error_setg(errp, "Cannot make node '%s' writable: its %s node '%s' is read-only",
-                       bs->node_name, children[i].role, child->node_name);
+                       bs->node_name, link->role->name, child->node_name);
             return false;
         }
     }
@@ -137,7 +136,7 @@ static bool co_main_fn link_children(BlockDriverState *bs, Error **errp)
     if (!link_child(&r->backing, &spec, errp) || !bdrv_refresh_claims(bs, errp)) {
         return false;
     }
-    bdrv_storage_spec(bs, "file", &spec);
+    bdrv_storage_spec(bs, &bdrv_role_file, &spec);
     return link_child(&r->file, &spec, errp);
 }
 
@@ -157,13 +156,17 @@ static void co_main_fn forget(BlockDriverState *bs)
     }
 }
 
-static void main_fn exchange(BdrvLink **child, BdrvChildChange *change)
+/* @old, the child of that role (NULL: none), makes way; change->link is what to free afterwards. */
+static void main_fn exchange(BdrvLink *old, BdrvChildChange *change)
 {
-    if (change->replaces) {
-        BdrvLink *old = *child;
-        *child = change->link;
-        change->link = old;
+    if (!change->replaces) {
+        return;
     }
+    bdrv_remove_child(old);
+    if (change->link) {
+        bdrv_add_child(change->link);
+    }
+    change->link = old;
 }
 
 /* Filters that nobody used did not notice that their file grew. */
@@ -191,8 +194,8 @@ static void main_fn commit_one(BlockDriverState *bs)
     if (to->options) {
         bs->asked_read_only = to->options->read_only;
     }
-    exchange(&bs->file, &to->file);
-    exchange(&bs->backing, &to->backing);
+    exchange(bs->file, &to->file);
+    exchange(bs->backing, &to->backing);
 }
 
 /* ---- several nodes as one ---- */
@@ -275,7 +278,7 @@ bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Erro
  * apart, and refuse to let that be (bdrv_reopen_clean()). */
 static void main_fn ro_stack(BlockDriverState *bs, GPtrArray *nodes)
 {
-    BdrvLink *children[] = { bs->file, bs->data_file };
+    BdrvLink *child;
 
     if (!bs->read_only && !bs->reopen) {
         BdrvReopen to = bdrv_reopen_same(bs);
@@ -283,9 +286,9 @@ static void main_fn ro_stack(BlockDriverState *bs, GPtrArray *nodes)
         begin(bs, &to);
         g_ptr_array_add(nodes, bs);
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
-        if (children[i] && !remaining_writer(children[i]->bs, children[i])) {
-            ro_stack(children[i]->bs, nodes);
+    BDRV_FOREACH_CHILD(bs, child) {
+        if (child->role->stores && !remaining_writer(child->bs, child)) {
+            ro_stack(child->bs, nodes);
         }
     }
 }

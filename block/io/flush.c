@@ -13,11 +13,12 @@ static bool is_dirty(const BlockDriverState *bs)
 /* Somebody may have written there before @bs came, or beside it. */
 static bool stores_are_dirty(const BlockDriverState *bs)
 {
-    const BdrvLink *stores[] = { bs->file, bs->data_file };
+    const BdrvLink *child;
 
-    for (size_t i = 0; i < G_N_ELEMENTS(stores); i++) {
-        const BlockDriverState *store = stores[i] ? stores[i]->bs : NULL;
-        if (store && !store->read_only && (is_dirty(store) || stores_are_dirty(store))) {
+    BDRV_FOREACH_CHILD(bs, child) {
+        const BlockDriverState *store = child->bs;
+        if (child->role->stores && !store->read_only &&
+            (is_dirty(store) || stores_are_dirty(store))) {
             return true;
         }
     }
@@ -26,10 +27,13 @@ static bool stores_are_dirty(const BlockDriverState *bs)
 
 static int co_fn flush_stores(BlockDriverState *bs, unsigned flags)
 {
-    int ret = bs->file ? bdrv_co_flush(bs->file, flags) : 0;
+    BdrvLink *child;
+    int ret = 0;
 
-    if (ret == 0 && bs->data_file) {
-        ret = bdrv_co_flush(bs->data_file, flags);
+    BDRV_FOREACH_CHILD(bs, child) {
+        if (ret == 0 && child->role->stores) {
+            ret = bdrv_co_flush(child, flags);
+        }
     }
     return ret;
 }

@@ -31,12 +31,12 @@ void co_main_fn group_snapshot_unlock(void)
     co_mutex_unlock(&group_mutex);
 }
 
-#define PIN_ROLE "pin"
+static const BdrvLinkRole pin_role = { .name = "pin" };
 
 bool co_main_fn group_snapshot_wait_for(BlockDriverState *bs)
 {
     for (GList *e = bs->others.head; e; e = e->next) {
-        if (strcmp(((BdrvLink *)e->data)->role, PIN_ROLE) == 0) {
+        if (((BdrvLink *)e->data)->role == &pin_role) {
             bdrv_graph_unlock();
             group_snapshot_lock();
             co_mutex_unlock(&group_mutex);
@@ -143,7 +143,8 @@ static bool main_fn can_let_others_on(const GroupSnapshot *g)
 
 static void co_main_fn pin_bases(GroupSnapshot *g)
 {
-    BdrvLinkSpec spec = { .role = PIN_ROLE, .allows = CLAIM_ALL, .holder = "the snapshot command" };
+    BdrvLinkSpec spec = { .role = &pin_role, .allows = CLAIM_ALL,
+                          .holder = "the snapshot command" };
 
     for (guint i = 0; i < g->members->len; i++) {
         GroupMember *m = group_member_at(g, i);

@@ -97,7 +97,7 @@ bool co_main_fn group_flush_bases(GroupSnapshot *g, unsigned flags, int64_t dead
     for (guint i = 0; i < g->members->len; i++) {
         GroupMember *m = g->members->pdata[i];
         BdrvLinkSpec spec = {
-            .role = "flush", .allows = CLAIM_ALL, .holder = "a flush that does not return",
+            .allows = CLAIM_ALL, .holder = "a flush that does not return",
         };
         FlushTask *t = g_new0(FlushTask, 1);
 

@@ -115,7 +115,7 @@ static BdrvLink *co_main_fn open_target(GroupMember *m)
     g_autoptr(BdrvOpenOptions) opts = file_options(m, new_file_driver(m->target),
                                                    new_file_name(m->target));
     BdrvLinkSpec spec = {
-        .role = "create", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
         .holder = "the snapshot command", .hidden = true,
     };
 
@@ -156,7 +156,7 @@ static BdrvLink *co_main_fn open_overlay(GroupMember *m, BdrvLink *file)
     BlockDriverState *base = m->req.base;
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new(m->req.format);
     BdrvLinkSpec spec = {
-        .role = "snapshot", .follows = true, .needs = base->needs, .allows = base->allows,
+        .follows = true, .needs = base->needs, .allows = base->allows,
         .holder = "the snapshot command", .hidden = true,
     };
 
@@ -240,7 +240,7 @@ static bool co_main_fn link_given(GroupMember *m)
 {
     BlockDriverState *base = m->req.base;
     BdrvLinkSpec spec = {
-        .role = "snapshot", .follows = true, .needs = base->needs, .allows = base->allows,
+        .follows = true, .needs = base->needs, .allows = base->allows,
         .holder = "the snapshot command",
     };
 
@@ -251,7 +251,7 @@ static bool co_main_fn link_given(GroupMember *m)
 /* blockdev-add owns the base: then it owns the overlay as well, and both can be deleted by name. */
 static bool co_main_fn inherit_owner(GroupMember *m)
 {
-    BdrvLinkSpec spec = { .role = "monitor", .allows = CLAIM_ALL, .holder = "blockdev-add" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "blockdev-add" };
 
     if (!m->req.base->monitor_link || m->overlay->monitor_link) {
         return true;
@@ -326,7 +326,7 @@ void co_main_fn group_member_undo(GroupMember *m)
         g_clear_pointer(&m->ro_nodes, g_ptr_array_unref);
     }
     if (m->backing_linked) {
-        bdrv_link_free(g_steal_pointer(&m->overlay->backing));
+        bdrv_link_free(bdrv_remove_child(m->overlay->backing));
         m->backing_linked = false;
     }
     if (m->overlay_monitor) {

@@ -19,9 +19,27 @@ void co_main_fn bdrv_graph_unlock(void);
 
 /* ---- links ---- */
 
+/*
+ * What links of one kind have in common; a static object for each kind.  A link without a role is
+ * somebody's who only holds the node; its @holder says who.
+ */
+typedef struct BdrvLinkRole {
+    const char *name;               /* "file", "backing": for messages */
+    /* Children: the parent's data or metadata is in the child, so flushing, access, claims and being
+     * hidden go down there. */
+    bool stores;
+    size_t slot;                    /* children: offset of the parent's pointer to this child */
+    /* Users other than nodes: "NBD export 'x'", caller frees; do requests along the link wait? */
+    char *(*describe)(const BdrvLink *link);
+    bool (*is_held)(const BdrvLink *link);
+} BdrvLinkRole;
+
+/* The roles of children. */
+extern const BdrvLinkRole bdrv_role_file, bdrv_role_data_file, bdrv_role_backing;
+
 struct BdrvLink {
     BlockDriverState *bs;           /* where it leads */
-    const char *role;               /* static: "file", "backing", "data-file", "root", "monitor" ... */
+    const BdrvLinkRole *role;       /* NULL: @holder says who holds it */
     bool follows;                   /* a pivot of @bs takes it along */
     unsigned needs, allows;         /* claims, as committed */
 
@@ -32,13 +50,14 @@ struct BdrvLink {
 
     /* Core only. */
     GList entry;                    /* in bs->followers or bs->others */
+    GList child_entry;              /* in parent->children, from bdrv_add_child() on */
     bool leaving;                   /* another one takes its place: see (C4) in block/graph/claims.c */
     unsigned new_needs, new_allows; /* valid while has_new: being prepared */
     bool has_new;
 };
 
 typedef struct BdrvLinkSpec {
-    const char *role;
+    const BdrvLinkRole *role;
     bool follows;
     unsigned needs, allows;
     BlockDriverState *parent;
@@ -58,6 +77,19 @@ void co_main_fn bdrv_link_free(BdrvLink *link);
 
 /* Change the claims of @link; on failure they stay. Asking for less cannot fail. */
 bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned allows, Error **errp);
+
+/* The children of a node, in the order in which they came: a loop over BdrvLink *@link. */
+#define BDRV_FOREACH_CHILD(bs, link) \
+    for (GList *child_ = (bs)->children.head; \
+         child_ && ((link) = child_->data, true); child_ = child_->next)
+
+/*
+ * Make @link, whose role has a slot, a child of its parent; take it out; put @link in the place of the
+ * child @old.  Only while no request is inside the parent.  Links stay the caller's.
+ */
+void main_fn bdrv_add_child(BdrvLink *link);
+BdrvLink *main_fn bdrv_remove_child(BdrvLink *link);       /* NULL is fine; returns @link */
+void main_fn bdrv_replace_child(BdrvLink *old, BdrvLink *link);
 
 /* "block device 'virtio0'", "node 'base' (as its backing file)": for messages; caller frees. */
 char *main_fn bdrv_link_describe(const BdrvLink *link);
@@ -120,6 +152,9 @@ void main_fn bdrv_set_write_threshold(BlockDriverState *bs, uint64_t threshold);
  */
 void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top);
 
+/* The followers of @a go to @b and the other way round; the same conditions. */
+void main_fn bdrv_swap_followers(BlockDriverState *a, BlockDriverState *b);
+
 /* Link @backing below the open node @bs, which has none. @needs/@allows as of a backing link that is not in use yet:
  * other users of @backing may go on writing until the pivot. */
 bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp);
@@ -152,6 +187,9 @@ bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp);
 
 /* Every backend from which @bs can be reached is added to @backends (a set). */
 void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends);
+
+/* Each node that reaches @bs by going down, @bs first, each once.  Caller frees the array. */
+GPtrArray *main_fn bdrv_nodes_above(BlockDriverState *bs);
 
 /* Does @bs reach @target by going down, once the changes that are prepared are made? */
 bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);

@@ -15,7 +15,8 @@ void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsi
                                       unsigned *ret_allows);
 
 /* For a link of @role from @bs to what stores it, that is its file or data file. */
-void main_fn bdrv_storage_spec(BlockDriverState *bs, const char *role, BdrvLinkSpec *spec);
+void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
+                               BdrvLinkSpec *spec);
 /* For a link from @bs to its backing file while requests go through it. */
 void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec);
 

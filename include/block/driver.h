@@ -248,10 +248,13 @@ struct BlockDriverState {
     int64_t length;                 /* bytes; atomic: read anywhere (bdrv_length()) */
     BdrvLimits limits;
     char *backing_file, *backing_format;    /* as recorded in the image; NULL: none */
-    BdrvLink *file, *backing, *data_file;   /* children; NULL: none */
+    /* Children by their role, NULL: none; @children has the same ones.  Change while held, by
+     * bdrv_add_child() and its like. */
+    BdrvLink *file, *backing, *data_file;
 
     /* ------------ below: the core's own, drivers do not read or write it ------------ */
 
+    GQueue children;                /* of BdrvLink: see BDRV_FOREACH_CHILD */
     GQueue followers;               /* of BdrvLink: users that a pivot takes along */
     GQueue others;                  /* of BdrvLink: users that stay */
     struct BdrvRangeSet *ranges;    /* requests under way that must not overlap */

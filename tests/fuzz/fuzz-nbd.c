@@ -22,7 +22,7 @@ static struct {
 static void co_main_fn add_export(const char *name, bool writable)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("null-co");
-    BdrvLinkSpec spec = { .role = "test", .allows = CLAIM_ALL, .holder = "the test" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "the test" };
     NbdExportOptions exp = { .name = name, .description = "a disk", .writable = writable,
                              .allocation_depth = true };
     BlockBackend *blk = blk_new(name, CLAIM_READ | (writable ? CLAIM_WRITE : 0), CLAIM_ALL,

@@ -31,7 +31,7 @@ static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool
 {
     g_autoptr(BdrvOpenOptions) opts = NULL;
     BdrvLinkSpec spec = {
-        .role = "root", .allows = CLAIM_ALL, .holder = "qcow2-tool",
+        .allows = CLAIM_ALL, .holder = "qcow2-tool",
         .needs = CLAIM_READ | (read_only ? 0 : CLAIM_WRITE | CLAIM_RESIZE),
     };
 

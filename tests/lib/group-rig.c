@@ -21,7 +21,7 @@ static BdrvLink *co_main_fn open_file(const char *path)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
     BdrvLinkSpec spec = {
-        .role = "test", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
         .holder = "the test",
     };
 
@@ -43,7 +43,7 @@ static void co_main_fn make_image(const char *path, const char *format, int64_t 
 
 static BlockBackend *co_main_fn open_disk(const char *name, const char *path, const char *format)
 {
-    BdrvLinkSpec spec = { .role = "test", .allows = CLAIM_ALL, .holder = "the test" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "the test" };
     g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(path, format, NULL, &error_abort);
     BlockBackend *blk = blk_new(name, CLAIM_READ | CLAIM_WRITE, CLAIM_ALL, &error_abort);
 

@@ -47,7 +47,7 @@ static BdrvLink *co_main_fn open_file(MemDisk *d)
 {
     g_autoptr(BdrvOpenOptions) opts = memdisk_options(d, false);
     BdrvLinkSpec spec = {
-        .role = "root", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
         .holder = "test",
     };
 
@@ -102,7 +102,7 @@ BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
 
     how = how ?: &defaults;
     BdrvLinkSpec spec = {
-        .role = "root", .allows = CLAIM_ALL, .holder = "test", .follows = true,
+        .allows = CLAIM_ALL, .holder = "test", .follows = true,
         .needs = CLAIM_READ | (how->read_only ? 0 : CLAIM_WRITE | CLAIM_RESIZE),
     };
     opts->file.options = memdisk_options(d, how->read_only);

@@ -49,7 +49,7 @@ void co_main_fn qmp_rig_make_disk(const char *text)
     g_auto(GStrv) words = g_strsplit(text, " ", -1);
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
     BdrvLinkSpec spec = {
-        .role = "test", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
         .holder = "the test",
     };
     BdrvCreateOptions create = { .size = g_ascii_strtoll(words[2], NULL, 10) };

@@ -59,7 +59,7 @@ static void co_main_fn check_image(const char *name, const char *format, bool gu
                                    int64_t size)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(name, format, NULL, &error_abort);
-    BdrvLinkSpec spec = { .role = "test", .needs = CLAIM_READ, .allows = CLAIM_ALL,
+    BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL,
                           .holder = "the test" };
 
     opts->read_only = true;

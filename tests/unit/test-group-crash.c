@@ -283,7 +283,7 @@ static bool load(Model *m, GHashTable *files, MemDisk *d, const char *name)
 static BdrvLink *co_main_fn open_raw(MemDisk *d)
 {
     g_autoptr(BdrvOpenOptions) opts = memdisk_options(d, true);
-    BdrvLinkSpec spec = { .role = "root", .needs = CLAIM_READ, .allows = CLAIM_ALL,
+    BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL,
                           .holder = "test" };
 
     return bdrv_open(opts, &spec, &error_abort);

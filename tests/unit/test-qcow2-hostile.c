@@ -252,7 +252,7 @@ static BdrvLink *co_main_fn make_overlay(MemDisk *d, BdrvLink *link)
 {
     BdrvCreateOptions create = rig_create_options(bdrv_length(link->bs));
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("qcow2");
-    BdrvLinkSpec spec = { .role = "monitor", .allows = CLAIM_ALL, .holder = "test" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "test" };
 
     create.u.qcow2.backing_file = (char *)"disk";
     if (!rig_try_create(d, &create, NULL)) {

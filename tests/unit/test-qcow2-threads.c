@@ -73,7 +73,7 @@ static BdrvLink *co_main_fn open_image(const char *path, const char *driver, int
 {
     g_autoptr(BdrvOpenOptions) opts = NULL;
     BdrvLinkSpec spec = {
-        .role = "root", .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL,
         .holder = "test",
     };
 

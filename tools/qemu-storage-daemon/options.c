@@ -222,7 +222,7 @@ static BdrvOpenOptions *co_main_fn drive_open_options(const DriveOptions *d, Err
 
 static bool co_main_fn add_drive(const DriveOptions *d, Error **errp)
 {
-    BdrvLinkSpec spec = { .role = "drive", .allows = CLAIM_ALL, .holder = "--drive" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "--drive" };
     BdrvLink *link = NULL;
     bool ok;
 
