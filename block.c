@@ -3,7 +3,9 @@
  * The graph: nodes and the links between them.  Walks over it are in block/graph/walk.c, the pivot in
  * block/graph/pivot.c.
  *
- * (G1) The graph changes on the main thread only, under graph_mutex.
+ * (G1) The graph changes on the main thread only.  Several steps that have to find the same graph are
+ *      taken under graph_mutex, which is never held over disk work; a node that is changed over a longer
+ *      time is marked (block/graph/changing.c).
  * (G2) A link that requests travel along is re-aimed only while every backend that reaches it is
  *      quiesced, by a function that returns void and does not yield.
  * (G3) A node lives exactly as long as somebody holds a link to it.
@@ -39,6 +41,11 @@ void co_main_fn bdrv_graph_lock(void)
 void co_main_fn bdrv_graph_unlock(void)
 {
     co_mutex_unlock(&graph_mutex);
+}
+
+bool co_main_fn bdrv_graph_is_locked_by_self(void)
+{
+    return co_mutex_held_by_self(&graph_mutex);
 }
 
 /* ---- the list of nodes ---- */
@@ -90,7 +97,7 @@ void main_fn bdrv_show(BlockDriverState *bs)
         bs = nodes->pdata[i];
         bs->hidden = false;
         BDRV_FOREACH_CHILD(bs, child) {
-            if (child->role->stores && child->bs->hidden) {
+            if (child->bs->hidden) {
                 g_ptr_array_add(nodes, child->bs);
             }
         }
@@ -189,9 +196,10 @@ BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spe
     return link;
 }
 
-static void node_destroy(BlockDriverState *bs)
+static void main_fn node_destroy(BlockDriverState *bs)
 {
     g_assert(!has_users(bs));
+    bdrv_change_end(bs, bs->changed_by);
     bdrv_ranges_free(bs->ranges);
     co_mutex_destroy(&bs->flush_lock);
     g_free(bs->opaque);
@@ -234,6 +242,7 @@ void co_main_fn bdrv_close_node(BlockDriverState *bs, bool opened)
 {
     /* A chain is as long as its user likes: go down its backing links in a loop. */
     while (bs) {
+        bs->hidden = true;          /* closing takes as long as a disk likes; the name is taken until then */
         if (opened) {
             bdrv_drv_close(bs);
         }
@@ -273,4 +282,5 @@ void co_main_fn bdrv_close_all(void)
             bs = bs->next;
         }
     }
+    g_assert(!first_node);          /* whoever had a link has let go of it */
 }

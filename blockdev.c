@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP commands of the block layer that change the graph.  Each resolves names, then calls one
- * function of the block layer.  What the group snapshot does is in block/snapshot/group-snapshot.c.
+ * The group snapshot, in its two phases, and QMP commands that add, remove and resize nodes.  Each resolves
+ * names, then calls one function of the block layer.
  */
 #include "qemu/osdep.h"
 
+#include "block/actions.h"
 #include "block/blockdev.h"
-#include "block/group-snapshot.h"
-#include "block/quiesce.h"
+#include "block/snapshot.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
 #include "qemu/log.h"
@@ -47,6 +47,17 @@ BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_n
     return NULL;
 }
 
+BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *device, const char *node_name,
+                                                       Error **errp)
+{
+    BlockDriverState *bs;
+
+    do {
+        bs = blockdev_lookup(device, node_name, false, errp);
+    } while (bs && bdrv_wait_until_unchanged(bs));
+    return bs;
+}
+
 void any_fn blockdev_plain_error(Error **errp)
 {
     if (!errp || !*errp) {
@@ -67,7 +78,7 @@ void any_fn blockdev_plain_error(Error **errp)
 
 BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp)
 {
-    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "blockdev-add" };
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "blockdev-add", .hidden = true };
     g_autoptr(BdrvOpenOptions) opts = NULL;
 
     if (!qapi->node_name) {
@@ -78,12 +89,11 @@ BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Erro
     if (!opts) {
         return NULL;
     }
-    bdrv_graph_lock();
     BdrvLink *link = bdrv_open(opts, &spec, errp);
     if (link) {
         link->bs->monitor_link = link;
+        bdrv_show(link->bs);
     }
-    bdrv_graph_unlock();
     return link ? link->bs : NULL;
 }
 
@@ -95,30 +105,38 @@ bool co_main_fn qmp_blockdev_add(const BlockdevOptions *args, Error **errp)
     return ok;
 }
 
-static bool co_main_fn del_node(const char *name, Error **errp)
+/* May @bs be deleted? */
+static bool main_fn check_deletable(BlockDriverState *bs, Error **errp)
 {
-    BlockDriverState *bs = bdrv_find_node(name);
-
-    if (!bs) {
-        error_setg(errp, "Failed to find node with node-name='%s'", name);
-        return false;
-    }
     if (bs->followers.length > 0) {
         BdrvLink *user = bs->followers.head->data;
         if (user->backend && !blk_user(user->backend) && blk_name(user->backend)[0]) {
-            error_setg(errp, "Node %s is in use", name);
+            error_setg(errp, "Node %s is in use", bs->node_name);
             return false;
         }
     }
     if (!bs->monitor_link) {
-        error_setg(errp, "Node %s is not owned by the monitor", name);
+        error_setg(errp, "Node %s is not owned by the monitor", bs->node_name);
         return false;
     }
     if (bs->followers.length + bs->others.length > 1) {
         GList *e = bs->followers.head ?: bs->others.head;
         BdrvLink *user = e->data == bs->monitor_link ? e->next->data : e->data;
         g_autofree char *holder = bdrv_link_describe(user);
-        error_setg(errp, "Block device %s is in use: by %s", name, holder);
+        error_setg(errp, "Block device %s is in use: by %s", bs->node_name, holder);
+        return false;
+    }
+    return true;
+}
+
+/* Nobody becomes a user of @bs meanwhile.  What cannot be written stays: it is not lost by a deletion. */
+static bool co_main_fn flush_and_delete(BlockDriverState *bs, Error **errp)
+{
+    int ret = bdrv_co_flush(bs->monitor_link, BDRV_FLUSH_SETTLE);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot delete node '%s': '%s' cannot be flushed",
+                         bs->node_name, bs->filename);
         return false;
     }
     bdrv_link_free(g_steal_pointer(&bs->monitor_link));
@@ -127,63 +145,37 @@ static bool co_main_fn del_node(const char *name, Error **errp)
 
 bool co_main_fn qmp_blockdev_del(const QmpBlockdevDelArgs *args, Error **errp)
 {
-    bdrv_graph_lock();
-    bool ok = del_node(args->node_name, errp);
-    bdrv_graph_unlock();
+    BlockDriverState *bs;
+
+    do {
+        bs = bdrv_find_node(args->node_name);
+        if (!bs) {
+            error_setg(errp, "Failed to find node with node-name='%s'", args->node_name);
+            return false;
+        }
+        if (!check_deletable(bs, errp)) {
+            return false;
+        }
+        if (bdrv_change_begin(bs, args)) {
+            break;
+        }
+        bdrv_change_wait();
+    } while (true);
+    bool ok = flush_and_delete(bs, errp);
+    if (!ok) {
+        bdrv_change_end(bs, args);
+    }
     return ok;
 }
 
 /* ---- block_resize ---- */
 
-/* What was answered is there after a power cut; what cannot be made durable is undone. */
-static bool co_main_fn resize_durably(BdrvLink *link, int64_t size, Error **errp)
+static bool co_main_fn add_resize(Transaction *t, const void *opaque, Error **errp)
 {
-    BlockDriverState *bs = link->bs;
-    int64_t old = bdrv_length(bs);
+    const QmpBlockResizeArgs *args = opaque;
+    BlockDriverState *bs = blockdev_lookup(args->device, args->node_name, false, errp);
 
-    if (!bdrv_co_truncate(link, size, BDRV_PREALLOC_OFF, errp)) {
-        return false;
-    }
-    int ret = bdrv_co_flush(link, 0);
-    if (ret < 0) {
-        bool undone = bdrv_co_truncate(link, old, BDRV_PREALLOC_OFF, NULL);
-        error_setg(errp, "Cannot flush node '%s' (%s) after resizing it: %s%s", bs->node_name,
-                   bs->filename, g_strerror(-ret), undone ? "" : "; it keeps its new length");
-    }
-    return ret == 0;
-}
-
-static bool co_main_fn resize_held(BlockDriverState *bs, int64_t size, Error **errp)
-{
-    BdrvLinkSpec spec = {
-        .needs = CLAIM_RESIZE, .allows = CLAIM_ALL, .holder = "block_resize",
-    };
-    BdrvLink *link = bdrv_link_new(bs, &spec, errp);
-
-    if (!link) {
-        return false;
-    }
-    bool ok = resize_durably(link, size, errp);
-    bdrv_link_free(link);
-    return ok;
-}
-
-static bool co_main_fn resize_node(BlockDriverState *bs, int64_t size, Error **errp)
-{
-    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
-    int64_t old = bdrv_length(bs);
-    BlkQuiesce q;
-
-    bdrv_collect_backends(bs, backends);
-    if (!blk_quiesce_in_time(&q, backends, "resize", errp)) {
-        return false;
-    }
-    bool ok = resize_held(bs, size, errp);
-    blk_resume(&q);
-    if (ok || bdrv_length(bs) != old) {     /* it may have been impossible to undo it */
-        blk_notify_resize(bs);
-    }
-    return ok;
+    return bs && resize_action_add(t, bs, args->size, errp);
 }
 
 bool co_main_fn qmp_block_resize(const QmpBlockResizeArgs *args, Error **errp)
@@ -192,13 +184,7 @@ bool co_main_fn qmp_block_resize(const QmpBlockResizeArgs *args, Error **errp)
         error_setg(errp, "Parameter 'size' expects a >0 size");
         return false;
     }
-    bdrv_graph_lock();
-    BlockDriverState *bs;
-    do {
-        bs = blockdev_lookup(args->device, args->node_name, false, errp);
-    } while (bs && group_snapshot_wait_for(bs));
-    bool ok = bs && resize_node(bs, args->size, errp);
-    bdrv_graph_unlock();
+    bool ok = blockdev_run_transaction(add_resize, args, errp);
     blockdev_plain_error(errp);
     return ok;
 }
@@ -228,20 +214,52 @@ bool co_main_fn qmp_block_set_write_threshold(const QmpBlockSetWriteThresholdArg
     return true;
 }
 
+/* ---- transactions ---- */
+
+/*
+ * The seven steps, in two phases.  In the first one every image is made and opened while guests run; after the
+ * last one exists nothing but a disk that fails or does not answer can make the second one fail, in which
+ * guests are held.  Whatever fails, all is as it was before.
+ */
+static bool co_main_fn take(Transaction *t, TransactionAdd *add, const void *args, Error **errp)
+{
+    bool ok = transaction_check(t, add, args, errp) &&  /* 1 check the request; no disk is touched */
+              transaction_prepare(t, errp) &&           /* 2 make and open every image */
+              transaction_flush(t, errp) &&             /* 3 flush the bases, while guests run */
+              transaction_hold(t, errp) &&              /* 4 hold the guests of all of them */
+              transaction_work_held(t, errp);           /* 5 flush what became dirty since 3 */
+    if (ok) {
+        transaction_commit(t);                          /* 6 pivot: cannot fail */
+    }
+    transaction_resume(t);                              /* 7 let the guests go on */
+    transaction_end(t);
+    return ok;
+}
+
+bool co_main_fn blockdev_run_transaction(TransactionAdd *add, const void *args, Error **errp)
+{
+    Transaction *t = transaction_new(-1);
+    bool ok = take(t, add, args, errp);
+
+    transaction_free(t);
+    return ok;
+}
+
 /* ---- the group snapshot ---- */
 
-static void main_fn send_completed(GroupSnapshot *g)
+static void main_fn send_completed(Transaction *t)
 {
-    GroupTimes t = group_snapshot_times(g);
+    TransactionTimes times = transaction_times(t);
     EventBlockGroupSnapshotCompletedArgs ev = {
-        .pause_ns = t.pause_ns, .check_ns = t.check_ns, .create_ns = t.create_ns,
-        .flush_ns = t.flush_ns, .quiesce_ns = t.quiesce_ns, .held_flush_ns = t.held_flush_ns,
-        .pivot_ns = t.pivot_ns, .flushed_bytes = t.flushed_bytes,
+        .pause_ns = times.pause_ns, .check_ns = times.check_ns, .create_ns = times.prepare_ns,
+        .flush_ns = times.flush_ns, .quiesce_ns = times.hold_ns,
+        .held_flush_ns = times.held_work_ns, .pivot_ns = times.commit_ns,
+        .flushed_bytes = times.flushed_bytes,
     };
     BlockGroupSnapshotResultList **tail = &ev.members;
 
-    for (guint i = 0; i < group_snapshot_count(g); i++) {
-        GroupMemberResult r = group_snapshot_result(g, i);
+    for (guint i = 0; i < transaction_count(t); i++) {
+        SnapshotResult r = snapshot_result(t, i);
         BlockGroupSnapshotResult *m = g_new0(BlockGroupSnapshotResult, 1);
         m->device = g_strdup(r.device);
         m->node = g_strdup(r.node_name);
@@ -256,16 +274,14 @@ static void main_fn send_completed(GroupSnapshot *g)
 }
 
 /* One line for the administrator's log. */
-static void main_fn log_completed(GroupSnapshot *g)
+static void main_fn log_completed(Transaction *t)
 {
-    GroupTimes t = group_snapshot_times(g);
-
-    log_line("snapshot of %u disk%s taken, guests held for %.3f ms", group_snapshot_count(g),
-             group_snapshot_count(g) == 1 ? "" : "s", t.pause_ns / 1e6);
+    log_line("snapshot of %u disk%s taken, guests held for %.3f ms", transaction_count(t),
+             transaction_count(t) == 1 ? "" : "s", transaction_times(t).pause_ns / 1e6);
 }
 
-static bool main_fn add_group_member(GroupSnapshot *g, const BlockdevGroupSnapshotMember *q,
-                                     int64_t index, Error **errp)
+static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMember *q,
+                                  int64_t index, Error **errp)
 {
     ErrorMember member = { .device = q->device, .filename = q->snapshot_file, .index = index };
     Error *err = NULL;
@@ -276,162 +292,38 @@ static bool main_fn add_group_member(GroupSnapshot *g, const BlockdevGroupSnapsh
         error_propagate(errp, err);
         return false;
     }
-    GroupMemberRequest req = {
+    SnapshotRequest req = {
         .device = q->device, .base = bs, .filename = q->snapshot_file,
         .format = q->format ?: "qcow2", .node_name = q->snapshot_node_name,
         .existing = q->has_mode && q->mode == NEW_IMAGE_MODE_EXISTING,
     };
-    return group_snapshot_add(g, &req, errp);
+    return snapshot_action_add(t, &req, errp);
 }
 
-static bool co_main_fn take_group(GroupSnapshot *g, const QmpBlockdevGroupSnapshotSyncArgs *args,
-                                  Error **errp)
+static bool co_main_fn add_members(Transaction *t, const void *opaque, Error **errp)
 {
-    int64_t timeout_ns = GROUP_SNAPSHOT_TIMEOUT_NS, index = 0;
+    const QmpBlockdevGroupSnapshotSyncArgs *args = opaque;
+    int64_t index = 0;
 
-    if (args->has_timeout) {
-        timeout_ns = MIN(args->timeout, (uint64_t)(INT64_MAX / NS_PER_MS / 2)) * NS_PER_MS;
-    }
     for (BlockdevGroupSnapshotMemberList *l = args->devlist; l; l = l->next) {
-        if (!add_group_member(g, l->value, index++, errp)) {
+        if (!add_member(t, l->value, index++, errp)) {
             return false;
         }
     }
-    return group_snapshot_prepare(g, true, errp) && group_snapshot_run(g, timeout_ns, errp);
+    return true;
 }
 
 bool co_main_fn qmp_blockdev_group_snapshot_sync(const QmpBlockdevGroupSnapshotSyncArgs *args,
                                                  Error **errp)
 {
-    GroupSnapshot *g = group_snapshot_new();
+    int64_t timeout_ms = MIN(args->timeout, (uint64_t)(INT64_MAX / NS_PER_MS / 2));
+    Transaction *t = transaction_new(args->has_timeout ? timeout_ms * NS_PER_MS : -1);
+    bool ok = take(t, add_members, args, errp);
 
-    group_snapshot_lock();
-    bool ok = take_group(g, args, errp);
-    group_snapshot_unlock();
-    if (ok && group_snapshot_count(g) > 0) {
-        send_completed(g);
-        log_completed(g);
+    if (ok && transaction_count(t) > 0) {
+        send_completed(t);
+        log_completed(t);
     }
-    group_snapshot_free(g);
+    transaction_free(t);
     return ok;
-}
-
-/* ---- today's snapshot commands: the same machinery ---- */
-
-/*
- * The node that an action means.  Earlier actions count as done: a backend leads to the overlay it
- * will get, and a name may be one that an earlier action gives, once it is prepared.
- */
-static BlockDriverState *co_main_fn resolve(GroupSnapshot *g, const char *device,
-                                            const char *node_name, Error **errp)
-{
-    BlockBackend *blk = device ? blk_find(device) : NULL;
-    BlockDriverState *bs = blockdev_lookup(device, node_name, false, NULL);
-
-    if (!bs || (blk && group_snapshot_top(g, bs) != bs)) {
-        if (!group_snapshot_prepare(g, false, errp)) {
-            return NULL;
-        }
-        bs = blockdev_lookup(device, node_name, false, errp);
-    }
-    return bs && blk ? group_snapshot_top(g, bs) : bs;
-}
-
-static bool co_main_fn add_snapshot_sync(GroupSnapshot *g, const BlockdevSnapshotSync *q,
-                                         Error **errp)
-{
-    if (!q->device && !q->node_name) {
-        error_setg(errp, "Cannot find device='' nor node-name=''");
-        return false;
-    }
-    BlockDriverState *bs = resolve(g, q->device, q->node_name, errp);
-    if (!bs) {
-        return false;
-    }
-    if (!q->device && !q->snapshot_node_name) {
-        error_setg(errp, "New overlay node-name missing");
-        return false;
-    }
-    GroupMemberRequest req = {
-        .device = q->device ?: q->node_name, .base = bs, .filename = q->snapshot_file,
-        .format = q->format ?: "qcow2", .node_name = q->snapshot_node_name,
-        .existing = q->has_mode && q->mode == NEW_IMAGE_MODE_EXISTING,
-    };
-    return group_snapshot_add(g, &req, errp);
-}
-
-static bool co_main_fn add_snapshot(GroupSnapshot *g, const BlockdevSnapshot *q, Error **errp)
-{
-    BlockDriverState *bs = resolve(g, q->node, q->node, errp);
-    BlockDriverState *overlay = bs ? resolve(g, NULL, q->overlay, errp) : NULL;
-
-    if (!overlay) {
-        return false;
-    }
-    GroupMemberRequest req = { .device = q->node, .base = bs, .overlay = overlay };
-    return group_snapshot_add(g, &req, errp);
-}
-
-static bool co_main_fn add_action(GroupSnapshot *g, const TransactionAction *a, Error **errp)
-{
-    switch (a->type) {
-    case TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC:
-        return add_snapshot_sync(g, a->u.blockdev_snapshot_sync.data, errp);
-    case TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT:
-        return add_snapshot(g, a->u.blockdev_snapshot.data, errp);
-    default:
-        error_setg(errp, "Transaction aborted using Abort action");
-        return false;
-    }
-}
-
-static bool co_main_fn run_actions(const TransactionActionList *actions, Error **errp)
-{
-    GroupSnapshot *g = group_snapshot_new();
-    bool ok = true;
-
-    group_snapshot_lock();
-    for (const TransactionActionList *l = actions; ok && l; l = l->next) {
-        ok = add_action(g, l->value, errp);
-    }
-    if (!ok) {
-        group_snapshot_abort(g);
-    } else {
-        ok = group_snapshot_prepare(g, true, errp) &&
-             group_snapshot_run(g, GROUP_SNAPSHOT_TIMEOUT_NS, errp);
-    }
-    group_snapshot_unlock();
-    group_snapshot_free(g);
-    blockdev_plain_error(errp);
-    return ok;
-}
-
-bool co_main_fn qmp_transaction(const QmpTransactionArgs *args, Error **errp)
-{
-    if (args->properties && args->properties->has_completion_mode &&
-        args->properties->completion_mode != ACTION_COMPLETION_MODE_INDIVIDUAL) {
-        error_setg(errp, "Action does not support transaction property completion-mode = grouped");
-        return false;
-    }
-    return run_actions(args->actions, errp);
-}
-
-bool co_main_fn qmp_blockdev_snapshot_sync(const BlockdevSnapshotSync *args, Error **errp)
-{
-    BlockdevSnapshotSyncWrapper w = { .data = (BlockdevSnapshotSync *)args };
-    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC };
-    TransactionActionList list = { .value = &action };
-
-    action.u.blockdev_snapshot_sync = w;
-    return run_actions(&list, errp);
-}
-
-bool co_main_fn qmp_blockdev_snapshot(const BlockdevSnapshot *args, Error **errp)
-{
-    BlockdevSnapshotWrapper w = { .data = (BlockdevSnapshot *)args };
-    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT };
-    TransactionActionList list = { .value = &action };
-
-    action.u.blockdev_snapshot = w;
-    return run_actions(&list, errp);
 }

@@ -58,25 +58,18 @@ static void main_fn send_completed(CheckJob *c, const BdrvCheckResult *res)
     qapi_event_send_blockdev_check_completed(&ev);
 }
 
-static void co_main_fn let_go(CheckJob *c)
-{
-    bdrv_graph_lock();
-    bdrv_link_free(g_steal_pointer(&c->link));
-    bdrv_graph_unlock();
-}
-
 static bool co_main_fn check_run(Job *job, Error **errp)
 {
     CheckJob *c = container_of(job, CheckJob, job);
     BdrvCheckResult res;
-    /* Not under the graph mutex: the link keeps the node and all that it writes to. */
+    /* The link keeps the node and all that it writes to. */
     bool ok = bdrv_co_check(c->link->bs, c->fix, &c->progress, &res, errp);
 
     if (ok) {
         send_completed(c, &res);
         bdrv_check_result_clear(&res);
     }
-    let_go(c);
+    bdrv_link_free(g_steal_pointer(&c->link));
     return ok;
 }
 
@@ -114,10 +107,8 @@ bool co_main_fn qmp_blockdev_check(const QmpBlockdevCheckArgs *args, Error **err
     CheckJob *c = container_of(job, CheckJob, job);
     c->fix = fix_of(args);
     c->progress.step = step;
-    bdrv_graph_lock();
-    BlockDriverState *bs = blockdev_lookup(NULL, args->node_name, false, errp);
+    BlockDriverState *bs = blockdev_lookup_unchanged(NULL, args->node_name, errp);
     c->link = bs ? claim(bs, c->fix, errp) : NULL;
-    bdrv_graph_unlock();
     if (!c->link) {
         blockdev_plain_error(errp);
         job_free(job);

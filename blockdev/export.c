@@ -116,10 +116,8 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
     if (!find_iothread(q, &opts.iothread, errp)) {
         return false;
     }
-    bdrv_graph_lock();
-    opts.bs = blockdev_lookup(q->node_name, q->node_name, false, errp);
+    opts.bs = blockdev_lookup_unchanged(q->node_name, q->node_name, errp);
     bool ok = opts.bs && blk_export_add(&opts, errp);
-    bdrv_graph_unlock();
     blockdev_plain_error(errp);
     return ok;
 }
@@ -234,10 +232,9 @@ void co_main_fn blockdev_shutdown(void)
     while ((server = nbd_server_next(NULL))) {
         nbd_server_stop(server);
     }
-    bdrv_graph_lock();
+    bdrv_outliving_work_wait();
     free_drives();
     bdrv_close_all();
-    bdrv_graph_unlock();
     blockdev_delete_all_objects();
 }
 

@@ -2,9 +2,8 @@
 /* blockdev-reopen: which nodes change, and how, from what a client says. */
 #include "qemu/osdep.h"
 
+#include "block/actions.h"
 #include "block/blockdev.h"
-#include "block/group-snapshot.h"
-#include "block/quiesce.h"
 #include "qapi/qapi-commands.h"
 
 typedef struct Reopen {
@@ -205,71 +204,28 @@ static void main_fn pull_files_along(Reopen *r)
     }
 }
 
-/* ---- doing it ---- */
+/* ---- the command ---- */
 
-static bool co_main_fn hold_and_commit(Reopen *r, Error **errp)
+static bool co_main_fn add_reopen(Transaction *t, const void *opaque, Error **errp)
 {
-    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
-    BlkQuiesce q;
+    const QmpBlockdevReopenArgs *args = opaque;
+    Reopen r;
 
-    for (guint i = 0; i < r->nodes->len; i++) {
-        bdrv_collect_backends(r->nodes->pdata[i], backends);
-    }
-    if (!blk_quiesce_in_time(&q, backends, "reopen", errp)) {
-        return false;
-    }
-    bool ok = bdrv_reopen_flush(r->nodes, errp);
-    if (ok) {
-        bdrv_reopen_commit(r->nodes);
-    }
-    blk_resume(&q);
-    return ok;
-}
-
-static bool co_main_fn reopen(Reopen *r, Error **errp)
-{
-    pull_files_along(r);
-    if (!bdrv_reopen_prepare(r->nodes, (BdrvReopen *)r->changes->data, errp)) {
-        return false;
-    }
-    /* What is flushed now need not be while guests are held. */
-    if (!bdrv_reopen_flush(r->nodes, errp) || !hold_and_commit(r, errp)) {
-        bdrv_reopen_abort(r->nodes);
-        return false;
-    }
-    /* Claims that could not be given up keep others out for longer than need be, no more. */
-    bdrv_reopen_clean(r->nodes, NULL);
-    return true;
-}
-
-/* True: a node was in use by a group, which has ended; all of them may be others now. */
-static bool co_main_fn wait_for_groups(Reopen *r)
-{
-    for (guint i = 0; i < r->nodes->len; i++) {
-        if (group_snapshot_wait_for(r->nodes->pdata[i])) {
-            return true;
+    reopen_init(&r);
+    for (BlockdevOptionsList *l = args->options; l; l = l->next) {
+        if (!add_options(&r, l->value, errp)) {
+            reopen_clear(&r);
+            return false;
         }
     }
-    return false;
+    pull_files_along(&r);
+    return reopen_action_add(t, r.nodes, r.changes, r.options, errp);
 }
 
 bool co_main_fn qmp_blockdev_reopen(const QmpBlockdevReopenArgs *args, Error **errp)
 {
-    Reopen r;
-    bool ok = true;
+    bool ok = blockdev_run_transaction(add_reopen, args, errp);
 
-    reopen_init(&r);
-    bdrv_graph_lock();
-    do {
-        reopen_clear(&r);
-        reopen_init(&r);
-        for (BlockdevOptionsList *l = args->options; ok && l; l = l->next) {
-            ok = add_options(&r, l->value, errp);
-        }
-    } while (ok && wait_for_groups(&r));
-    ok = ok && reopen(&r, errp);
-    bdrv_graph_unlock();
-    reopen_clear(&r);
     blockdev_plain_error(errp);
     return ok;
 }

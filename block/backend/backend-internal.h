@@ -18,8 +18,6 @@ struct BlockBackend {
     unsigned needs, allows;         /* claims for what it holds */
     bool write_cache;
     BdrvLink *root;                 /* NULL: empty */
-    void (*resize_cb)(void *opaque);
-    void *resize_opaque;
     BlkStats stats;
 
     /* Failed requests (block/backend/io-error.c). */
@@ -71,6 +69,8 @@ void main_fn blk_give_up_stopped(BlockBackend *blk);
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);
 void main_fn blk_release(BlockBackend *blk);
+/* Returns when the hold ends, at once if there is none; another one may have begun. */
+void co_fn blk_wait_while_held(BlockBackend *blk);
 /* New requests queue. */
 bool main_fn blk_is_held(const BlockBackend *blk);
 /* Returns true when nothing is in flight; else arranges for the calling coroutine to be woken once and

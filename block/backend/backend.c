@@ -98,6 +98,9 @@ bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp
 
 void co_main_fn blk_remove(BlockBackend *blk)
 {
+    while (blk_is_held(blk)) {      /* who holds it counts on it */
+        blk_wait_while_held(blk);
+    }
     blk_hold(blk);
     while (!blk_drain_check(blk)) {
         coroutine_yield();
@@ -178,26 +181,4 @@ int64_t any_fn blk_length(BlockBackend *blk)
 {
     BlockDriverState *bs = blk_bs(blk);
     return bs ? bdrv_length(bs) : 0;
-}
-
-void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void *opaque)
-{
-    blk->resize_cb = cb;
-    blk->resize_opaque = opaque;
-}
-
-void main_fn blk_notify_resize(BlockDriverState *bs)
-{
-    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
-    GHashTableIter it;
-    gpointer key;
-
-    bdrv_collect_backends(bs, backends);
-    g_hash_table_iter_init(&it, backends);
-    while (g_hash_table_iter_next(&it, &key, NULL)) {
-        BlockBackend *blk = key;
-        if (blk->resize_cb) {
-            blk->resize_cb(blk->resize_opaque);
-        }
-    }
 }

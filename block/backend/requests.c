@@ -28,7 +28,7 @@ void any_fn blk_wake_all(WaiterList taken)
     }
 }
 
-static void co_fn wait_while_held(BlockBackend *blk)
+void co_fn blk_wait_while_held(BlockBackend *blk)
 {
     CoWaiter w = { .co = coroutine_self() };
 
@@ -51,7 +51,7 @@ void co_fn blk_begin(BlockBackend *blk)
             return;
         }
         blk_end(blk);
-        wait_while_held(blk);
+        blk_wait_while_held(blk);
     }
 }
 

@@ -121,10 +121,8 @@ void co_main_fn blk_export_del(BlkExport *exp)
     blk_user_leaves(exp->blk);
     exp->drv->co_stop(exp);         /* as long as its slowest request: nobody else waits for that */
 
-    bdrv_graph_lock();
     list_remove(exp);
     blk_free(exp->blk);
-    bdrv_graph_unlock();
     if (exp->iothread) {
         iothread_unref(exp->iothread);
     }

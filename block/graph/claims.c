@@ -83,7 +83,8 @@ void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned ne
 
 typedef struct ClaimsChange {
     GPtrArray *links;               /* with has_new set */
-    GPtrArray *nodes;               /* with claims_pending set */
+    GPtrArray *nodes;               /* with claims_change set to this */
+    bool blocked;                   /* it reaches a node whose claims another change is changing */
 } ClaimsChange;
 
 static unsigned link_needs(const BdrvLink *l)
@@ -196,14 +197,14 @@ static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **e
     unsigned needs, allows;
 
     cumulate(bs, &needs, &allows);
-    if (needs == (bs->claims_pending ? bs->new_needs : bs->needs) &&
-        allows == (bs->claims_pending ? bs->new_allows : bs->allows)) {
+    if (needs == (bs->claims_change ? bs->new_needs : bs->needs) &&
+        allows == (bs->claims_change ? bs->new_allows : bs->allows)) {
         return true;
     }
     bs->new_needs = needs;
     bs->new_allows = allows;
-    if (!bs->claims_pending) {
-        bs->claims_pending = true;
+    if (!bs->claims_change) {
+        bs->claims_change = c;
         g_ptr_array_add(c->nodes, bs);
     }
     BdrvLink *child;
@@ -219,6 +220,10 @@ static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **e
 static bool main_fn change_link(ClaimsChange *c, BdrvLink *link, unsigned needs,
                                 unsigned allows, Error **errp)
 {
+    if (link->bs->claims_change && link->bs->claims_change != c) {
+        c->blocked = true;
+        return false;
+    }
     link->new_needs = needs;
     link->new_allows = allows;
     if (!link->has_new) {
@@ -252,7 +257,7 @@ static void main_fn change_finish(ClaimsChange *c, bool commit)
 {
     for (guint i = 0; i < c->nodes->len; i++) {
         BlockDriverState *bs = c->nodes->pdata[i];
-        bs->claims_pending = false;
+        bs->claims_change = NULL;
         if (commit) {
             bs->needs = bs->new_needs;
             bs->allows = bs->new_allows;
@@ -273,41 +278,61 @@ static void main_fn change_finish(ClaimsChange *c, bool commit)
     g_ptr_array_free(c->nodes, TRUE);
 }
 
-/* A change may yield between its passes (to find out who holds a lock); one at a time. */
-static CoMutex change_mutex;
-
-static void __attribute__((constructor)) claims_init(void)
+/* Pass 1 of a change of @link, or (NULL) of what follows for the children of @bs and for itself. */
+static bool main_fn change_compute(ClaimsChange *c, BdrvLink *link, BlockDriverState *bs,
+                                   unsigned needs, unsigned allows, Error **errp)
 {
-    co_mutex_init(&change_mutex);
+    BdrvLink *child;
+
+    if (link) {
+        return change_link(c, link, needs, allows, errp);
+    }
+    if (bs->claims_change && bs->claims_change != c) {
+        c->blocked = true;
+        return false;
+    }
+    /* read_only enters the claims of children but not the cumulative ones: look at them even if
+     * the latter stay as they are. */
+    cumulate(bs, &needs, &allows);
+    BDRV_FOREACH_CHILD(bs, child) {
+        if (child->role->stores && !change_child(c, child, needs, allows, errp)) {
+            return false;
+        }
+    }
+    return change_node(c, bs, errp);
+}
+
+/*
+ * All passes.  The second one may take as long as a disk likes (locks of a file, finding out who holds one):
+ * changes that reach one of the same nodes wait for it, all others do not.
+ */
+static bool co_main_fn change(BdrvLink *link, BlockDriverState *bs, unsigned needs,
+                              unsigned allows, Error **errp)
+{
+    for (;;) {
+        ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new(), false };
+        bool ok = change_compute(&c, link, bs, needs, allows, errp);
+
+        if (!c.blocked) {
+            ok = ok && change_prepare(&c, errp);
+            change_finish(&c, ok);
+            bdrv_change_wake();
+            return ok;
+        }
+        change_finish(&c, false);
+        bdrv_change_wait();
+    }
 }
 
 bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned allows, Error **errp)
 {
-    co_mutex_lock(&change_mutex);
-    ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new() };
-    bool ok = change_link(&c, link, needs, allows, errp) && change_prepare(&c, errp);
-
-    change_finish(&c, ok);
-    co_mutex_unlock(&change_mutex);
-    return ok;
+    if (needs == link->needs && allows == link->allows) {
+        return true;                /* a link that only keeps a node concerns nobody */
+    }
+    return change(link, NULL, needs, allows, errp);
 }
 
 bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
 {
-    co_mutex_lock(&change_mutex);
-    ClaimsChange c = { g_ptr_array_new(), g_ptr_array_new() };
-    bool ok = true;
-
-    /* read_only enters the claims of children but not the cumulative ones: look at them even if
-     * the latter stay as they are. */
-    unsigned needs, allows;
-    BdrvLink *child;
-    cumulate(bs, &needs, &allows);
-    BDRV_FOREACH_CHILD(bs, child) {
-        ok = ok && (!child->role->stores || change_child(&c, child, needs, allows, errp));
-    }
-    ok = ok && change_node(&c, bs, errp) && change_prepare(&c, errp);
-    change_finish(&c, ok);
-    co_mutex_unlock(&change_mutex);
-    return ok;
+    return change(NULL, bs, 0, 0, errp);
 }

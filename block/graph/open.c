@@ -61,6 +61,20 @@ static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpen
     return bs;
 }
 
+/* The node that an option names, to which a link is made before anything yields. */
+static BlockDriverState *co_main_fn find_reference(const char *node_name, Error **errp)
+{
+    BlockDriverState *bs;
+
+    do {
+        bs = bdrv_find_node(node_name);
+    } while (bs && bdrv_wait_until_unchanged(bs));
+    if (!bs) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", node_name);
+    }
+    return bs;
+}
+
 /* A link of @role from the new node @bs to what @child says: a node by name or one to open. */
 static BdrvLink *co_main_fn open_link(BlockDriverState *bs, const BdrvLinkRole *role,
                                       const BdrvChildOption *child, Error **errp)
@@ -71,9 +85,8 @@ static BdrvLink *co_main_fn open_link(BlockDriverState *bs, const BdrvLinkRole *
     if (child->options) {
         return bdrv_open(child->options, &spec, errp);
     }
-    BlockDriverState *target = child->node ?: bdrv_find_node(child->reference);
+    BlockDriverState *target = child->node ?: find_reference(child->reference, errp);
     if (!target) {
-        error_setg(errp, "Cannot find device='' nor node-name='%s'", child->reference);
         return NULL;
     }
     if (!bs->read_only && target->read_only) {
@@ -215,11 +228,7 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
         return NULL;
     }
     if (opts->backing.reference) {
-        *ret_reference = bdrv_find_node(opts->backing.reference);
-        if (!*ret_reference) {
-            error_setg(errp, "Cannot find device='' nor node-name='%s'",
-                       opts->backing.reference);
-        }
+        *ret_reference = find_reference(opts->backing.reference, errp);
         return NULL;
     }
     if (opts->backing.options) {

@@ -38,7 +38,8 @@ static const BdrvLink *main_fn remaining_writer(const BlockDriverState *bs,
             const BdrvLink *link = e->data;
             bool changes = link->parent && link->parent->reopen &&
                            link->parent->reopen->read_only;
-            if (link != except && link->needs & (CLAIM_WRITE | CLAIM_RESIZE) && !changes) {
+            unsigned needs = link->needs | (link->has_new ? link->new_needs : 0);
+            if (link != except && needs & (CLAIM_WRITE | CLAIM_RESIZE) && !changes) {
                 return link;
             }
         }

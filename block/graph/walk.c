@@ -74,6 +74,22 @@ void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends)
 
 /* ---- down ---- */
 
+GPtrArray *main_fn bdrv_stores(BlockDriverState *bs)
+{
+    Walk w = walk_from(bs);
+
+    for (guint i = 0; i < w.nodes->len; i++) {
+        BdrvLink *child;
+
+        BDRV_FOREACH_CHILD((BlockDriverState *)w.nodes->pdata[i], child) {
+            if (child->role->stores) {
+                walk_add(&w, child->bs);
+            }
+        }
+    }
+    return walk_end(&w);
+}
+
 static BlockDriverState *main_fn child_after(const BdrvLink *now, const BdrvChildChange *change)
 {
     return change && change->replaces ? change->bs : now ? now->bs : NULL;
@@ -106,6 +122,24 @@ bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target)
         }
     }
     bool found = g_hash_table_contains(w.seen, target);
+    g_ptr_array_unref(walk_end(&w));
+    return found;
+}
+
+bool main_fn bdrv_reaches_changing(BlockDriverState *bs)
+{
+    Walk w = walk_from(bs);
+    bool found = false;
+
+    for (guint i = 0; i < w.nodes->len && !found; i++) {
+        BdrvLink *child;
+
+        bs = w.nodes->pdata[i];
+        found = bs->changed_by != NULL;
+        BDRV_FOREACH_CHILD(bs, child) {
+            walk_add(&w, child->bs);
+        }
+    }
     g_ptr_array_unref(walk_end(&w));
     return found;
 }

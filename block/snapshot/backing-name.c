@@ -2,7 +2,7 @@
 /* What an overlay records of its base: a name that opens it again, wherever the reader stands. */
 #include "qemu/osdep.h"
 
-#include "block/snapshot/group-internal.h"
+#include "block/snapshot/snapshot-internal.h"
 
 /* The canonical absolute name of the file of @bs, checked to lead to the file that is open. */
 static char *main_fn file_name_of(BlockDriverState *bs, Error **errp)

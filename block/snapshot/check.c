@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Step 1 of the group snapshot: is what a member asks for possible?  No disk is touched. */
+/* Is the snapshot that is asked for possible?  No disk is touched. */
 #include "qemu/osdep.h"
 
-#include "block/snapshot/group-internal.h"
+#include "block/snapshot/snapshot-internal.h"
 
-bool main_fn group_member_check_users(GroupMember *m, Error **errp)
+bool main_fn snapshot_check_users(SnapshotAction *s, Error **errp)
 {
-    BlockDriverState *base = m->req.base;
+    BlockDriverState *base = s->req.base;
     GQueue *lists[] = { &base->followers, &base->others };
 
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
@@ -18,7 +18,7 @@ bool main_fn group_member_check_users(GroupMember *m, Error **errp)
                 g_autofree char *holder = bdrv_link_describe(link);
                 error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
                                 "Cannot take a snapshot of '%s': %s does not allow it",
-                                m->req.device, holder);
+                                s->req.device, holder);
                 return false;
             }
         }
@@ -26,43 +26,44 @@ bool main_fn group_member_check_users(GroupMember *m, Error **errp)
     return true;
 }
 
-static bool main_fn check_not_twice(GroupMember *m, Error **errp)
+static bool main_fn check_not_twice(SnapshotAction *s, Error **errp)
 {
-    for (guint i = 0; i < m->group->members->len; i++) {
-        GroupMember *other = group_member_at(m->group, i);
-        if (other->req.base == m->req.base) {
+    SnapshotAction *other;
+
+    SNAPSHOT_FOREACH(s->action.txn, s->action.index, other) {
+        if (other->req.base == s->req.base) {
             error_setg(errp, "Cannot take two snapshots of '%s' at once: '%s' is the same node '%s'",
-                       m->req.device, other->req.device, m->req.base->node_name);
+                       s->req.device, other->req.device, s->req.base->node_name);
             return false;
         }
-        if (m->req.filename && other->req.filename) {
-            g_autofree char *a = bdrv_path_combine(NULL, m->req.filename);
+        if (s->req.filename && other->req.filename) {
+            g_autofree char *a = bdrv_path_combine(NULL, s->req.filename);
             g_autofree char *b = bdrv_path_combine(NULL, other->req.filename);
             if (strcmp(a, b) == 0) {
                 error_setg(errp, "Cannot use '%s' for the snapshot of '%s': the one of '%s' "
-                           "goes there", m->req.filename, m->req.device, other->req.device);
+                           "goes there", s->req.filename, s->req.device, other->req.device);
                 return false;
             }
         }
-        if (m->req.node_name && other->req.node_name &&
-            strcmp(m->req.node_name, other->req.node_name) == 0) {
-            error_setg(errp, "Duplicate nodes with node-name='%s'", m->req.node_name);
+        if (s->req.node_name && other->req.node_name &&
+            strcmp(s->req.node_name, other->req.node_name) == 0) {
+            error_setg(errp, "Duplicate nodes with node-name='%s'", s->req.node_name);
             return false;
         }
     }
     return true;
 }
 
-static bool main_fn check_new_image(GroupMember *m, Error **errp)
+static bool main_fn check_new_image(SnapshotAction *s, Error **errp)
 {
-    const GroupMemberRequest *req = &m->req;
+    const SnapshotRequest *req = &s->req;
 
-    m->drv = bdrv_find_driver(req->format);
-    if (!m->drv) {
+    s->drv = bdrv_find_driver(req->format);
+    if (!s->drv) {
         error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT, "Unknown format '%s'", req->format);
         return false;
     }
-    if (!m->drv->supports_backing) {
+    if (!s->drv->supports_backing) {
         error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT,
                         "Format '%s' cannot be used for a snapshot: it has no backing files",
                         req->format);
@@ -80,9 +81,25 @@ static bool main_fn check_new_image(GroupMember *m, Error **errp)
     return !req->node_name || bdrv_check_node_name(req->node_name, errp);
 }
 
-static bool main_fn check_given_overlay(GroupMember *m, Error **errp)
+/* A user of @overlay other than blockdev-add and this transaction, or NULL. */
+static const BdrvLink *main_fn other_user(const SnapshotAction *s, const BlockDriverState *overlay)
 {
-    BlockDriverState *overlay = m->req.overlay;
+    const GQueue *users[] = { &overlay->followers, &overlay->others };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+        for (GList *e = users[i]->head; e; e = e->next) {
+            const BdrvLink *link = e->data;
+            if (link != overlay->monitor_link && !transaction_is_pin(s->action.txn, link)) {
+                return link;
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool main_fn check_given_overlay(SnapshotAction *s, Error **errp)
+{
+    BlockDriverState *overlay = s->req.overlay;
 
     if (!overlay->drv->supports_backing) {
         error_setg(errp, "The overlay does not support backing images");
@@ -92,25 +109,25 @@ static bool main_fn check_given_overlay(GroupMember *m, Error **errp)
         error_setg(errp, "The overlay already has a backing image");
         return false;
     }
-    if (overlay->followers.length > 0 ||
-        overlay->others.length > (overlay->monitor_link ? 1 : 0)) {
-        GList *e = overlay->followers.head ?: overlay->others.tail;
-        g_autofree char *holder = bdrv_link_describe(e->data);
+    const BdrvLink *user = other_user(s, overlay);
+    if (user) {
+        g_autofree char *holder = bdrv_link_describe(user);
         error_setg(errp, "The overlay is already in use by %s", holder);
         return false;
     }
-    if (bdrv_reaches(m->req.base, overlay)) {
+    if (bdrv_reaches(s->req.base, overlay)) {
         error_setg(errp, "Cannot put node '%s' in front of '%s': it lies below it",
-                   overlay->node_name, m->req.base->node_name);
+                   overlay->node_name, s->req.base->node_name);
         return false;
     }
-    if (overlay->read_only && m->req.base->needs & CLAIM_WRITE) {
+    if (overlay->read_only && s->req.base->needs & CLAIM_WRITE) {
         error_setg(errp, "Cannot put node '%s' in front of '%s': it is read-only",
-                   overlay->node_name, m->req.base->node_name);
+                   overlay->node_name, s->req.base->node_name);
         return false;
     }
-    for (guint i = 0; i < m->group->members->len; i++) {
-        if (group_member_at(m->group, i)->req.overlay == overlay) {
+    SnapshotAction *other;
+    SNAPSHOT_FOREACH(s->action.txn, s->action.index, other) {
+        if (other->req.overlay == overlay) {
             error_setg(errp, "The overlay is already in use by another snapshot of the group");
             return false;
         }
@@ -118,8 +135,8 @@ static bool main_fn check_given_overlay(GroupMember *m, Error **errp)
     return true;
 }
 
-bool main_fn group_member_check(GroupMember *m, Error **errp)
+bool main_fn snapshot_check(SnapshotAction *s, Error **errp)
 {
-    return check_not_twice(m, errp) && group_member_check_users(m, errp) &&
-           (m->req.overlay ? check_given_overlay(m, errp) : check_new_image(m, errp));
+    return check_not_twice(s, errp) && snapshot_check_users(s, errp) &&
+           (s->req.overlay ? check_given_overlay(s, errp) : check_new_image(s, errp));
 }

@@ -2,7 +2,7 @@
 /* Making one overlay, up to where only the pivot is left, and undoing that. */
 #include "qemu/osdep.h"
 
-#include "block/snapshot/group-internal.h"
+#include "block/snapshot/snapshot-internal.h"
 
 /* ---- the file ---- */
 
@@ -21,7 +21,7 @@ static BlockDriverState *main_fn node_of_file(BdrvFileId id)
 }
 
 /* Not a file that any chain of this process uses, under whatever name. */
-static bool main_fn check_not_open(GroupMember *m, BdrvFileId id, Error **errp)
+static bool main_fn check_not_open(SnapshotAction *s, BdrvFileId id, Error **errp)
 {
     BlockDriverState *bs = node_of_file(id);
 
@@ -32,47 +32,43 @@ static bool main_fn check_not_open(GroupMember *m, BdrvFileId id, Error **errp)
     g_autofree char *holder = user ? bdrv_link_describe(user->data) : NULL;
     error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
                     "Cannot use '%s' for the snapshot of '%s': the file is in use by %s",
-                    m->req.filename, m->req.device, holder ?: bs->node_name);
+                    s->req.filename, s->req.device, holder ?: bs->node_name);
     return false;
 }
 
-void co_main_fn group_member_make_target(void *opaque)
+/* Not the file of another member either.  Of two, the later one in the list fails. */
+static bool main_fn check_not_taken(SnapshotAction *s, Error **errp)
 {
-    GroupMember *m = opaque;
-    g_autofree char *path = NULL;
-    BdrvFileId id;
+    SnapshotAction *other;
 
-    if (m->req.overlay) {
-        return;
-    }
-    /* Before it is opened: closing it again would drop POSIX locks that others rely on. */
-    path = bdrv_path_combine(NULL, m->req.filename);
-    if (file_id_of_path_co(path, &id) && !check_not_open(m, id, &m->err)) {
-        return;
-    }
-    if (!m->req.existing) {
-        m->target = new_file_prepare(m->req.filename, &m->err);
-        if (m->err && error_get_class(m->err) == ERROR_CLASS_GENERIC_ERROR) {
-            error_change_class(m->err, ERROR_CLASS_OPEN_FILE_FAILED);
-        }
-    }
-}
-
-bool main_fn group_member_check_identity(GroupMember *m)
-{
-    if (!m->target) {
-        return true;
-    }
-    for (guint i = 0; i < (guint)m->index; i++) {
-        GroupMember *other = m->group->members->pdata[i];
-        if (other->target && new_file_equal(m->target, other->target)) {
-            error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': it is the same file "
-                       "as '%s'", m->req.filename, m->req.device, other->req.filename);
-            return false;
+    SNAPSHOT_FOREACH(s->action.txn, transaction_count(s->action.txn), other) {
+        if (other != s && other->file && new_file_equal(s->file, other->file)) {
+            SnapshotAction *later = other->action.index > s->action.index ? other : s;
+            SnapshotAction *first = later == s ? other : s;
+            error_setg(later == s ? errp : &later->action.err, "Cannot use '%s' for the snapshot of "
+                       "'%s': it is the same file as '%s'", later->req.filename,
+                       later->req.device, first->req.filename);
+            return later != s;
         }
     }
     /* Once more: what was looked at by name may have been exchanged before it was opened. */
-    return check_not_open(m, new_file_id(m->target), &m->err);
+    return check_not_open(s, new_file_id(s->file), errp);
+}
+
+static bool co_main_fn make_file(SnapshotAction *s, Error **errp)
+{
+    g_autofree char *path = bdrv_path_combine(NULL, s->req.filename);
+    BdrvFileId id;
+
+    /* Before it is opened: closing it again would drop POSIX locks that others rely on. */
+    if (file_id_of_path_co(path, &id) && !check_not_open(s, id, errp)) {
+        return false;
+    }
+    if (s->req.existing) {
+        return true;
+    }
+    s->file = new_file_prepare(s->req.filename, errp);
+    return s->file != NULL;
 }
 
 /* ---- the image ---- */
@@ -94,10 +90,10 @@ static const BlockDriverState *main_fn storage_of(const BlockDriverState *bs)
     return bs;
 }
 
-static BdrvOpenOptions *main_fn file_options(GroupMember *m, const char *driver,
+static BdrvOpenOptions *main_fn file_options(SnapshotAction *s, const char *driver,
                                              const char *filename)
 {
-    const BlockDriverState *storage = storage_of(m->req.base);
+    const BlockDriverState *storage = storage_of(s->req.base);
     BdrvOpenOptions *opts = bdrv_open_options_new(driver);
 
     inherit(opts, storage);
@@ -110,82 +106,82 @@ static BdrvOpenOptions *main_fn file_options(GroupMember *m, const char *driver,
 }
 
 /* The new file as a node; the link keeps everybody else out while it is laid out. */
-static BdrvLink *co_main_fn open_target(GroupMember *m)
+static BdrvLink *co_main_fn open_new_file(SnapshotAction *s, Error **errp)
 {
-    g_autoptr(BdrvOpenOptions) opts = file_options(m, new_file_driver(m->target),
-                                                   new_file_name(m->target));
+    g_autoptr(BdrvOpenOptions) opts = file_options(s, new_file_driver(s->file),
+                                                   new_file_name(s->file));
     BdrvLinkSpec spec = {
         .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
         .holder = "the snapshot command", .hidden = true,
     };
 
-    opts->u.file.fd = new_file_dup(m->target, opts->cache_direct, &m->err);
-    return opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, &m->err);
+    opts->u.file.fd = new_file_dup(s->file, opts->cache_direct, errp);
+    return opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
 }
 
-static bool co_main_fn lay_out(GroupMember *m, BdrvLink *file)
+static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
 {
-    BlockDriverState *base = m->req.base;
+    BlockDriverState *base = s->req.base;
     const char *format;
-    g_autofree char *backing = bdrv_backing_name(base, &format, &m->err);
+    g_autofree char *backing = bdrv_backing_name(base, &format, errp);
     BdrvCreateOptions create = { .size = bdrv_length(base),
-                                 .has_name = new_file_has_name(m->target) };
+                                 .has_name = new_file_has_name(s->file) };
 
     if (!backing) {
         return false;
     }
     create.u.qcow2 = (Qcow2CreateOptions){
-        .version = 3, .cluster_size = group_overlay_cluster_size,
-        .extended_l2 = group_overlay_extended_l2, .refcount_bits = 16,
+        .version = 3, .cluster_size = snapshot_cluster_size,
+        .extended_l2 = snapshot_extended_l2, .refcount_bits = 16,
         .backing_file = backing, .backing_fmt = (char *)format,
     };
-    if (!bdrv_co_create(m->drv, file, &create, &m->err)) {
+    if (!bdrv_co_create(s->drv, file, &create, errp)) {
         return false;
     }
     int ret = bdrv_co_flush(file, 0);
     if (ret < 0) {
-        error_setg_errno(&m->err, -ret, "Cannot write the new image '%s'", m->req.filename);
+        error_setg_errno(errp, -ret, "Cannot write the new image '%s'", s->req.filename);
         return false;
     }
     return true;
 }
 
 /* The format's node on @file, or on what is in the file already. */
-static BdrvLink *co_main_fn open_overlay(GroupMember *m, BdrvLink *file)
+static BdrvLink *co_main_fn open_overlay(SnapshotAction *s, BdrvLink *file, Error **errp)
 {
-    BlockDriverState *base = m->req.base;
-    g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new(m->req.format);
+    BlockDriverState *base = s->req.base;
+    g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new(s->req.format);
     BdrvLinkSpec spec = {
         .follows = true, .needs = base->needs, .allows = base->allows,
         .holder = "the snapshot command", .hidden = true,
     };
 
     inherit(opts, base);
-    opts->node_name = g_strdup(m->req.node_name);
+    opts->node_name = g_strdup(s->req.node_name);
     opts->read_only = base->read_only;
     opts->no_backing_open = true;
     if (file) {
         opts->file.node = file->bs;
     } else {
-        g_autofree char *path = bdrv_path_combine(NULL, m->req.filename);
-        opts->file.options = file_options(m, "file", path);
+        g_autofree char *path = bdrv_path_combine(NULL, s->req.filename);
+        opts->file.options = file_options(s, "file", path);
         opts->file.options->read_only = base->read_only;
     }
-    group_member_release_name(m);   /* nothing yields before the node has it */
-    return bdrv_open(opts, &spec, &m->err);
+    snapshot_release_name(s);   /* nothing yields before the node has it */
+    return bdrv_open(opts, &spec, errp);
 }
 
 /* ---- an image that is there already ---- */
 
-static bool co_main_fn check_recorded_base(GroupMember *m)
+static bool co_main_fn check_recorded_base(SnapshotAction *s, Error **errp)
 {
-    BlockDriverState *overlay = m->snap->bs, *base = m->req.base;
+    BlockDriverState *overlay = s->snap->bs, *base = s->req.base;
     BdrvFileId recorded, base_id;
     BlockDriverState *storage = (BlockDriverState *)storage_of(base);
 
     if (!overlay->backing_file) {
-        error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': it records no backing "
-                   "file", m->req.filename, m->req.device);
+        error_setg(errp, "Cannot use '%s' for the snapshot of '%s': it records no backing "
+                   "file", s->req.filename, s->req.device);
         return false;
     }
     g_autofree char *path = bdrv_path_combine(overlay->filename, overlay->backing_file);
@@ -193,147 +189,163 @@ static bool co_main_fn check_recorded_base(GroupMember *m)
         return true;                /* nothing to compare with */
     }
     if (!file_id_of_path_co(path, &recorded) || !file_id_equal(recorded, base_id)) {
-        error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': its backing file is '%s', "
-                   "not '%s'", m->req.filename, m->req.device, overlay->backing_file,
+        error_setg(errp, "Cannot use '%s' for the snapshot of '%s': its backing file is '%s', "
+                   "not '%s'", s->req.filename, s->req.device, overlay->backing_file,
                    base->filename);
         return false;
     }
     return true;
 }
 
-static bool co_main_fn check_existing(GroupMember *m)
+static bool co_main_fn check_existing(SnapshotAction *s, Error **errp)
 {
-    int64_t have = bdrv_length(m->snap->bs), need = bdrv_length(m->req.base);
+    int64_t have = bdrv_length(s->snap->bs), need = bdrv_length(s->req.base);
 
     if (have < need) {
-        error_setg(&m->err, "Cannot use '%s' for the snapshot of '%s': it has %" PRId64
-                   " bytes, less than the %" PRId64 " of its base", m->req.filename,
-                   m->req.device, have, need);
+        error_setg(errp, "Cannot use '%s' for the snapshot of '%s': it has %" PRId64
+                   " bytes, less than the %" PRId64 " of its base", s->req.filename,
+                   s->req.device, have, need);
         return false;
     }
-    return check_recorded_base(m);
+    return check_recorded_base(s, errp);
 }
 
 /* ---- linking it to its base ---- */
 
 /* Others may have changed what was true when the overlay was begun. */
-static bool co_main_fn check_base_again(GroupMember *m)
+static bool co_main_fn check_base_again(SnapshotAction *s, Error **errp)
 {
-    BlockDriverState *base = m->req.base, *overlay = m->snap->bs;
+    BlockDriverState *base = s->req.base, *overlay = s->snap->bs;
 
-    if (m->pin && base->followers.length + base->others.length == 1) {
-        error_set_class(&m->err, ERROR_CLASS_DEVICE_NOT_FOUND,
-                        "Cannot take a snapshot of '%s': it was removed meanwhile", m->req.device);
-        return false;
-    }
     if (overlay->read_only != base->read_only ||
-        (!m->req.existing && bdrv_length(overlay) != bdrv_length(base))) {
-        error_setg(&m->err, "Cannot take a snapshot of '%s': its %s was changed meanwhile",
-                   m->req.device, overlay->read_only != base->read_only ? "access" : "size");
+        (!s->req.existing && bdrv_length(overlay) != bdrv_length(base))) {
+        error_setg(errp, "Cannot take a snapshot of '%s': its %s was changed meanwhile",
+                   s->req.device, overlay->read_only != base->read_only ? "access" : "size");
         return false;
     }
-    return group_member_check_users(m, &m->err) &&
-           bdrv_link_set_claims(m->snap, base->needs, base->allows, &m->err);
+    return snapshot_check_users(s, errp) &&
+           bdrv_link_set_claims(s->snap, base->needs, base->allows, errp);
 }
 
-static bool co_main_fn link_given(GroupMember *m)
+static bool co_main_fn link_given(SnapshotAction *s, Error **errp)
 {
-    BlockDriverState *base = m->req.base;
+    BlockDriverState *base = s->req.base;
     BdrvLinkSpec spec = {
         .follows = true, .needs = base->needs, .allows = base->allows,
         .holder = "the snapshot command",
     };
 
-    m->snap = bdrv_link_new(m->req.overlay, &spec, &m->err);
-    return m->snap != NULL;
+    s->snap = bdrv_link_new(s->req.overlay, &spec, errp);
+    return s->snap != NULL;
 }
 
 /* blockdev-add owns the base: then it owns the overlay as well, and both can be deleted by name. */
-static bool co_main_fn inherit_owner(GroupMember *m)
+static bool co_main_fn inherit_owner(SnapshotAction *s, Error **errp)
 {
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "blockdev-add" };
 
-    if (!m->req.base->monitor_link || m->overlay->monitor_link) {
+    if (!s->req.base->monitor_link || s->overlay->monitor_link) {
         return true;
     }
-    m->overlay->monitor_link = bdrv_link_new(m->overlay, &spec, &m->err);
-    m->overlay_monitor = m->overlay->monitor_link;
-    return m->overlay_monitor != NULL;
+    s->overlay->monitor_link = bdrv_link_new(s->overlay, &spec, errp);
+    s->overlay_monitor = s->overlay->monitor_link;
+    return s->overlay_monitor != NULL;
 }
 
-static bool co_main_fn link_to_base(GroupMember *m)
+bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp)
 {
-    m->overlay = m->snap->bs;
-    if (!inherit_owner(m) || !bdrv_attach_backing(m->overlay, m->req.base, &m->err)) {
+    SnapshotAction *s = container_of(a, SnapshotAction, action);
+
+    if (!(s->req.overlay ? link_given(s, errp) : check_base_again(s, errp))) {
         return false;
     }
-    m->backing_linked = true;
-    /* That the base stays writable is a pity and no reason to fail: the event tells. */
-    m->ro_nodes = bdrv_ro_prepare(m->req.base, &m->ro_error);
+    s->overlay = s->snap->bs;
+    if (!inherit_owner(s, errp) || !bdrv_attach_backing(s->overlay, s->req.base, errp)) {
+        return false;
+    }
+    s->backing_linked = true;
     return true;
 }
 
-static bool co_main_fn make_new(GroupMember *m)
+/* ---- making it ---- */
+
+static bool co_main_fn make_new(SnapshotAction *s, Error **errp)
 {
-    BdrvLink *file = open_target(m);
+    BdrvLink *file = open_new_file(s, errp);
 
     if (!file) {
         return false;
     }
-    if (lay_out(m, file) && new_file_sync_dir(m->target, &m->err)) {
+    if (lay_out(s, file, errp) && new_file_sync_dir(s->file, errp)) {
         /* From here on the format's own link keeps others out. */
         bdrv_link_set_claims(file, CLAIM_NONE, CLAIM_ALL, &error_abort);
-        m->snap = open_overlay(m, file);
+        s->snap = open_overlay(s, file, errp);
     }
     bdrv_link_free(file);
-    return m->snap != NULL;
+    return s->snap != NULL;
 }
 
-void co_main_fn group_member_make_overlay(void *opaque)
+/* Errors without a class of their own say that the image could not be made. */
+static void set_open_failed(Error *err)
 {
-    GroupMember *m = opaque;
-    bool ok;
-
-    if (m->req.overlay) {
-        return;
-    }
-    if (m->req.existing) {
-        m->snap = open_overlay(m, NULL);
-        ok = m->snap && check_existing(m);
-    } else {
-        ok = make_new(m);
-    }
-    if (!ok && error_get_class(m->err) == ERROR_CLASS_GENERIC_ERROR && !m->snap) {
-        error_change_class(m->err, ERROR_CLASS_OPEN_FILE_FAILED);
+    if (error_get_class(err) == ERROR_CLASS_GENERIC_ERROR) {
+        error_change_class(err, ERROR_CLASS_OPEN_FILE_FAILED);
     }
 }
 
-void co_main_fn group_member_link(GroupMember *m)
+static bool co_main_fn make_overlay(SnapshotAction *s, Error **errp)
 {
-    bool ok = m->req.overlay ? link_given(m) : check_base_again(m);
-
-    if (ok && link_to_base(m)) {
-        bdrv_show(m->overlay);
+    if (!make_file(s, errp)) {
+        set_open_failed(*errp);
+        return false;
     }
+    if (s->req.existing) {
+        s->snap = open_overlay(s, NULL, errp);
+        if (s->snap) {
+            return check_existing(s, errp);
+        }
+    } else if (!check_not_taken(s, errp)) {
+        return false;
+    } else if (make_new(s, errp)) {
+        return true;
+    }
+    set_open_failed(*errp);
+    return false;
+}
+
+bool co_main_fn snapshot_make(BdrvAction *a, Error **errp)
+{
+    SnapshotAction *s = container_of(a, SnapshotAction, action);
+    Error *err = NULL;
+
+    if (s->req.overlay || make_overlay(s, &err)) {
+        /* That the base stays writable is a pity and no reason to fail: the event tells. */
+        s->ro_nodes = bdrv_ro_prepare(s->req.base, &s->ro_error);
+        return true;
+    }
+    error_propagate(errp, err);
+    return false;
 }
 
 /* ---- undo ---- */
 
-void co_main_fn group_member_undo(GroupMember *m)
+void co_main_fn snapshot_abort(BdrvAction *a)
 {
-    if (m->ro_nodes) {
-        bdrv_reopen_abort(m->ro_nodes);
-        g_clear_pointer(&m->ro_nodes, g_ptr_array_unref);
+    SnapshotAction *s = container_of(a, SnapshotAction, action);
+
+    if (s->ro_nodes) {
+        bdrv_reopen_abort(s->ro_nodes);
+        g_clear_pointer(&s->ro_nodes, g_ptr_array_unref);
     }
-    if (m->backing_linked) {
-        bdrv_link_free(bdrv_remove_child(m->overlay->backing));
-        m->backing_linked = false;
+    if (s->backing_linked) {
+        bdrv_link_free(bdrv_remove_child(s->overlay->backing));
+        s->backing_linked = false;
     }
-    if (m->overlay_monitor) {
-        m->overlay->monitor_link = NULL;
-        bdrv_link_free(g_steal_pointer(&m->overlay_monitor));
+    if (s->overlay_monitor) {
+        s->overlay->monitor_link = NULL;
+        bdrv_link_free(g_steal_pointer(&s->overlay_monitor));
     }
-    bdrv_link_free(g_steal_pointer(&m->snap));
-    new_file_abort(g_steal_pointer(&m->target));
-    m->overlay = NULL;
+    bdrv_link_free(g_steal_pointer(&s->snap));
+    new_file_abort(g_steal_pointer(&s->file));
+    s->overlay = NULL;
 }

@@ -52,9 +52,6 @@ void main_fn blk_user_leaves(BlockBackend *blk);
 void main_fn blk_set_iothread(BlockBackend *blk, const char *iothread_id);
 const char *main_fn blk_iothread(const BlockBackend *blk);
 BlkStats *any_fn blk_stats(BlockBackend *blk);
-/* Called on the main thread when the node's length changed (block_resize). */
-void main_fn blk_set_resize_cb(BlockBackend *blk, void (*cb)(void *opaque), void *opaque);
-void main_fn blk_notify_resize(BlockDriverState *bs);
 
 /* ---- failed requests ---- */
 

@@ -16,6 +16,23 @@
 
 void co_main_fn bdrv_graph_lock(void);
 void co_main_fn bdrv_graph_unlock(void);
+bool co_main_fn bdrv_graph_is_locked_by_self(void);
+
+/* ---- marks: whose node is being changed ---- */
+
+/* Mark @bs as being changed by @owner.  False: somebody else's change, of it or of its claims, has to end
+ * first; bdrv_change_wait() returns when any has ended. */
+bool main_fn bdrv_change_begin(BlockDriverState *bs, const void *owner);
+/* Nothing if it is not marked by @owner. */
+void main_fn bdrv_change_end(BlockDriverState *bs, const void *owner);
+/* The caller has no marks.  Lets go of the graph mutex meanwhile if it has that. */
+void co_main_fn bdrv_change_wait(void);
+void main_fn bdrv_change_wake(void);
+/* Is @bs, or a node that it reaches by going down, marked? */
+bool main_fn bdrv_reaches_changing(BlockDriverState *bs);
+/* Before @bs gets a new user: waits as above if it reaches a marked node.  True: nodes have to be looked up
+ * again, for @bs may be gone. */
+bool co_main_fn bdrv_wait_until_unchanged(BlockDriverState *bs);
 
 /* ---- links ---- */
 
@@ -122,7 +139,7 @@ BlockDriverState *main_fn bdrv_find_node(const char *node_name);
 BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev);
 /* Hidden ones as well. */
 BlockDriverState *main_fn bdrv_next_of_all_nodes(BlockDriverState *prev);
-/* @bs and its files are complete: everybody may find them. Under the graph mutex. */
+/* @bs and all hidden nodes below it are complete: everybody may find them. */
 void main_fn bdrv_show(BlockDriverState *bs);
 /* A valid, free node name? Error says which it is not. */
 bool main_fn bdrv_check_node_name(const char *node_name, Error **errp);
@@ -190,6 +207,9 @@ void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends);
 
 /* Each node that reaches @bs by going down, @bs first, each once.  Caller frees the array. */
 GPtrArray *main_fn bdrv_nodes_above(BlockDriverState *bs);
+
+/* @bs and the nodes that store it, not its backing chain; @bs first, each once.  Caller frees the array. */
+GPtrArray *main_fn bdrv_stores(BlockDriverState *bs);
 
 /* Does @bs reach @target by going down, once the changes that are prepared are made? */
 bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);

@@ -3,7 +3,7 @@
 #ifndef BLOCK_BLOCKDEV_H
 #define BLOCK_BLOCKDEV_H
 
-#include "block/backend.h"
+#include "block/transaction.h"
 #include "nbd/server.h"
 #include "qapi/qapi-types.h"
 #include "qemu/iothread.h"
@@ -24,6 +24,13 @@ BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Erro
  */
 BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_name,
                                           bool for_group, Error **errp);
+
+/* The same, where the node is to get a new user: waits while it is being changed. */
+BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *device, const char *node_name,
+                                                       Error **errp);
+
+/* The seven steps of a transaction, with the default timeout: see blockdev.c. */
+bool co_main_fn blockdev_run_transaction(TransactionAdd *add, const void *args, Error **errp);
 
 /* Turn an error's class into one that today's commands use and drop its member. */
 void any_fn blockdev_plain_error(Error **errp);

@@ -264,14 +264,15 @@ struct BlockDriverState {
     int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted again */
     uint64_t write_threshold;       /* atomic; 0: none: a write beyond it is reported once */
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
-    unsigned new_needs, new_allows; /* valid while claims_pending */
-    bool claims_pending;
+    unsigned new_needs, new_allows; /* valid while claims_change is set */
+    const void *claims_change;      /* the change that has set new_*; NULL: none (graph/claims.c) */
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool closing;                    /* closing: no requests */
     bool hidden;                    /* being made by somebody: nobody else finds it by its name */
+    const void *changed_by;         /* owner of its mark, see bdrv_change_begin(); NULL: unmarked */
     /* The options it was opened with that an overlay inherits. */
     FileAio aio;
     FileLocking locking;

@@ -102,25 +102,48 @@ char *rig_overlay_name(Rig *r, int i, int generation)
     return g_strdup_printf("%s/overlay%d.%d", r->dir, i, generation);
 }
 
-bool co_main_fn rig_snapshot(Rig *r, int generation, Error **errp)
+typedef struct SnapshotArgs {
+    Rig *r;
+    int generation;
+} SnapshotArgs;
+
+static bool co_main_fn add_snapshots(Transaction *t, const void *opaque, Error **errp)
 {
-    GroupSnapshot *g = group_snapshot_new();
+    const SnapshotArgs *a = opaque;
     bool ok = true;
 
-    group_snapshot_lock();
-    for (guint i = 0; ok && i < r->blks->len; i++) {
-        g_autofree char *file = rig_overlay_name(r, i, generation);
-        GroupMemberRequest req = {
-            .device = blk_name(rig_disk(r, i)), .base = blk_bs(rig_disk(r, i)),
+    for (guint i = 0; ok && i < a->r->blks->len; i++) {
+        g_autofree char *file = rig_overlay_name(a->r, i, a->generation);
+        SnapshotRequest req = {
+            .device = blk_name(rig_disk(a->r, i)), .base = blk_bs(rig_disk(a->r, i)),
             .filename = file, .format = "qcow2",
         };
-        ok = group_snapshot_add(g, &req, errp);
+        ok = snapshot_action_add(t, &req, errp);
     }
-    ok = ok && group_snapshot_prepare(g, true, errp) &&
-         group_snapshot_run(g, GROUP_SNAPSHOT_TIMEOUT_NS, errp);
-    group_snapshot_unlock();
-    group_snapshot_free(g);
     return ok;
+}
+
+bool co_main_fn rig_take(TransactionAdd *add, const void *args, Error **errp)
+{
+    Transaction *t = transaction_new(-1);
+    bool ok = transaction_check(t, add, args, errp) && transaction_prepare(t, errp) &&
+              transaction_flush(t, errp) && transaction_hold(t, errp) &&
+              transaction_work_held(t, errp);
+
+    if (ok) {
+        transaction_commit(t);
+    }
+    transaction_resume(t);
+    transaction_end(t);
+    transaction_free(t);
+    return ok;
+}
+
+bool co_main_fn rig_snapshot(Rig *r, int generation, Error **errp)
+{
+    SnapshotArgs args = { r, generation };
+
+    return rig_take(add_snapshots, &args, errp);
 }
 
 void co_fn rig_write(Rig *r, int i, int64_t offset, int64_t bytes, uint8_t pattern)

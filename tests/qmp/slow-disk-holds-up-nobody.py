@@ -55,7 +55,7 @@ def test_a_new_size_and_new_options():
         h, cookie = start_write(r)
         q = r.connect()
         q.send('block_resize', {'node-name': 'slow', 'size': 1 << 20})
-        assert 'did not come to rest' in q.recv_reply()['error']['desc']
+        assert 'did not finish within' in q.recv_reply()['error']['desc']
         assert r.inserted('exp-slow')['image']['virtual-size'] == 16 << 20
         while not h.aio_command_completed(cookie):
             h.poll(-1)

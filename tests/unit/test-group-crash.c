@@ -13,7 +13,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/group-snapshot.h"
+#include "block/snapshot.h"
 #include "qemu/aio.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qmp-rig.h"
@@ -133,7 +133,7 @@ static void co_main_fn run_machine(void *opaque)
     bool stop = false;
     int n = 0;
 
-    group_snapshot_set_layout(seed % 3 ? 16 * KiB : 4 * KiB, seed % 3);
+    snapshot_set_layout(seed % 3 ? 16 * KiB : 4 * KiB, seed % 3);
     qmp_rig_make_disk("base0 raw 196608");
     qmp_rig_make_disk("base1 qcow2 196608");
     qmp_rig_add_drive("id=disk0,file=base0,format=raw,if=none,discard=unmap");

@@ -11,7 +11,7 @@
 #include "qemu/osdep.h"
 
 #include "block/check.h"
-#include "block/group-snapshot.h"
+#include "block/snapshot.h"
 #include "block/formats/qcow2/entry.h"
 #include "tests/lib/qcow2-hostile.h"
 #include "tests/lib/qcow2-rig.h"
@@ -265,22 +265,31 @@ static BdrvLink *co_main_fn make_overlay(MemDisk *d, BdrvLink *link)
     return overlay;
 }
 
+static bool co_main_fn add_snapshot(Transaction *t, const void *req, Error **errp)
+{
+    return snapshot_action_add(t, req, errp);
+}
+
 /* What was @link's disk lies behind a snapshot: it reads the same, and writes go elsewhere. */
 static void co_main_fn snapshot(const Subject *s, BdrvLink *link)
 {
     MemDisk *d = memdisk_new("overlay");
     BdrvLink *overlay = make_overlay(d, link);
     BlockDriverState *base = link->bs;
-    GroupSnapshot *g = group_snapshot_new();
     Error *err = NULL;
 
     if (overlay) {
-        GroupMemberRequest req = { .device = "disk", .base = base, .overlay = overlay->bs };
+        Transaction *t = transaction_new(-1);
+        SnapshotRequest req = { .device = "disk", .base = base, .overlay = overlay->bs };
+        bool ok = transaction_check(t, add_snapshot, &req, &err) &&
+                  transaction_prepare(t, &err) && transaction_flush(t, &err) &&
+                  transaction_hold(t, &err) && transaction_work_held(t, &err);
 
-        group_snapshot_lock();
-        bool ok = group_snapshot_add(g, &req, &err) && group_snapshot_prepare(g, true, &err) &&
-                  group_snapshot_run(g, -1, &err);
-        group_snapshot_unlock();
+        if (ok) {
+            transaction_commit(t);
+        }
+        transaction_resume(t);
+        transaction_end(t);
         if (ok) {
             g_assert_true(link->bs == overlay->bs && base->read_only);
             expect_ok(s, "writing to the overlay",
@@ -290,8 +299,8 @@ static void co_main_fn snapshot(const Subject *s, BdrvLink *link)
             expect_clear(s, "the snapshot", err);
         }
         overlay->bs->monitor_link = NULL;
+        transaction_free(t);
     }
-    group_snapshot_free(g);
     rig_close(link);
     bdrv_link_free(overlay);
     memdisk_free(d);

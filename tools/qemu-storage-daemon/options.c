@@ -2,7 +2,7 @@
 /* What each option does. */
 #include "qemu/osdep.h"
 
-#include "block/group-snapshot.h"
+#include "block/snapshot.h"
 #include "block/qcow2.h"
 #include "nbd/server.h"
 #include "qapi/qapi-parse.h"
@@ -79,7 +79,7 @@ bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp)
                    "to 2M");
         return false;
     }
-    group_snapshot_set_layout(cluster_size, extended_l2);
+    snapshot_set_layout(cluster_size, extended_l2);
     return true;
 }
 

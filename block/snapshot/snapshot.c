@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The snapshot as an action of a transaction: what its steps do.
+ *
+ *   check     no disk is touched (check.c)
+ *   make      the overlay's file made, synced and opened; its directory synced (overlay.c)
+ *   prepare   the overlay linked to its base (overlay.c)
+ *   commit    the pivot: void
+ *   clean     the base's write locks given up
+ */
+#include "qemu/osdep.h"
+
+#include "block/snapshot/snapshot-internal.h"
+
+int64_t snapshot_cluster_size = 128 * KiB;
+bool snapshot_extended_l2 = true;
+
+void main_fn snapshot_set_layout(int64_t cluster_size, bool extended_l2)
+{
+    snapshot_cluster_size = cluster_size;
+    snapshot_extended_l2 = extended_l2;
+}
+
+void main_fn snapshot_release_name(SnapshotAction *s)
+{
+    if (s->name_reserved) {
+        bdrv_release_node_name(s->req.node_name);
+        s->name_reserved = false;
+    }
+}
+
+static SnapshotAction *of(BdrvAction *a)
+{
+    return container_of(a, SnapshotAction, action);
+}
+
+static void main_fn snapshot_assert(const SnapshotAction *s)
+{
+    const BlockDriverState *base = s->req.base;
+
+    g_assert(!s->backing_linked || (s->overlay && s->overlay->backing));
+    switch (transaction_state(s->action.txn)) {
+    case TRANSACTION_PREPARED:
+    case TRANSACTION_HELD:
+        g_assert(s->snap && s->snap->bs == s->overlay && s->overlay->backing->bs == base);
+        break;
+    case TRANSACTION_COMMITTED:
+        g_assert(!s->snap || s->snap->bs == base);
+        break;
+    case TRANSACTION_ABORTED:
+        g_assert(!s->snap && !s->file && !s->backing_linked && !s->ro_nodes);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- commit ---- */
+
+static void main_fn snapshot_commit(BdrvAction *a)
+{
+    SnapshotAction *s = of(a);
+    BlockDriverState *base = s->req.base;
+
+    snapshot_assert(s);
+    bdrv_backing_link_seal(s->overlay->backing);
+    bdrv_append(s->overlay, base);
+    bdrv_show(s->overlay);
+    /* The command's own link is on the base now and wants nothing of it. */
+    s->snap->needs = CLAIM_NONE;
+    s->snap->allows = CLAIM_ALL;
+    if (s->ro_nodes) {
+        bdrv_reopen_commit(s->ro_nodes);
+    }
+}
+
+/* ---- clean ---- */
+
+/* After the guests run again: close what was replaced, give up the base's write locks. */
+static void co_main_fn snapshot_clean(BdrvAction *a)
+{
+    SnapshotAction *s = of(a);
+    BlockDriverState *base = s->req.base;
+
+    snapshot_assert(s);
+    s->base_node_name = g_strdup(base->node_name);
+    s->overlay_node_name = g_strdup(s->overlay->node_name);
+    s->overlay_filename = g_strdup(s->overlay->filename);
+    if (s->ro_nodes) {
+        bdrv_reopen_clean(s->ro_nodes, &s->ro_error);
+        g_clear_pointer(&s->ro_nodes, g_ptr_array_unref);
+    } else {
+        bdrv_refresh_claims(base, s->ro_error ? NULL : &s->ro_error);
+    }
+    s->base_is_read_only = base->read_only && !s->ro_error;
+    bdrv_link_free(g_steal_pointer(&s->snap));
+    new_file_commit(g_steal_pointer(&s->file));
+}
+
+static void main_fn snapshot_release(BdrvAction *a)
+{
+    SnapshotAction *s = of(a);
+
+    snapshot_release_name(s);
+    g_free((char *)s->req.device);
+    g_free((char *)s->req.filename);
+    g_free((char *)s->req.format);
+    g_free((char *)s->req.node_name);
+    g_free(s->overlay_filename);
+    g_free(s->overlay_node_name);
+    g_free(s->base_node_name);
+    error_free(s->ro_error);
+}
+
+static const BdrvActionOps snapshot_ops = {
+    .holder        = "the snapshot command",
+    .instance_size = sizeof(SnapshotAction),
+    .co_make       = snapshot_make,
+    .co_prepare    = snapshot_prepare,
+    .commit        = snapshot_commit,
+    .co_abort      = snapshot_abort,
+    .co_clean      = snapshot_clean,
+    .release       = snapshot_release,
+};
+
+/* ---- adding ---- */
+
+SnapshotAction *main_fn snapshot_action_at(const Transaction *t, guint i)
+{
+    BdrvAction *a = transaction_action(t, i);
+
+    return a->ops == &snapshot_ops ? of(a) : NULL;
+}
+
+/* The base, to be flushed; what stores it, for that becomes read-only as well; a given overlay. */
+static bool co_main_fn pin_nodes(SnapshotAction *s, Error **errp)
+{
+    g_autoptr(GPtrArray) stores = bdrv_stores(s->req.base);
+
+    for (guint i = 0; i < stores->len; i++) {
+        if (!transaction_pin(&s->action, stores->pdata[i], i == 0 ? TRANSACTION_PIN_FLUSH : 0, errp)) {
+            return false;
+        }
+    }
+    return !s->req.overlay || transaction_pin(&s->action, s->req.overlay, 0, errp);
+}
+
+bool co_main_fn snapshot_action_add(Transaction *t, const SnapshotRequest *req, Error **errp)
+{
+    SnapshotAction *s = transaction_add(t, &snapshot_ops,
+                                        g_strdup_printf("take a snapshot of '%s'", req->device));
+    ErrorMember member = {
+        .device = req->device, .filename = req->filename, .index = s->action.index,
+    };
+    Error *err = NULL;
+
+    s->req = *req;
+    s->action.device = s->req.device = g_strdup(req->device);
+    s->action.filename = s->req.filename = g_strdup(req->filename);
+    s->req.format = g_strdup(req->format);
+    s->req.node_name = g_strdup(req->node_name);
+    /* Pinned first: what another transaction is changing is not looked at. */
+    if (!pin_nodes(s, &err) || !snapshot_check(s, &err)) {
+        error_set_member(err, &member);
+        error_propagate(errp, err);
+        transaction_drop_last(t);
+        return false;
+    }
+    if (s->req.node_name) {
+        bdrv_reserve_node_name(s->req.node_name);
+        s->name_reserved = true;
+    }
+    return true;
+}
+
+BlockDriverState *main_fn snapshot_top(Transaction *t, BlockDriverState *bs, bool *ret_settled)
+{
+    SnapshotAction *s;
+
+    *ret_settled = true;
+    SNAPSHOT_FOREACH(t, transaction_count(t), s) {
+        if (s->req.base == bs) {
+            *ret_settled = s->overlay != NULL;
+            bs = s->overlay ?: s->req.overlay ?: bs;
+        }
+    }
+    return bs;
+}
+
+BlockDriverState *main_fn snapshot_find_overlay(Transaction *t, const char *node_name)
+{
+    SnapshotAction *s;
+
+    SNAPSHOT_FOREACH(t, transaction_count(t), s) {
+        if (s->overlay && strcmp(s->overlay->node_name, node_name) == 0) {
+            return s->overlay;
+        }
+    }
+    return NULL;
+}
+
+SnapshotResult main_fn snapshot_result(const Transaction *t, guint i)
+{
+    SnapshotAction *s = snapshot_action_at(t, i);
+
+    g_assert(transaction_state(t) == TRANSACTION_COMMITTED);
+    return (SnapshotResult){
+        .device = s->req.device,
+        .filename = s->overlay_filename,
+        .node_name = s->overlay_node_name,
+        .base_node_name = s->base_node_name,
+        .base_read_only = s->base_is_read_only,
+        .base_read_only_error = s->ro_error ? error_get_pretty(s->ro_error) : NULL,
+    };
+}

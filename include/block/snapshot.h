@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Putting a new image in front of a node, as an action of a transaction.  A group snapshot is a transaction
+ * of these.  docs/design/graph.md has the picture.
+ */
+#ifndef BLOCK_SNAPSHOT_H
+#define BLOCK_SNAPSHOT_H
+
+#include "block/transaction.h"
+
+/* What one action asks for.  Strings are borrowed until snapshot_action_add() returns. */
+typedef struct SnapshotRequest {
+    const char *device;             /* as the user named it, for messages */
+    BlockDriverState *base;         /* node to put the overlay in front of */
+    /* either: a new image ... */
+    const char *filename;
+    const char *format;
+    const char *node_name;          /* for the overlay, NULL: generated */
+    bool existing;                  /* the image is there already and names its base */
+    /* ... or: a node that is open already */
+    BlockDriverState *overlay;
+} SnapshotRequest;
+
+/* Adds an action, after checking what can be checked without touching a disk. */
+bool co_main_fn snapshot_action_add(Transaction *t, const SnapshotRequest *req, Error **errp);
+
+/*
+ * The node that @bs will be covered by when the actions so far are done: @bs itself if by none.  *@ret_settled is
+ * false if that node is not made yet: see transaction_settle().
+ */
+BlockDriverState *main_fn snapshot_top(Transaction *t, BlockDriverState *bs, bool *ret_settled);
+/* The overlay of that name that an action of @t has made, hidden from everybody else; or NULL. */
+BlockDriverState *main_fn snapshot_find_overlay(Transaction *t, const char *node_name);
+
+/* Strings are valid until the transaction is freed. */
+typedef struct SnapshotResult {
+    const char *device, *filename, *node_name, *base_node_name;
+    bool base_read_only;
+    const char *base_read_only_error;       /* NULL if it is */
+} SnapshotResult;
+
+/* Of action @i of a committed @t, which is a snapshot. */
+SnapshotResult main_fn snapshot_result(const Transaction *t, guint i);
+
+/* Cluster size (bytes) and subclusters of the overlays that are made; an option of the daemon. */
+void main_fn snapshot_set_layout(int64_t cluster_size, bool extended_l2);
+
+#endif
