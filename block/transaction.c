@@ -31,6 +31,7 @@ struct Transaction {
     GArray *pins;                   /* of Pin */
     bool found_pinned;              /* an action needs a node that another transaction changes */
     int64_t timeout_ns;
+    int64_t make_timeout_ns;
     int64_t deadline_ns;            /* from the flush on, clock_ns() */
     BdrvHold hold;
     BdrvWork *work;                 /* of the step under way */
@@ -53,7 +54,17 @@ Transaction *main_fn transaction_new(int64_t timeout_ns)
     t->pins = g_array_new(false, false, sizeof(Pin));
     t->work_actions = g_ptr_array_new();
     t->timeout_ns = timeout_ns;
+    t->make_timeout_ns = timeout_ns < 0 ? TRANSACTION_RUN_TIMEOUT_NS
+                                        : MAX(timeout_ns, TRANSACTION_MAKE_TIMEOUT_NS);
     bdrv_hold_init(&t->hold);
+    return t;
+}
+
+Transaction *main_fn transaction_new_for_test(int64_t timeout_ns)
+{
+    Transaction *t = transaction_new(timeout_ns);
+
+    t->make_timeout_ns = timeout_ns;
     return t;
 }
 
@@ -336,12 +347,6 @@ static void main_fn make_timeout_cb(void *opaque)
     }
 }
 
-static int64_t make_deadline(const Transaction *t)
-{
-    return clock_ns() + (t->timeout_ns < 0 ? TRANSACTION_RUN_TIMEOUT_NS
-                                           : MAX(t->timeout_ns, TRANSACTION_MAKE_TIMEOUT_NS));
-}
-
 /* Everything that is not made yet, side by side.  False: not before the deadline, or some action failed. */
 static bool co_main_fn make_all(Transaction *t)
 {
@@ -355,7 +360,7 @@ static bool co_main_fn make_all(Transaction *t)
     }
     if (t->makers > 0) {
         aio_timer_init(&timer, aio_context_current(), make_timeout_cb, t);
-        aio_timer_arm(&timer, make_deadline(t));
+        aio_timer_arm(&timer, clock_ns() + t->make_timeout_ns);
         t->make_waiter = coroutine_self();
         coroutine_yield();
         aio_timer_disarm(&timer);

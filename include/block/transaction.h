@@ -85,6 +85,8 @@ typedef struct TransactionTimes {
  * TRANSACTION_RUN_TIMEOUT_NS.
  */
 Transaction *main_fn transaction_new(int64_t timeout_ns);
+/* As transaction_new(), but making files may not take longer than @timeout_ns either. */
+Transaction *main_fn transaction_new_for_test(int64_t timeout_ns);
 /* After transaction_end(). */
 void main_fn transaction_free(Transaction *t);
 

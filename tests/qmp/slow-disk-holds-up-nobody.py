@@ -3,9 +3,10 @@
 """A disk that does not answer holds up its own client, and no command about other disks."""
 
 import json
+import os
 import time
 
-from rig import Rig, import_nbd, main, requires
+from rig import Rig, import_nbd, main, requires, run
 
 requires('qemu-img')
 nbd = import_nbd()
@@ -68,7 +69,6 @@ def test_a_flush_of_a_base_that_takes_too_long():
         slow_disk(r, 'flush')
         h = r.nbd('slow')
         h.pwrite(b'z' * 512, 0)
-        # The flush before the hold has no deadline, for guests run: the writes during it count.
         q = r.connect()
         q.send('blockdev-group-snapshot-sync',
                {'devlist': [r.member('disk0', 'a'), r.member('slow', 'b')], 'timeout': 100})
@@ -89,6 +89,46 @@ def test_a_flush_of_a_base_that_takes_too_long():
         assert gap < DELAY / 2, gap
         h.flush()
         assert h.pread(512, 0) == b'z' * 512
+
+
+def test_a_flush_that_never_returns_holds_up_no_command_about_other_disks():
+    with Rig() as r:
+        slow_disk(r, 'flush', delay=3600)
+        r.nbd('slow').pwrite(b'z' * 512, 0)
+        q = r.connect()
+        q.send('blockdev-group-snapshot-sync', {'devlist': [r.member('slow', 'b')], 'timeout': 500})
+        r.snapshot(r.member('disk0', 'a'))
+        r.cmd('blockdev-add', driver='null-co', node_name='n', size=512)
+        r.export('n')
+        r.cmd('block-export-del', id='exp-n')
+        r.cmd('block_resize', device='disk0', size=32 << 20)
+        r.cmd('blockdev-del', node_name='n')
+        e = q.recv_reply()['error']
+        assert 'not flushed in time' in e['desc'] and e['data']['device'] == 'slow', e
+        assert not os.path.exists(r.path('b'))
+        r.nbd('slow').pwrite(b'z' * 512, 512)
+        r.kill()                    # it would wait for that flush
+
+
+def test_a_clean_end_waits_for_a_flush_that_a_snapshot_gave_up_on():
+    """What was written before and after it is in the image."""
+    with Rig() as r:
+        image = r.create('slow.qcow2', 'qcow2')
+        r.start('--blockdev', json.dumps({
+            'driver': 'qcow2', 'node-name': 'slow', 'file': {
+                'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': image},
+                'inject-error': [{'event': 'none', 'iotype': 'flush', 'errno': 0,
+                                  'delay-ns': int(DELAY / 2 * 1e9)}]}}))
+        r.export('slow')
+        h = r.nbd('slow')
+        h.pwrite(b'A' * 65536, 0)
+        e = r.snapshot_error(r.member('slow', 'b'), timeout=50)
+        assert 'not flushed in time' in e.desc, e
+        h.pwrite(b'B' * 65536, 1 << 20)
+        h.shutdown()
+        r.cmd('quit')
+        r.proc.wait()
+        run('qemu-io', '-f', 'qcow2', '-c', 'read -P 0x41 0 64k', '-c', 'read -P 0x42 1M 64k', image)
 
 
 main(globals())
