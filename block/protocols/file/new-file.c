@@ -12,7 +12,8 @@ struct NewFile {
     int dir_fd;                     /* the directory it is in */
     int fd;
     bool created;                   /* by us */
-    bool named;                     /* has its name: always, unless created */
+    bool named;                     /* has its name: always, unless created; main thread */
+    bool linked;                    /* got its name just now; by the thread that does it */
     struct stat dir_st;             /* of the directory, if created */
     struct stat st;
     const char *refused;            /* why it cannot be used, if that is not an errno */
@@ -253,7 +254,7 @@ static int sync_dir_in_thread(void *opaque)
         if (linkat(AT_FDCWD, path, t->dir_fd, t->base, AT_SYMLINK_FOLLOW) < 0) {
             return -errno;
         }
-        t->named = true;
+        t->linked = true;
     }
     return fsync(t->dir_fd) < 0 ? -errno : 0;
 }
@@ -262,6 +263,7 @@ bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp)
 {
     int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(sync_dir_in_thread, t);
 
+    t->named |= t->linked;
     if (ret < 0 && !t->named) {
         error_setg_errno(errp, -ret, "Cannot create '%s'", t->filename);
     } else if (ret < 0) {
