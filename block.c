@@ -200,6 +200,11 @@ static void main_fn node_destroy(BlockDriverState *bs)
 {
     g_assert(!has_users(bs));
     bdrv_change_end(bs, bs->changed_by);
+    while (bs->trackers) {
+        BdrvWriteTracker *tracker = bs->trackers;
+        bs->trackers = tracker->next;
+        tracker->release(tracker);
+    }
     bdrv_ranges_free(bs->ranges);
     co_mutex_destroy(&bs->flush_lock);
     g_free(bs->opaque);

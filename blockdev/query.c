@@ -116,7 +116,7 @@ BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *
     info->cache->writeback = !blk || blk_write_cache(blk);
     info->cache->direct = bs->cache_direct;
     info->cache->no_flush = bs->cache_no_flush;
-    info->write_threshold = __atomic_load_n(&bs->write_threshold, __ATOMIC_RELAXED);
+    info->write_threshold = bdrv_get_write_threshold(bs);
     info->image = image_info(bs, flat);
     if (blk) {
         blockdev_throttle_info(blk, info);
@@ -260,7 +260,6 @@ static BlockDeviceStats *backend_stats(const BlkStats *s)
     d->invalid_wr_operations = get(&wr->invalid);
     d->invalid_flush_operations = get(&fl->invalid);
     d->invalid_unmap_operations = get(&un->invalid);
-    d->wr_highest_offset = get(&s->wr_highest_offset);
     d->account_invalid = d->account_failed = true;
     d->has_idle_time_ns = last != 0;
     d->idle_time_ns = last ? clock_ns() - last : 0;
@@ -273,15 +272,16 @@ static BlockDeviceStats *backend_stats(const BlkStats *s)
     return d;
 }
 
-static BlockDeviceStats *no_stats(void)
+/* Counters are the backend's; a node knows how far it was written. */
+static BlockDeviceStats *main_fn node_counters(const BlockDriverState *bs)
 {
     BlockDeviceStats *d = g_new0(BlockDeviceStats, 1);
 
     d->account_invalid = d->account_failed = true;
+    d->wr_highest_offset = get(&bs->wr_highest_offset);
     return d;
 }
 
-/* Counters are the backend's; nodes have none of their own. */
 static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
 {
     BlockStats *top = NULL, **where = &top;
@@ -289,11 +289,11 @@ static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
     for (; bs; bs = chain && bs->backing ? bs->backing->bs : NULL) {
         BlockStats *s = g_new0(BlockStats, 1);
         s->node_name = g_strdup(bs->node_name);
-        s->stats = no_stats();
+        s->stats = node_counters(bs);
         if (bs->file) {
             s->parent = g_new0(BlockStats, 1);
             s->parent->node_name = g_strdup(bs->file->bs->node_name);
-            s->parent->stats = no_stats();
+            s->parent->stats = node_counters(bs->file->bs);
         }
         *where = s;
         where = &s->backing;
@@ -310,6 +310,7 @@ static BlockStats *main_fn stats_of_backend(BlockBackend *blk)
         BlockDeviceStats_free(s->stats);
     }
     s->stats = backend_stats(blk_stats(blk));
+    s->stats->wr_highest_offset = bs ? get(&bs->wr_highest_offset) : 0;
     s->device = g_strdup(blk_name(blk));
     s->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
     return s;

@@ -232,18 +232,6 @@ static bool co_fn request_leave(Request *r, int *ret)
     return action == BLK_ERROR_ACTION_STOP;
 }
 
-static void note_highest(const Request *r)
-{
-    uint64_t *highest = &r->blk->stats.wr_highest_offset;
-    uint64_t seen = __atomic_load_n(highest, __ATOMIC_RELAXED);
-    uint64_t end = r->offset + r->bytes;
-
-    while (!r->refused && seen < end &&
-           !__atomic_compare_exchange_n(highest, &seen, end, true, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED)) {
-    }
-}
-
 static unsigned write_flags(const BlockBackend *blk, unsigned flags)
 {
     return blk->write_cache ? flags : flags | BDRV_REQ_FUA;
@@ -275,7 +263,6 @@ int co_fn blk_co_pwritev(BlockBackend *blk, const BlkClient *client, int64_t off
     do {
         ret = request_enter(&r) ?:
               bdrv_co_pwritev(blk->root, offset, bytes, qiov, write_flags(blk, flags));
-        note_highest(&r);
     } while (request_leave(&r, &ret));
     return ret;
 }
@@ -290,7 +277,6 @@ int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, const BlkClient *client, int64
     do {
         ret = request_enter(&r) ?:
               bdrv_co_pwrite_zeroes(blk->root, offset, bytes, write_flags(blk, flags));
-        note_highest(&r);
     } while (request_leave(&r, &ret));
     return ret;
 }

@@ -341,5 +341,8 @@ bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
         error_setg(errp, "Driver '%s' cannot create images", drv->name);
         return false;
     }
-    return drv->co_create(file, opts, errp);
+    bool ok = drv->co_create(file, opts, errp);
+    /* A new image has no highest write yet: whoever compares it with the last one would see a change. */
+    __atomic_store_n(&file->bs->wr_highest_offset, 0, __ATOMIC_RELAXED);
+    return ok;
 }

@@ -29,15 +29,13 @@ int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, 
 /* Write [@offset, @offset + @bytes) of @bs compressed, for a node that has a compress_unit. */
 int co_fn bdrv_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
 
-/* A change of @bytes to @bs is complete: flushes that begin from now on have to cover it. */
-static inline void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t bytes)
-{
-    __atomic_fetch_add(&bs->unflushed_bytes, bytes, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&bs->write_gen, 1, __ATOMIC_SEQ_CST);
-}
-
-/* Report a write up to @end if that is beyond the node's threshold. */
-void any_fn bdrv_write_threshold_check(BlockDriverState *bs, int64_t end);
+/*
+ * A change of [@offset, @offset + @bytes) of @bs is complete or has failed: flushes that begin from now on have
+ * to cover it, and the node's trackers learn of it.  The one crossing for all changes of content.
+ */
+void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/* The same for a change that gave the range a content of its own: it counts for wr_highest_offset. */
+void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
 /* Flush one node and what stores it (not its backing chain), whoever wrote there; skipped if nothing changed. */
 int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags);

@@ -49,7 +49,7 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
     bdrv_range_unlock(bs->ranges, &range);
-    bdrv_mark_written(bs, 0);
+    bdrv_mark_changed(bs, 0, 0);
     return ok;
 }
 
@@ -61,6 +61,6 @@ int co_fn bdrv_co_extend(BdrvLink *link, int64_t length)
         return -EPERM;
     }
     int ret = length > bdrv_length(bs) ? bdrv_drv_extend(bs, length) : 0;
-    bdrv_mark_written(bs, 0);
+    bdrv_mark_changed(bs, 0, 0);
     return ret;
 }

@@ -267,12 +267,9 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     if (flags & BDRV_REQ_WRITE_COMPRESSED && !bs->limits.compress_unit) {
         return -ENOTSUP;
     }
-    if (__atomic_load_n(&bs->write_threshold, __ATOMIC_RELAXED)) {
-        bdrv_write_threshold_check(bs, offset + bytes);
-    }
     if (!bdrv_is_mapped(bs)) {
         ret = write_protocol(bs, offset, bytes, qiov, flags);
-        bdrv_mark_written(bs, bytes);
+        bdrv_mark_written(bs, offset, bytes);
         return ret;
     }
     if (!bdrv_range_in_node(bs, offset, bytes)) {
@@ -287,7 +284,7 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     ret = flags & BDRV_REQ_WRITE_COMPRESSED && bs->drv->co_write_compressed
           ? bdrv_write_compressed(bs, offset, bytes, qiov)
           : write_mapped(bs, offset, bytes, qiov, flags);
-    bdrv_mark_written(bs, bytes);
+    bdrv_mark_written(bs, offset, bytes);
     if (ret == 0 && flags & BDRV_REQ_FUA) {
         /* The map may be newer than the last flush, whether or not this request changed it. */
         ret = bdrv_flush_node(bs, 0);

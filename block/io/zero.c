@@ -159,7 +159,7 @@ int co_fn bdrv_co_pwrite_zeroes(BdrvLink *link, int64_t offset, int64_t bytes, u
     } else {
         ret = zero_mapped_locked(&r, offset, bytes);
     }
-    bdrv_mark_written(bs, bytes);
+    bdrv_mark_written(bs, offset, bytes);
     if (ret == 0 && flags & BDRV_REQ_FUA) {
         ret = bdrv_flush_node(bs, 0);
     }
@@ -236,6 +236,6 @@ int co_fn bdrv_co_pdiscard(BdrvLink *link, int64_t offset, int64_t bytes)
     } else {
         ret = discard_mapped(bs, offset, bytes);
     }
-    bdrv_mark_written(bs, bytes);
+    bdrv_mark_changed(bs, offset, bytes);
     return ret == -ENOTSUP ? 0 : ret;
 }

@@ -159,6 +159,12 @@ void main_fn bdrv_set_write_threshold_cb(void (*cb)(const char *node_name, uint6
                                                     uint64_t threshold));
 /* From now on report the first write beyond @threshold (bytes; 0: none). */
 void main_fn bdrv_set_write_threshold(BlockDriverState *bs, uint64_t threshold);
+uint64_t main_fn bdrv_get_write_threshold(BlockDriverState *bs);
+
+/* From now on @tracker learns of changes of @bs.  The node owns it from now on. */
+void main_fn bdrv_add_write_tracker(BlockDriverState *bs, BdrvWriteTracker *tracker);
+/* Not any more: @tracker is the caller's again.  While every backend that reaches @bs is held. */
+void main_fn bdrv_remove_write_tracker(BlockDriverState *bs, BdrvWriteTracker *tracker);
 
 /* ---- pivot ---- */
 

@@ -215,6 +215,18 @@ struct BlockDriver {
     void (*debug_event)(BlockDriverState *bs, const char *event);
 };
 
+/*
+ * Somebody who learns of every change of a node's content: dirty bitmaps, thresholds.  @written is called from
+ * any thread when a change of [@offset, @offset + @bytes) is complete or has failed (the content is
+ * undefined then); it does not yield.
+ */
+typedef struct BdrvWriteTracker BdrvWriteTracker;
+struct BdrvWriteTracker {
+    void (*written)(BdrvWriteTracker *tracker, BlockDriverState *bs, int64_t offset, int64_t bytes);
+    void (*release)(BdrvWriteTracker *tracker);     /* the node goes */
+    BdrvWriteTracker *next;         /* the core's */
+};
+
 /* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name as
  * recorded, relative to bs->filename; a path and nothing else: an image does not say "json:". */
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
@@ -262,7 +274,8 @@ struct BlockDriverState {
     uint64_t write_gen;             /* atomic: +1 after every completed change */
     uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
     int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted again */
-    uint64_t write_threshold;       /* atomic; 0: none: a write beyond it is reported once */
+    BdrvWriteTracker *trackers;     /* atomic: who learns of writes; see bdrv_add_write_tracker() */
+    uint64_t wr_highest_offset;     /* atomic, bytes: end of the highest write or zeroing; 0: none yet */
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
     unsigned new_needs, new_allows; /* valid while claims_change is set */
     const void *claims_change;      /* the change that has set new_*; NULL: none (graph/claims.c) */

@@ -20,7 +20,6 @@ typedef struct BlkOpStats {
 /* All fields are atomics with relaxed order. */
 typedef struct BlkStats {
     BlkOpStats op[BLK_OP__MAX];
-    uint64_t wr_highest_offset;
     uint64_t held_ns, held_count;               /* by quiescing */
     int64_t last_access_ns;                     /* clock_ns(), 0: never */
 } BlkStats;

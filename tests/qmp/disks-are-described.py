@@ -72,6 +72,48 @@ def test_query_blockstats_counts():
                                                    r.cmd('query-named-block-nodes')}
 
 
+def highest(r):
+    """wr_highest_offset of each node, and of its file."""
+    nodes = r.cmd('query-blockstats', query_nodes=True)
+    return {n['node-name']: (n['stats']['wr_highest_offset'],
+                             n.get('parent', {}).get('stats', {}).get('wr_highest_offset'))
+            for n in nodes}
+
+
+def test_a_thin_volume_can_be_grown_by_how_far_its_nodes_were_written():
+    """Formats count in offsets of the guest, files in offsets of the file, tables included."""
+    with Rig() as r:
+        image = r.create('disk.qcow2', 'qcow2')
+        r.start('--blockdev', 'file,node-name=storage,filename=' + image,
+                '--blockdev', 'qcow2,node-name=disk,file=storage')
+        r.export('disk')
+        assert highest(r) == {'storage': (0, None), 'disk': (0, 0)}
+        with Wire(r.path('nbd.sock')).negotiate('disk') as c:
+            last = 0
+            for i in range(3):
+                c.write(i << 20, b'x' * 65536)
+                c.call(w.FLUSH)
+                now = highest(r)
+                assert now['disk'][0] == (i << 20) + 65536
+                assert last < now['storage'][0] <= os.path.getsize(image)
+                assert now['disk'][1] == now['storage'][0]
+                last = now['storage'][0]
+            c.call(w.TRIM, 8 << 20, 65536)
+            assert highest(r)['disk'][0] == (2 << 20) + 65536, 'a trim writes nothing'
+            c.call(w.WRITE_ZEROES, 9 << 20, 65536)
+            assert highest(r)['disk'][0] == (9 << 20) + 65536
+            # What a backup tool compares: the overlay has nothing yet, and then what was written.
+            r.snapshot(r.member('disk', 'ovl', snapshot_node_name='top'))
+            assert highest(r)['top'] == (0, 0)
+            c.write(0, b'y' * 65536)
+            c.call(w.FLUSH)
+            top = highest(r)['top']
+            assert top[0] == 65536 and top[1] > 0, top
+        top = [s for s in r.cmd('query-blockstats') if s.get('device') == 'exp-disk'][0]
+        assert top['stats']['wr_highest_offset'] == 65536
+        assert top['parent']['stats']['wr_highest_offset'] > 0
+
+
 # -- for people
 
 def test_the_human_monitor():
