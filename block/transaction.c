@@ -147,8 +147,7 @@ void main_fn transaction_assert(const Transaction *t)
 
 /* ---- pins ---- */
 
-bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned flags,
-                             Error **errp)
+static bool co_main_fn pin_one(BdrvAction *a, BlockDriverState *bs, bool flush, Error **errp)
 {
     Transaction *t = a->txn;
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = a->ops->holder };
@@ -160,10 +159,22 @@ bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned fl
         return false;
     }
     Pin p = {
-        .action = a, .flush = flags & TRANSACTION_PIN_FLUSH,
-        .link = bdrv_link_new(bs, &spec, &error_abort),
+        .action = a, .flush = flush, .link = bdrv_link_new(bs, &spec, &error_abort),
     };
     g_array_append_val(t->pins, p);
+    return true;
+}
+
+bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned flags, Error **errp)
+{
+    g_autoptr(GPtrArray) stores = bdrv_stores(bs);
+
+    for (guint i = 0; i < stores->len; i++) {
+        bool flush = i == 0 && flags & TRANSACTION_PIN_FLUSH;
+        if (!pin_one(a, stores->pdata[i], flush, errp)) {
+            return false;
+        }
+    }
     return true;
 }
 

@@ -73,6 +73,7 @@ void main_fn blk_release(BlockBackend *blk);
 void co_fn blk_wait_while_held(BlockBackend *blk);
 /* New requests queue. */
 bool main_fn blk_is_held(const BlockBackend *blk);
+int main_fn blk_holds(const BlockBackend *blk);
 /* Returns true when nothing is in flight; else arranges for the calling coroutine to be woken once and
  * returns false.  blk_drain_forget() takes that back: true if the wake-up will not come. */
 bool co_main_fn blk_drain_check(BlockBackend *blk);

@@ -96,15 +96,27 @@ bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp
     return blk->root != NULL;
 }
 
+/* Hold @blk, alone: whoever else holds it counts on its being there. */
+static void co_main_fn hold_alone(BlockBackend *blk)
+{
+    for (;;) {
+        while (blk_is_held(blk)) {
+            blk_wait_while_held(blk);
+        }
+        blk_hold(blk);
+        while (!blk_drain_check(blk)) {
+            coroutine_yield();
+        }
+        if (blk_holds(blk) == 1) {
+            return;
+        }
+        blk_release(blk);
+    }
+}
+
 void co_main_fn blk_remove(BlockBackend *blk)
 {
-    while (blk_is_held(blk)) {      /* who holds it counts on it */
-        blk_wait_while_held(blk);
-    }
-    blk_hold(blk);
-    while (!blk_drain_check(blk)) {
-        coroutine_yield();
-    }
+    hold_alone(blk);
     BdrvLink *link = g_steal_pointer(&blk->root);
     blk_release(blk);
     bdrv_link_free(link);

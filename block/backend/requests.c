@@ -62,7 +62,12 @@ void main_fn blk_hold(BlockBackend *blk)
 
 bool main_fn blk_is_held(const BlockBackend *blk)
 {
-    return __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) > 0;
+    return blk_holds(blk) > 0;
+}
+
+int main_fn blk_holds(const BlockBackend *blk)
+{
+    return __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST);
 }
 
 void main_fn blk_release(BlockBackend *blk)

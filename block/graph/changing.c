@@ -17,6 +17,7 @@ static unsigned marked;             /* nodes: as long as there are none, nobody 
 
 bool main_fn bdrv_change_begin(BlockDriverState *bs, const void *owner)
 {
+    g_assert(owner);
     if (bs->changed_by == owner) {
         return true;
     }
@@ -30,7 +31,8 @@ bool main_fn bdrv_change_begin(BlockDriverState *bs, const void *owner)
 
 void main_fn bdrv_change_end(BlockDriverState *bs, const void *owner)
 {
-    if (bs->changed_by == owner) {
+    if (owner && bs->changed_by == owner) {
+        g_assert(marked > 0);
         bs->changed_by = NULL;
         marked--;
         bdrv_change_wake();

@@ -132,19 +132,6 @@ SnapshotAction *main_fn snapshot_action_at(const Transaction *t, guint i)
     return a->ops == &snapshot_ops ? of(a) : NULL;
 }
 
-/* The base, to be flushed; what stores it, for that becomes read-only as well; a given overlay. */
-static bool co_main_fn pin_nodes(SnapshotAction *s, Error **errp)
-{
-    g_autoptr(GPtrArray) stores = bdrv_stores(s->req.base);
-
-    for (guint i = 0; i < stores->len; i++) {
-        if (!transaction_pin(&s->action, stores->pdata[i], i == 0 ? TRANSACTION_PIN_FLUSH : 0, errp)) {
-            return false;
-        }
-    }
-    return !s->req.overlay || transaction_pin(&s->action, s->req.overlay, 0, errp);
-}
-
 bool co_main_fn snapshot_action_add(Transaction *t, const SnapshotRequest *req, Error **errp)
 {
     SnapshotAction *s = transaction_add(t, &snapshot_ops,
@@ -160,7 +147,9 @@ bool co_main_fn snapshot_action_add(Transaction *t, const SnapshotRequest *req, 
     s->req.format = g_strdup(req->format);
     s->req.node_name = g_strdup(req->node_name);
     /* Pinned first: what another transaction is changing is not looked at. */
-    if (!pin_nodes(s, &err) || !snapshot_check(s, &err)) {
+    if (!transaction_pin(&s->action, req->base, TRANSACTION_PIN_FLUSH, &err) ||
+        (req->overlay && !transaction_pin(&s->action, req->overlay, 0, &err)) ||
+        !snapshot_check(s, &err)) {
         error_set_member(err, &member);
         error_propagate(errp, err);
         transaction_drop_last(t);

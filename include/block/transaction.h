@@ -116,8 +116,8 @@ typedef enum TransactionPinFlags {
 } TransactionPinFlags;
 
 /*
- * Keep @bs alive and keep other transactions and commands from changing it; its backends will be held.
- * False: another transaction is changing it, *@errp says so, and transaction_check() tries again.
+ * Keep @bs and what stores it alive, and keep other transactions and commands from changing them; all backends
+ * that reach them will be held, and no new one can come to reach them.  False: another transaction is changing it, *@errp says so, and transaction_check() tries again.
  */
 bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned flags,
                              Error **errp);
