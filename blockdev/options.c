@@ -292,41 +292,81 @@ static const BlockdevOptions *definition_of(const BlockdevRef *ref)
     return ref && ref->type == QTYPE_QDICT ? &ref->u.definition : NULL;
 }
 
+/*
+ * What a driver's own members mean; *@ret_file is what they say of the file, if they do.  A new driver adds one
+ * function to the table.
+ */
+typedef bool Convert(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                     Error **errp);
+
+static bool from_file(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                      Error **errp)
+{
+    return convert_file(&q->u.file, o, errp);
+}
+
+static bool from_host_device(const BlockdevOptions *q, BdrvOpenOptions *o,
+                             const BlockdevRef **ret_file, Error **errp)
+{
+    return convert_file(&q->u.host_device, o, errp);
+}
+
+static bool from_null(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                      Error **errp)
+{
+    convert_null(&q->u.null_co, o);
+    return true;
+}
+
+static bool from_raw(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                     Error **errp)
+{
+    *ret_file = q->u.raw.file;
+    return convert_raw(&q->u.raw, o, errp);
+}
+
+static bool from_qcow2(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                       Error **errp)
+{
+    *ret_file = q->u.qcow2.file;
+    if (!convert_qcow2(&q->u.qcow2, o, errp)) {
+        return false;
+    }
+    inherit_down(o, definition_of(q->u.qcow2.data_file), &o->data_file);
+    return true;
+}
+
+static bool from_compress(const BlockdevOptions *q, BdrvOpenOptions *o,
+                          const BlockdevRef **ret_file, Error **errp)
+{
+    *ret_file = q->u.compress.file;
+    return set_child(&o->file, *ret_file, errp);
+}
+
+static bool from_blkdebug(const BlockdevOptions *q, BdrvOpenOptions *o,
+                          const BlockdevRef **ret_file, Error **errp)
+{
+    *ret_file = q->u.blkdebug.image;
+    return convert_blkdebug(&q->u.blkdebug, o, errp);
+}
+
+static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
+    [BLOCKDEV_DRIVER_BLKDEBUG]    = from_blkdebug,
+    [BLOCKDEV_DRIVER_COMPRESS]    = from_compress,
+    [BLOCKDEV_DRIVER_FILE]        = from_file,
+    [BLOCKDEV_DRIVER_HOST_DEVICE] = from_host_device,
+    [BLOCKDEV_DRIVER_NULL_CO]     = from_null,
+    [BLOCKDEV_DRIVER_QCOW2]       = from_qcow2,
+    [BLOCKDEV_DRIVER_RAW]         = from_raw,
+};
+
 static bool convert(const BlockdevOptions *q, BdrvOpenOptions *o, Error **errp)
 {
     const BlockdevRef *file = NULL;
-    bool ok = true;
 
     convert_common(q, o);
-    switch (q->driver) {
-    case BLOCKDEV_DRIVER_FILE:
-        ok = convert_file(&q->u.file, o, errp);
-        break;
-    case BLOCKDEV_DRIVER_HOST_DEVICE:
-        ok = convert_file(&q->u.host_device, o, errp);
-        break;
-    case BLOCKDEV_DRIVER_NULL_CO:
-        convert_null(&q->u.null_co, o);
-        break;
-    case BLOCKDEV_DRIVER_RAW:
-        file = q->u.raw.file;
-        ok = convert_raw(&q->u.raw, o, errp);
-        break;
-    case BLOCKDEV_DRIVER_QCOW2:
-        file = q->u.qcow2.file;
-        ok = convert_qcow2(&q->u.qcow2, o, errp);
-        inherit_down(o, definition_of(q->u.qcow2.data_file), &o->data_file);
-        break;
-    case BLOCKDEV_DRIVER_COMPRESS:
-        file = q->u.compress.file;
-        ok = set_child(&o->file, file, errp);
-        break;
-    case BLOCKDEV_DRIVER_BLKDEBUG:
-        file = q->u.blkdebug.image;
-        ok = convert_blkdebug(&q->u.blkdebug, o, errp);
-        break;
-    default:
-        g_assert_not_reached();
+    if (!converters[q->driver](q, o, &file, errp)) {
+        return false;
     }
     inherit_down(o, definition_of(file), &o->file);
     if (o->backing.options) {       /* somebody's base is not written to through this chain */
@@ -335,7 +375,7 @@ static bool convert(const BlockdevOptions *q, BdrvOpenOptions *o, Error **errp)
             o->backing.options->file.options->read_only = true;
         }
     }
-    return ok;
+    return true;
 }
 
 BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, Error **errp)

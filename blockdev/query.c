@@ -3,15 +3,9 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
-#include "block/qcow2.h"
 #include "qapi/qapi-commands.h"
 
 /* ---- images ---- */
-
-static bool is_qcow2(const BlockDriverState *bs)
-{
-    return strcmp(bs->drv->name, "qcow2") == 0;
-}
 
 static ImageInfoSpecific *main_fn qcow2_specific(const Qcow2ImageInfo *q)
 {
@@ -54,20 +48,22 @@ static ImageInfo *main_fn image_info_one(BlockDriverState *bs)
 {
     ImageInfo *info = g_new0(ImageInfo, 1);
     int64_t size = actual_size(bs);
+    BdrvInfo details = { 0 };
 
     info->filename = g_strdup(bs->filename);
     info->format = g_strdup(bs->drv->name);
     info->virtual_size = bdrv_length(bs);
     info->has_actual_size = size >= 0;
     info->actual_size = size;
-    if (is_qcow2(bs)) {
-        Qcow2ImageInfo q;
-        qcow2_get_info(bs, &q);
-        info->has_cluster_size = true;
-        info->cluster_size = q.cluster_size;
-        info->has_dirty_flag = true;
-        info->dirty_flag = q.dirty;
-        info->format_specific = qcow2_specific(&q);
+    if (bs->drv->get_info) {
+        bs->drv->get_info(bs, &details);
+    }
+    info->has_cluster_size = details.cluster_size > 0;
+    info->cluster_size = details.cluster_size;
+    info->has_dirty_flag = details.has_dirty_flag;
+    info->dirty_flag = details.dirty;
+    if (details.kind == BDRV_INFO_QCOW2) {
+        info->format_specific = qcow2_specific(&details.qcow2);
     }
     if (bs->backing_file) {
         info->backing_filename = g_strdup(bs->backing_file);

@@ -23,6 +23,27 @@ typedef struct BlkdebugState {
     int armed_error;                /* an event struck: the next request fails so, or 0 */
 } BlkdebugState;
 
+/* ---- options ---- */
+
+void any_fn blkdebug_rule_free(void *opaque)
+{
+    BlkdebugRule *rule = opaque;
+
+    g_free(rule->event);
+    g_free(rule->iotype);
+    g_free(rule);
+}
+
+static void blkdebug_options_init(BdrvOpenOptions *opts)
+{
+    opts->u.blkdebug.rules = g_ptr_array_new_with_free_func(blkdebug_rule_free);
+}
+
+static void blkdebug_options_clear(BdrvOpenOptions *opts)
+{
+    g_ptr_array_unref(opts->u.blkdebug.rules);
+}
+
 /* ---- rules ---- */
 
 static BlkdebugRule *rule_copy(const BlkdebugRule *rule)
@@ -273,6 +294,8 @@ static const BlockDriver bdrv_blkdebug = {
     .instance_size      = sizeof(BlkdebugState),
     .is_protocol        = true,
     .is_filter          = true,
+    .options_init   = blkdebug_options_init,
+    .options_clear  = blkdebug_options_clear,
     .co_open            = blkdebug_open,
     .co_close           = blkdebug_close,
     .co_reopen_prepare  = blkdebug_reopen_prepare,

@@ -9,6 +9,11 @@ typedef struct RawState {
     bool fixed_size;                /* `size` was given: the image does not end with the file */
 } RawState;
 
+static void raw_options_init(BdrvOpenOptions *opts)
+{
+    opts->u.raw.size = -1;
+}
+
 static bool co_main_fn raw_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
     RawState *s = bs->opaque;
@@ -85,6 +90,7 @@ static const BlockDriver bdrv_raw = {
     .name           = "raw",
     .instance_size  = sizeof(RawState),
     .probe          = raw_probe,
+    .options_init   = raw_options_init,
     .co_open        = raw_open,
     .co_reopen_prepare = raw_reopen_prepare,
     .co_map         = raw_map,

@@ -41,16 +41,13 @@ static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpen
     bs->drv = drv;
     bs->opaque = drv->instance_size ? g_malloc0(drv->instance_size) : NULL;
     bs->node_name = opts->node_name ? g_strdup(opts->node_name) : generate_node_name();
-    bs->read_only = bs->asked_read_only = opts->read_only;
+    bs->read_only = opts->read_only || drv->cannot_write;
+    bs->asked_read_only = opts->read_only;
     bs->force_share = opts->force_share;
     bs->cache_direct = opts->cache_direct;
     bs->cache_no_flush = opts->cache_no_flush;
     bs->discard = opts->discard;
     bs->detect_zeroes = opts->detect_zeroes;
-    if (drv->is_protocol && !drv->is_filter) {
-        bs->aio = opts->u.file.aio;
-        bs->locking = opts->u.file.locking;
-    }
     bs->limits = (BdrvLimits){ .request_alignment = 1, .mem_alignment = 1 };
     bs->ranges = bdrv_ranges_new();
     co_mutex_init(&bs->flush_lock);
@@ -194,6 +191,11 @@ static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLink
     }
     if (opts->force_share && !opts->read_only) {
         error_setg(errp, "force-share=on can only be used with read-only images");
+        return NULL;
+    }
+    if (drv->cannot_write && !opts->read_only && !opts->auto_read_only) {
+        error_setg(errp, "Cannot open a node of format '%s' for writing: it can only be read",
+                   drv->name);
         return NULL;
     }
     if (!drv->supports_backing && (child_given(&opts->backing) || opts->backing.is_null)) {

@@ -10,39 +10,14 @@ static void child_option_clear(BdrvChildOption *child)
     bdrv_open_options_free(child->options);
 }
 
-void any_fn blkdebug_rule_free(void *opaque)
-{
-    BlkdebugRule *rule = opaque;
-
-    g_free(rule->event);
-    g_free(rule->iotype);
-    g_free(rule);
-}
-
-static bool is_file_driver(const char *driver)
-{
-    return strcmp(driver, "file") == 0 || strcmp(driver, "host_device") == 0;
-}
-
 BdrvOpenOptions *any_fn bdrv_open_options_new(const char *driver)
 {
     BdrvOpenOptions *opts = g_new0(BdrvOpenOptions, 1);
+    const BlockDriver *drv = bdrv_find_driver(driver);
 
     opts->driver = g_strdup(driver);
-    if (is_file_driver(driver)) {
-        opts->u.file.fd = -1;
-    } else if (strcmp(driver, "raw") == 0) {
-        opts->u.raw.size = -1;
-    } else if (strcmp(driver, "qcow2") == 0) {
-        opts->u.qcow2.cache_size = -1;
-        opts->u.qcow2.l2_cache_size = -1;
-        opts->u.qcow2.refcount_cache_size = -1;
-        opts->u.qcow2.overlap_checks = QCOW2_OL_CACHED;
-        opts->u.qcow2.cache_clean_interval = QCOW2_CACHE_CLEAN_INTERVAL;
-    } else if (strcmp(driver, "blkdebug") == 0) {
-        opts->u.blkdebug.rules = g_ptr_array_new_with_free_func(blkdebug_rule_free);
-    } else if (strcmp(driver, "null-co") == 0) {
-        opts->u.null.size = GiB;
+    if (drv && drv->options_init) {
+        drv->options_init(opts);
     }
     return opts;
 }
@@ -52,10 +27,9 @@ void any_fn bdrv_open_options_free(BdrvOpenOptions *opts)
     if (!opts) {
         return;
     }
-    if (is_file_driver(opts->driver)) {
-        g_free(opts->u.file.filename);
-    } else if (strcmp(opts->driver, "blkdebug") == 0) {
-        g_ptr_array_unref(opts->u.blkdebug.rules);
+    const BlockDriver *drv = bdrv_find_driver(opts->driver);
+    if (drv && drv->options_clear) {
+        drv->options_clear(opts);
     }
     child_option_clear(&opts->file);
     child_option_clear(&opts->backing);
@@ -149,7 +123,7 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
         error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT, "Unknown driver '%s'", format);
         return NULL;
     }
-    if (drv->is_protocol && !is_file_driver(format)) {
+    if (drv->is_protocol && !drv->get_identity) {
         error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT,
                         "'%s' is not a format of files", format);
         return NULL;

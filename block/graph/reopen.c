@@ -61,6 +61,11 @@ static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
     if (bs->reopen->read_only) {
         return true;
     }
+    if (bs->drv->cannot_write) {
+        error_setg(errp, "Cannot make node '%s' writable: format '%s' can only be read",
+                   bs->node_name, bs->drv->name);
+        return false;
+    }
     BDRV_FOREACH_CHILD(bs, link) {
         const BlockDriverState *child = link == bs->file ? bdrv_file_after(bs) : link->bs;
         if (link->role->stores && child &&

@@ -235,3 +235,19 @@ int co_fn bdrv_co_pread(BdrvLink *link, int64_t offset, int64_t bytes, void *buf
     iovec_init_buf(&v, buf, bytes);
     return bdrv_co_preadv(link, offset, bytes, &v);
 }
+
+uint8_t *co_fn bdrv_co_read_header(BdrvLink *file, size_t bytes, size_t *ret_len, Error **errp)
+{
+    size_t len = MIN((uint64_t)bdrv_length(file->bs), bytes);
+    uint8_t *buf = bdrv_try_blockalign(bytes);
+    int ret = buf ? bdrv_co_pread(file, 0, len, buf) : -ENOMEM;
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot read the header of '%s'", file->bs->filename);
+        free(buf);
+        return NULL;
+    }
+    memset(buf + len, 0, bytes - len);
+    *ret_len = len;
+    return buf;
+}

@@ -10,6 +10,11 @@ typedef struct NullState {
     bool read_zeroes;
 } NullState;
 
+static void null_options_init(BdrvOpenOptions *opts)
+{
+    opts->u.null.size = GiB;
+}
+
 static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
     NullState *s = bs->opaque;
@@ -93,6 +98,7 @@ static const BlockDriver bdrv_null = {
     .name               = "null-co",
     .instance_size      = sizeof(NullState),
     .is_protocol        = true,
+    .options_init   = null_options_init,
     .co_open            = null_open,
     .co_reopen_prepare  = null_reopen_prepare,
     .co_preadv          = null_preadv,

@@ -19,6 +19,7 @@
 #include "block/check.h"
 #include "block/io.h"
 #include "block/options.h"
+#include "block/qcow2.h"
 #include "block/types.h"
 #include "qapi/error.h"
 #include "qemu/coroutine.h"
@@ -107,12 +108,26 @@ typedef struct BdrvReopen {
     BdrvChildChange file, backing;  /* the new file has the same content as the old one */
 } BdrvReopen;
 
+/* What clients may want to know of an image.  Strings are borrowed from the node. */
+typedef struct BdrvInfo {
+    int64_t cluster_size;           /* bytes; 0: it has none */
+    bool has_dirty_flag, dirty;
+    enum { BDRV_INFO_PLAIN, BDRV_INFO_QCOW2 } kind;     /* which of the structs below */
+    Qcow2ImageInfo qcow2;
+} BdrvInfo;
+
 struct BlockDriver {
     const char *name;               /* on the wire: "qcow2" */
     size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
     bool is_protocol;
     bool is_filter;                 /* data is the file child's, one to one (blkdebug, compress) */
     bool supports_backing;
+    bool cannot_write;              /* a format that is only read: its nodes are read-only */
+
+    /* Defaults of the driver's own options, in a zeroed struct, and freeing what they own; NULL: there is
+     * nothing to do. */
+    void (*options_init)(BdrvOpenOptions *opts);
+    void (*options_clear)(BdrvOpenOptions *opts);
 
     /* 0..100: how sure this driver is that @buf (the first @len bytes) is its format. */
     int (*probe)(const uint8_t *buf, size_t len);
@@ -199,6 +214,9 @@ struct BlockDriver {
     /* Lay a new, empty image out on @file, an open writable link that may hold anything.  The caller
      * has made sure that it may be overwritten, flushes afterwards and removes it on failure. */
     bool (*co_create)(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
+
+    /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed. */
+    void (*get_info)(BlockDriverState *bs, BdrvInfo *ret);
 
     /* Protocols on local files: which file this is. False: not a local file. */
     bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);

@@ -55,6 +55,12 @@ int co_fn bdrv_co_extend(BdrvLink *link, int64_t length);
 /* Named event of a format for a blkdebug below it; costs nothing if there is none. */
 void co_fn bdrv_debug_event(BdrvLink *link, const char *event);
 
+/*
+ * The first @bytes of @file (what there is of them: *@ret_len), for a format that reads its header; an error
+ * names the file.  Caller releases with free(); the memory is at least @bytes long, zeroed behind *@ret_len.
+ */
+uint8_t *co_fn bdrv_co_read_header(BdrvLink *file, size_t bytes, size_t *ret_len, Error **errp);
+
 /* Memory for I/O on any node: page-aligned, to be released with free(); NULL if there is none.
  * For sizes that an image or a client decides. */
 void *any_fn bdrv_try_blockalign(size_t bytes);

@@ -87,7 +87,7 @@ typedef struct BlkdebugRule {
     int state, new_state;           /* blkdebug state machine; 0: any / no change */
 } BlkdebugRule;
 
-/* A GDestroyNotify of BlkdebugRule. */
+/* A GDestroyNotify of BlkdebugRule; block/filters/blkdebug.c. */
 void any_fn blkdebug_rule_free(void *opaque);
 
 typedef struct BlkdebugOpenOptions {

@@ -18,18 +18,14 @@ size_t any_fn qcow2_cache_global_budget(void);
 /* What they take now. */
 size_t any_fn qcow2_cache_global_usage(void);
 
-/* What tools want to know of an image; strings are borrowed from @bs until it is closed. */
+/* What is qcow2's own in BdrvInfo; strings are borrowed from the node. */
 typedef struct Qcow2ImageInfo {
     int version;
-    int64_t cluster_size;       /* bytes */
     int refcount_bits;
-    bool extended_l2, lazy_refcounts, corrupt, dirty, data_file_raw;
+    bool extended_l2, lazy_refcounts, corrupt, data_file_raw;
     const char *compression_type;   /* "zlib" */
     const char *data_file;      /* as recorded, or NULL */
     uint32_t nb_snapshots, nb_bitmaps;
 } Qcow2ImageInfo;
-
-/* @bs is an open qcow2 node. */
-void any_fn qcow2_get_info(BlockDriverState *bs, Qcow2ImageInfo *ret);
 
 #endif

@@ -119,10 +119,11 @@ static bool is_harmless(const BdrvCheckResult *res)
 /* Damage that was found in use, and replaced by then, leaves the mark. */
 static bool is_marked(const Subject *s)
 {
-    Qcow2ImageInfo info;
+    BlockDriverState *bs = s->link->bs;
+    BdrvInfo info = { 0 };
 
-    qcow2_get_info(s->link->bs, &info);
-    return info.corrupt;
+    bs->drv->get_info(bs, &info);
+    return info.qcow2.corrupt;
 }
 
 static void co_main_fn check(Subject *s, BdrvFix fix)

@@ -14,22 +14,6 @@ const char *any_fn qcow2_name(BlockDriverState *bs)
 
 /* ---- reading the header ---- */
 
-/* The first *@ret_len bytes of the file; caller frees. */
-static uint8_t *co_fn read_start(BlockDriverState *bs, size_t want, size_t *ret_len, Error **errp)
-{
-    size_t len = MIN((uint64_t)bdrv_length(bs->file->bs), want);
-    uint8_t *buf = bdrv_try_blockalign(MAX(len, sizeof(qcow2_state(bs)->header_sector)));
-    int ret = buf ? bdrv_co_pread(bs->file, 0, len, buf) : -ENOMEM;
-
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot read the header of '%s'", qcow2_name(bs));
-        free(buf);
-        return NULL;
-    }
-    *ret_len = len;
-    return buf;
-}
-
 static bool co_fn read_header(BlockDriverState *bs, Error **errp)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -38,7 +22,7 @@ static bool co_fn read_header(BlockDriverState *bs, Error **errp)
     for (;;) {
         Error *err = NULL;
         size_t len, need = 0;
-        uint8_t *buf = read_start(bs, want, &len, errp);
+        uint8_t *buf = bdrv_co_read_header(bs->file, want, &len, errp);
 
         if (!buf) {
             return false;
@@ -241,19 +225,30 @@ static int co_main_fn qcow2_co_close(BlockDriverState *bs)
     return ret;
 }
 
-void any_fn qcow2_get_info(BlockDriverState *bs, Qcow2ImageInfo *ret)
+static void qcow2_options_init(BdrvOpenOptions *opts)
+{
+    Qcow2OpenOptions *o = &opts->u.qcow2;
+
+    o->cache_size = o->l2_cache_size = o->refcount_cache_size = -1;
+    o->overlap_checks = QCOW2_OL_CACHED;
+    o->cache_clean_interval = QCOW2_CACHE_CLEAN_INTERVAL;
+}
+
+static void any_fn qcow2_get_info(BlockDriverState *bs, BdrvInfo *ret)
 {
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Header *h = &s->header;
 
-    *ret = (Qcow2ImageInfo){
+    ret->cluster_size = s->g.cluster_size;
+    ret->has_dirty_flag = true;
+    ret->dirty = h->incompatible & QCOW2_INCOMPAT_DIRTY;
+    ret->kind = BDRV_INFO_QCOW2;
+    ret->qcow2 = (Qcow2ImageInfo){
         .version = h->version,
-        .cluster_size = s->g.cluster_size,
         .refcount_bits = 1 << s->g.refcount_order,
         .extended_l2 = s->g.subclusters > 1,
         .lazy_refcounts = h->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS,
         .corrupt = h->incompatible & QCOW2_INCOMPAT_CORRUPT,
-        .dirty = h->incompatible & QCOW2_INCOMPAT_DIRTY,
         .data_file_raw = s->raw_data,
         .compression_type = h->compression_type == 1 ? "zstd" : "zlib",
         .data_file = h->data_file,
@@ -267,6 +262,8 @@ static const BlockDriver bdrv_qcow2 = {
     .instance_size    = sizeof(Qcow2State),
     .supports_backing = true,
     .probe            = qcow2_probe,
+    .options_init     = qcow2_options_init,
+    .get_info         = qcow2_get_info,
     .co_open          = qcow2_co_open,
     .co_close         = qcow2_co_close,
     .co_reopen_prepare = qcow2_co_reopen_prepare,

@@ -3,7 +3,7 @@
 #ifndef QCOW2_TYPES_H
 #define QCOW2_TYPES_H
 
-#include "qemu/osdep.h"
+#include "qemu/bswap.h"
 
 /* An offset in the image file, as opposed to one in the disk that the guest sees (plain int64_t,
  * as everywhere in the block layer).  Always a cluster's or a table's, never a guest's. */
@@ -71,44 +71,5 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_MAX_BITMAP_DIRECTORY  (64 * MiB)
 /* Tables and clusters lie below this: their entries have 56 bits for an offset. */
 #define QCOW2_MAX_HOST_OFFSET       (UINT64_C(1) << 56)
-
-static inline uint64_t be64_load(const void *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof(v));
-    return GUINT64_FROM_BE(v);
-}
-
-static inline void be64_store(void *p, uint64_t v)
-{
-    v = GUINT64_TO_BE(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static inline uint32_t be32_load(const void *p)
-{
-    uint32_t v;
-    memcpy(&v, p, sizeof(v));
-    return GUINT32_FROM_BE(v);
-}
-
-static inline void be32_store(void *p, uint32_t v)
-{
-    v = GUINT32_TO_BE(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static inline uint16_t be16_load(const void *p)
-{
-    uint16_t v;
-    memcpy(&v, p, sizeof(v));
-    return GUINT16_FROM_BE(v);
-}
-
-static inline void be16_store(void *p, uint16_t v)
-{
-    v = GUINT16_TO_BE(v);
-    memcpy(p, &v, sizeof(v));
-}
 
 #endif

@@ -151,6 +151,8 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     s->is_device = S_ISBLK(t.st.st_mode);
     s->id = file_id_of_stat(&t.st);
     s->locking = o->locking != FILE_LOCKING_OFF;
+    bs->aio = o->aio;
+    bs->locking = o->locking;
     bs->length = t.length;
     bs->filename = g_strdup(o->filename);
     if (bs->cache_direct) {
@@ -248,9 +250,21 @@ static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
     return err;
 }
 
+static void file_options_init(BdrvOpenOptions *opts)
+{
+    opts->u.file.fd = -1;
+}
+
+static void file_options_clear(BdrvOpenOptions *opts)
+{
+    g_free(opts->u.file.filename);
+}
+
 #define FILE_DRIVER_OPS                                 \
     .instance_size      = sizeof(FileState),            \
     .is_protocol        = true,                         \
+    .options_init       = file_options_init,            \
+    .options_clear      = file_options_clear,           \
     .co_open            = file_open,                    \
     .co_close           = file_close,                   \
     .co_reopen_prepare  = file_reopen_prepare,          \
