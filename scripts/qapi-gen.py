@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 
-from qapi import gen_commands, gen_docs, gen_introspect, gen_types, gen_visit, hx
+from qapi import clashes, gen_commands, gen_docs, gen_introspect, gen_types, gen_visit, hx
 from qapi.schema import Schema
 from qapi.source import QAPIError
 
@@ -60,6 +60,7 @@ def main():
         schema = Schema(args.schema)
         stanzas = hx.read(args.hx)
         hx.check(stanzas, schema)
+        clashes.check(schema, stanzas)
     except QAPIError as e:
         sys.exit(str(e))
     if args.o:

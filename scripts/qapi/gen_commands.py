@@ -2,7 +2,7 @@
 """qapi-commands (handlers' prototypes, marshalling, table) and qapi-events."""
 
 from .cgen import CFile
-from .schema import Object
+from .schema import Alternate, List, Object
 
 
 def handler_args(cmd):
@@ -70,8 +70,7 @@ def marshal(out, cmd, handler):
     else:
         parse = 'qapi_in_nothing(arguments, errp)'
     if cmd.ret:
-        auto = not cmd.ret.scalar and hasattr(cmd.ret, 'element') or isinstance(cmd.ret, Object)
-        if auto:
+        if isinstance(cmd.ret, (Alternate, List, Object)):
             out('    g_autoptr(%s) ret = NULL;' % cmd.ret.c)
         elif cmd.ret.name == 'str':
             out('    g_autofree char *ret = NULL;')

@@ -13,21 +13,13 @@ def in_order(schema):
         if t.name in done:
             return
         done.add(t.name)
-        for part in embedded(t):
+        for part in t.parts() if isinstance(t, (Object, Alternate)) else ():
             visit(part)
         order.append(t)
 
     for t in schema.types.values():
         visit(t)
     return order
-
-
-def embedded(t):
-    if isinstance(t, Object):
-        return ([t.base] if t.base else []) + [m.type for m in (t.branches or {}).values()]
-    if isinstance(t, Alternate):
-        return [m.type for m in t.branches if isinstance(m.type, Object)]
-    return []
 
 
 def compound(schema):
@@ -78,7 +70,7 @@ def enum_decl(out, t):
 
 def member_decl(out, m):
     if m.has_flag:
-        out('    bool has_%s;' % m.c.removeprefix('q_'))
+        out('    bool %s;' % m.has_c)
     out('    %s%s;' % (m.type.c_type, m.c))
 
 

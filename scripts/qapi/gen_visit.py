@@ -76,7 +76,7 @@ def parse_object(out, t):
         out('')
     for m in t.members():
         if m.optional:
-            has = '&obj->has_%s' % m.c.removeprefix('q_') if m.has_flag else 'NULL'
+            has = '&obj->' + m.has_c if m.has_flag else 'NULL'
             call = 'qapi_in_optional(in, "%s", %s, %s, &obj->%s, errp)' % (
                 m.name, in_fn(m.type), has, m.c)
         else:
@@ -211,7 +211,7 @@ def format_object(out, t):
     for m in t.members():
         put = 'qdict_put(dict, "%s", %s(&obj->%s));' % (m.name, out_fn(m.type), m.c)
         if m.optional:
-            flag = 'has_' + m.c.removeprefix('q_') if m.has_flag else m.c
+            flag = m.has_c if m.has_flag else m.c
             out('    if (obj->%s) {' % flag)
             out('        ' + put)
             out('    }')

@@ -48,6 +48,8 @@ def read(path):
     for stanza in stanzas.values():
         if not stanza.handler or not stanza.example():
             raise QAPIError(stanza.where, '%s lacks a handler or an example' % stanza.name)
+        if not re.fullmatch('[A-Za-z_][A-Za-z0-9_]*', stanza.handler):
+            raise QAPIError(stanza.where, '%s is no name of a function' % stanza.handler)
     return stanzas
 
 
@@ -78,7 +80,8 @@ def _line(stanza, key, line, step, where):
 def check(stanzas, schema):
     for name in schema.commands:
         if name not in stanzas:
-            raise QAPIError('qmp-commands.hx', 'no stanza for %s' % name)
+            raise QAPIError(schema.commands[name].where,
+                            'qmp-commands.hx has no stanza for %s' % name)
     for name, stanza in stanzas.items():
         if name not in schema.commands:
             raise QAPIError(stanza.where, 'the schema has no command %s' % name)

@@ -3,12 +3,14 @@
 
 import re
 
+from . import shape
 from .source import QAPIError, SourceFile
 
 # C keywords and names that system headers define as macros.
-_RESERVED = set('''auto break case char const continue default do double else enum extern float
-for goto if inline int long register restrict return short signed sizeof static struct switch
-typedef union unsigned void volatile while unix linux errno i386 mips sparc'''.split())
+_RESERVED = set('''asm auto bool break case char const continue default do double else enum extern
+false float for goto if inline int long register restrict return short signed sizeof static struct
+switch true typedef typeof union unsigned void volatile while unix linux errno i386 mips
+sparc'''.split())
 
 
 def c_name(name):
@@ -25,6 +27,7 @@ class Type:
     scalar = False          # in C a value, not a pointer: optional ones need has_
     info = None             # the doc comment
     where = 'built-in'
+    wire = None             # of arguments that have no name of their own: the command or event
 
     def __init__(self, name):
         self.name = name
@@ -96,6 +99,7 @@ class Member:
         self.type = None                # set by Schema.resolve()
         self.features = features
         self.has_flag = False
+        self.has_c = 'has_' + self.c.removeprefix('q_')
 
 
 class Object(Type):
@@ -115,6 +119,15 @@ class Object(Type):
     def members(self):
         return (self.base.members() if self.base else []) + self.own_members
 
+    def all_names(self):
+        """Of its members, whatever the discriminator says."""
+        names = {m.name for m in self.members()}
+        return names.union(*(m.type.all_names() for m in (self.branches or {}).values()))
+
+    def parts(self):
+        """The types that C has by value in it."""
+        return ([self.base] if self.base else []) + [m.type for m in (self.branches or {}).values()]
+
 
 class Alternate(Type):
     qtype = None
@@ -124,6 +137,10 @@ class Alternate(Type):
         self.branches = branches        # of Member
         self.features = features
         self.c_type = self.c + ' *'
+
+    def parts(self):
+        """The types that C has by value in it."""
+        return [m.type for m in self.branches if isinstance(m.type, Object)]
 
 
 class Command:
@@ -138,16 +155,6 @@ class Event:
     def __init__(self, name, arg, features):
         self.name, self.arg, self.features = name, arg, features
         self.c = c_name(name).lower()
-
-
-KEYS = {
-    'enum': {'data', 'features', 'prefix'},
-    'struct': {'data', 'base', 'features'},
-    'union': {'data', 'base', 'discriminator', 'features'},
-    'alternate': {'data', 'features'},
-    'command': {'data', 'boxed', 'returns', 'allow-oob', 'success-response', 'gen', 'features'},
-    'event': {'data', 'features'},
-}
 
 
 def _features(expr):
@@ -177,13 +184,8 @@ class Schema:
     # -- definitions
 
     def _define(self, expr, doc, where):
-        kind = next((k for k in KEYS if k in expr), None)
-        if not kind:
-            raise QAPIError(where, 'neither of ' + ', '.join(KEYS))
+        kind = shape.check(expr, where)
         name = expr[kind]
-        unknown = set(expr) - KEYS[kind] - {kind}
-        if unknown:
-            raise QAPIError(where, '%s %s: unknown %s' % (kind, name, ', '.join(sorted(unknown))))
         if not doc or doc.name != name:
             raise QAPIError(where, '%s %s has no doc comment of its own' % (kind, name))
         if name in self.types or name in self.commands or name in self.events:
@@ -195,8 +197,6 @@ class Schema:
     def _members(self, data, where):
         members = []
         for name, value in data.items():
-            if not re.fullmatch(r'\*?[a-z0-9][a-z0-9_-]*', name):
-                raise QAPIError(where, 'bad member name %r' % name)
             if isinstance(value, dict):
                 members.append(Member(name, value['type'], _features(value)))
             else:
@@ -206,8 +206,6 @@ class Schema:
     def _define_enum(self, name, expr, where):
         values = [(v['name'], _features(v)) if isinstance(v, dict) else (v, [])
                   for v in expr['data']]
-        if len({v for v, _ in values}) != len(values):
-            raise QAPIError(where, 'enum %s has a value twice' % name)
         return self._add(Enum(name, values, _features(expr), expr.get('prefix')))
 
     def _define_struct(self, name, expr, where):
@@ -230,6 +228,9 @@ class Schema:
         """The arguments type of a command or event: named, made up, or None."""
         if data is None or isinstance(data, str):
             return data
+        if c in self.types:
+            raise QAPIError(where, '%s and %s (%s) would both be %s in C' % (
+                wire, self.types[c].wire or c, self.types[c].where, c))
         obj = Object(c, self._members(data, where), [])
         obj.wire = wire
         obj.where = where
@@ -272,31 +273,62 @@ class Schema:
 
     def _resolve(self):
         for entity in list(self.types.values()):
-            if isinstance(entity, Object):
-                self._resolve_object(entity)
+            if isinstance(entity, (Object, Alternate)):
+                self._resolve_parts(entity)
+        for entity in list(self.types.values()):
+            if isinstance(entity, (Object, Alternate)):
+                self._check_no_circle(entity, [])
         for entity in list(self.types.values()):
             if isinstance(entity, Object):
                 self._check_object(entity)
             elif isinstance(entity, Alternate):
-                self._resolve_alternate(entity)
+                self._check_alternate(entity)
         for cmd in self.commands.values():
-            cmd.arg = self.lookup(cmd.arg, cmd.where) if cmd.arg else None
+            cmd.arg = self._arguments(cmd)
             cmd.ret = self.lookup(cmd.ret, cmd.where) if cmd.ret else None
         for event in self.events.values():
-            event.arg = self.lookup(event.arg, event.where) if event.arg else None
+            event.arg = self._arguments(event)
         for entity in self.order:
             if hasattr(entity, 'kind'):
                 self._check_doc(entity)
 
-    def _resolve_members(self, members, where):
-        for m in members:
-            m.type = self.lookup(m.type_ref, where)
-            m.has_flag = m.optional and m.type.scalar
+    def _arguments(self, entity):
+        if not entity.arg:
+            return None
+        arg = self.lookup(entity.arg, entity.where)
+        if not isinstance(arg, Object):
+            raise QAPIError(entity.where, 'the arguments of %s are an object, not %s'
+                            % (entity.name, arg.name))
+        return arg
 
-    def _resolve_object(self, obj):
-        self._resolve_members(obj.own_members, obj.where)
-        if obj.base:
-            obj.base = self.lookup(obj.base, obj.where)
+    def _resolve_parts(self, entity):
+        """Names to types, in an object or alternate."""
+        branches = entity.branches or {}
+        members = entity.own_members if isinstance(entity, Object) else entity.branches
+        for m in members:
+            m.type = self.lookup(m.type_ref, entity.where)
+            m.has_flag = m.optional and m.type.scalar
+        if not isinstance(entity, Object):
+            return
+        for m in branches.values():
+            m.type = self.lookup(m.type_ref, entity.where)
+            if not isinstance(m.type, Object):
+                raise QAPIError(entity.where, '%s: the branch %s is of type %s, which is no object'
+                                % (entity.name, m.name, m.type.name))
+        if entity.base:
+            entity.base = self.lookup(entity.base, entity.where)
+            if not isinstance(entity.base, Object) or entity.base.branches is not None:
+                raise QAPIError(entity.where, '%s: the base %s is no struct'
+                                % (entity.name, entity.base.name))
+
+    def _check_no_circle(self, entity, path):
+        """No type is a part of itself: neither by base nor by branch, which C has by value."""
+        if entity in path:
+            names = [t.name for t in path[path.index(entity):]] + [entity.name]
+            raise QAPIError(entity.where, '%s is a part of itself: %s'
+                            % (entity.name, ' has '.join(names)))
+        for part in entity.parts():
+            self._check_no_circle(part, path + [entity])
 
     def _check_object(self, obj):
         names = [m.name for m in obj.members()]
@@ -311,13 +343,12 @@ class Schema:
         for case, branch in obj.branches.items():
             if case not in cases:
                 raise QAPIError(obj.where, '%s: no such case %r' % (obj.name, case))
-            branch.type = self.lookup(branch.type_ref, obj.where)
-            clash = set(names) & {m.name for m in branch.type.members()}
+            clash = set(names) & branch.type.all_names()
             if clash:
-                raise QAPIError(obj.where, '%s: %s is in base and branch' % (obj.name, clash))
+                raise QAPIError(obj.where, '%s: %s is in base and branch'
+                                % (obj.name, ', '.join(sorted(clash))))
 
-    def _resolve_alternate(self, alt):
-        self._resolve_members(alt.branches, alt.where)
+    def _check_alternate(self, alt):
         kinds = [m.type.qtype for m in alt.branches]
         if None in kinds or len(set(kinds)) != len(kinds):
             raise QAPIError(alt.where, '%s: branches cannot be told apart' % alt.name)

@@ -142,12 +142,17 @@ class SourceFile:
             if 'include' in expr:
                 if doc:
                     raise QAPIError(doc.where, 'doc comment without a definition')
-                path = os.path.join(os.path.dirname(self.path), expr['include'])
-                if os.path.abspath(path) not in self.seen:
-                    self.items.extend(SourceFile(path, self.seen).items)
+                self._include(expr['include'], where)
                 continue
             self.items.append((expr, doc, where))
             doc = None
+
+    def _include(self, name, where):
+        path = os.path.join(os.path.dirname(self.path), str(name))
+        if not os.path.isfile(path):
+            raise QAPIError(where, 'there is no file %s to include' % path)
+        if os.path.abspath(path) not in self.seen:
+            self.items.extend(SourceFile(path, self.seen).items)
 
     def _doc(self):
         """From the token `##` up to the next line that is `##`."""

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The generator refuses a schema with a mistake, and says where it is.  Each case is a schema and a
-part of the message.
+part of the message; the message begins with the file and the line.
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,23 +41,141 @@ CASES = [
     (doc('U') + "{ 'union': 'U', 'base': {}, 'discriminator': 'd', 'data': {} }",
      'bad discriminator'),
     (doc('c') + "{ 'command': 'c' }", 'no stanza for c'),
+    ("{ 'include': 'nosuch.json' }", 'no file'),
 ]
+
+
+
+def defs(*definitions):
+    """Each is its text; the doc comment is made of the names in it."""
+    text = ''
+    for d in definitions:
+        name = re.search(r"'(?:enum|struct|union|alternate|command|event)': '([^']*)'", d).group(1)
+        # What is documented: the values of an enum, else the members of data and of an inline base.
+        if "'enum'" in d:
+            members = re.findall(r"'([^']*)'", re.search(r'\[(.*?)\]', d).group(1))
+        elif "'union'" in d:
+            inline = re.search(r"'base': \{(.*?)\}", d)
+            members = re.findall(r"'\*?([^']*)':", inline.group(1)) if inline else []
+        else:
+            inline = re.search(r"'data': \{(.*?)\}", d)
+            members = re.findall(r"'\*?([^']*)':", inline.group(1)) if inline else []
+        text += doc(name, *members) + d + '\n'
+    return text
+
+
+# The last definition is the mistake, unless a number of lines is given; with C names that clash,
+# both are named.
+CLASHES = [
+    # Members.
+    (["{ 'struct': 'S', 'data': { 'a-b': 'int', 'a_b': 'int' } }"], 'would both be a_b in C'),
+    (["{ 'struct': 'S', 'data': { '*x': 'int', 'has-x': 'bool' } }"], 'would both be has_x in C'),
+    (["{ 'struct': 'S', 'data': { 'has_x': 'bool', '*x': 'str' } }"], 'would both be has_x in C'),
+    (["{ 'struct': 'S', 'data': { '*errno': 'int', 'has-errno': 'bool' } }"], 'both be has_errno'),
+    (["{ 'struct': 'S', 'data': { 'int': 'int', 'q_int': 'int' } }"], 'would both be q_int in C'),
+    (["{ 'struct': 'B', 'data': { 'a-b': 'int' } }",
+      "{ 'struct': 'S', 'base': 'B', 'data': { 'a_b': 'int' } }"], 'would both be a_b in C'),
+    (["{ 'struct': 'B', 'data': { 'a': 'int' } }",
+      "{ 'struct': 'S', 'base': 'B', 'data': { '*a': 'int' } }"], 'has a member twice'),
+    (["{ 'command': 'c', 'data': { 'a-b': 'int', 'a_b': 'int' } }"], 'would both be a_b in C'),
+    (["{ 'event': 'E', 'data': { 'a-b': 'int', 'a_b': 'int' } }"], 'would both be a_b in C'),
+    # Unions and alternates.
+    (["{ 'enum': 'K', 'data': [ 'x' ] }", "{ 'struct': 'B', 'data': {} }",
+      "{ 'union': 'U', 'base': { 'k': 'K', 'u': 'int' }, 'discriminator': 'k',"
+      " 'data': { 'x': 'B' } }"], 'would both be u in C'),
+    (["{ 'enum': 'K', 'data': [ 'x' ] }",
+      "{ 'union': 'U', 'base': { 'k': 'K' }, 'discriminator': 'k', 'data': { 'x': 'int' } }"],
+     'the branch x is of type int'),
+    (["{ 'enum': 'K', 'data': [ 'x' ] }",
+      "{ 'union': 'U', 'base': { 'k': 'K' }, 'discriminator': 'k', 'data': { 'x': 'K' } }"],
+     'the branch x is of type K'),
+    (["{ 'enum': 'K', 'data': [ 'x' ] }", "{ 'struct': 'B', 'data': { 'k': 'int' } }",
+      "{ 'union': 'U', 'base': { 'k': 'K' }, 'discriminator': 'k', 'data': { 'x': 'B' } }"],
+     'k is in base and branch'),
+    (["{ 'enum': 'K', 'data': [ 'x' ] }", "{ 'struct': 'B', 'data': { 'k': 'int' } }",
+      "{ 'union': 'N', 'base': { 'l': 'K' }, 'discriminator': 'l', 'data': { 'x': 'B' } }",
+      "{ 'union': 'U', 'base': { 'k': 'K' }, 'discriminator': 'k', 'data': { 'x': 'N' } }"],
+     'k is in base and branch'),
+    (["{ 'alternate': 'A', 'data': { 'a-b': 'int', 'a_b': 'str' } }"], 'would both be a_b in C'),
+    (["{ 'alternate': 'A', 'data': { '*a': 'int' } }"], 'none is optional'),
+    # Circles.
+    (["{ 'struct': 'S', 'base': 'S', 'data': {} }"], 'S is a part of itself: S has S'),
+    (["{ 'struct': 'S', 'base': 'T', 'data': {} }", "{ 'struct': 'T', 'base': 'S', 'data': {} }"],
+     'S has T has S', 0),
+    (["{ 'enum': 'K', 'data': [ 'x' ] }",
+      "{ 'union': 'U', 'base': { 'k': 'K' }, 'discriminator': 'k', 'data': { 'x': 'U' } }"],
+     'U is a part of itself'),
+    # Bases and arguments.
+    (["{ 'enum': 'K', 'data': [ 'x' ] }", "{ 'struct': 'S', 'base': 'K', 'data': {} }"],
+     'the base K is no struct'),
+    (["{ 'command': 'c', 'data': 'int' }"], 'the arguments of c are an object'),
+    (["{ 'enum': 'K', 'data': [ 'x' ] }", "{ 'event': 'E', 'data': 'K' }"],
+     'the arguments of E are an object'),
+    # Enums.
+    (["{ 'enum': 'E', 'data': [ 'a-b', 'a_b' ] }"], 'would both be E_A_B in C'),
+    (["{ 'enum': 'E', 'data': [ 'ab', 'AB' ] }"], 'would both be E_AB in C'),
+    (["{ 'enum': 'E', 'data': [ 'a', '0x', '-max' ] }"], "bad name of a value '-max'"),
+    (["{ 'enum': 'E', 'data': [ 'x' ] }", "{ 'enum': 'F', 'prefix': 'E', 'data': [ 'x' ] }"],
+     'would both be E__MAX in C'),
+    (["{ 'enum': 'FooBar', 'data': [ 'x' ] }", "{ 'enum': 'Foo', 'data': [ 'bar_x' ] }"],
+     'would both be FOO_BAR_X in C'),
+    # Types.
+    (["{ 'struct': 'A-B', 'data': {} }", "{ 'struct': 'A_B', 'data': {} }"], 'both be A_B in C'),
+    (["{ 'struct': 'S', 'data': {} }", "{ 'struct': 'SList', 'data': { 'a': [ 'S' ] } }"],
+     'would both be SList in C', 0),
+    (["{ 'struct': 'S', 'data': {} }", "{ 'struct': 'S_free', 'data': {} }"], 'both be S_free'),
+    (["{ 'struct': 'QDict', 'data': {} }"], 'would both be QDict in C'),
+    # Commands and events.
+    (["{ 'command': 'a-b' }", "{ 'command': 'a_b' }"], 'would both be'),
+    (["{ 'command': 'a-b', 'data': { 'x': 'int' } }",
+      "{ 'command': 'a_b', 'data': { 'x': 'int' } }"],
+     'would both be QmpABArgs in C'),
+    (["{ 'command': 'same1' }", "{ 'command': 'same2' }"], 'would both be qmp_same in C'),
+    (["{ 'event': 'A_B' }", "{ 'event': 'a-b' }"], 'would both be qapi_event_send_a_b in C'),
+    # Of another form than the language has.
+    (["{ 'struct': 'S' }"], 'needs data'),
+    (["{ 'struct': 'S', 'data': [ 'a' ] }"], 'members are an object'),
+    (["{ 'struct': 'S', 'data': { 'a': [ 'int', 'str' ] } }"], 'a name or an array of one name'),
+    (["{ 'struct': 'S', 'data': { 'a': { 'typ': 'int' } } }"], 'expected a name, or an object'),
+    (["{ 'struct': 'S', 'data': {}, 'features': 'x' }"], 'features are an array'),
+    (["{ 'struct': 'S', 'data': {}, 'features': [ 'x', 'x' ] }"], 'a feature is there twice'),
+    (["{ 'command': 'c', 'returns': {} }"], 'returns a type'),
+    (["{ 'command': 'c', 'boxed': 'yes' }"], 'boxed is true or false'),
+]
+
+
+def generate(d, schema):
+    """Run the generator over @schema, in the folder @d; each command has a stanza."""
+    path = os.path.join(d, 'schema.json')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write(schema + '\n')
+    with open(os.path.join(d, 'hx'), 'w', encoding='utf-8') as f:
+        for name in re.findall(r"\{ 'command': '([^']*)'", schema):
+            if name != 'c' or 'data' in schema or 'returns' in schema:
+                f.write('command: %s\nhandler: qmp_%s\n-> {}\n<- {}\n' % (
+                    name, name.rstrip('12').replace('-', '_')))
+    return subprocess.run([sys.executable, GENERATOR, '-o', os.path.join(d, 'out'), path,
+                           os.path.join(d, 'hx')], capture_output=True, text=True, check=False)
+
+
+def is_refused(schema, part, line=None):
+    with tempfile.TemporaryDirectory() as d:
+        run = generate(d, schema)
+    where = r'^\S*schema\.json:%s: ' % (line or r'\d+')
+    ok = run.returncode != 0 and part in run.stderr and re.match(where, run.stderr)
+    if not ok:
+        print('FAILED: %r, line %s, in\n%s\nwas answered by\n%s' % (part, line, schema, run.stderr))
+    return ok
 
 
 def main():
     failed = 0
     for schema, part in CASES:
-        with tempfile.TemporaryDirectory() as d:
-            path = os.path.join(d, 'schema.json')
-            with open(path, 'w', encoding='utf-8') as f:
-                f.write(schema + '\n')
-            hx = os.path.join(d, 'hx')
-            open(hx, 'w', encoding='utf-8').close()
-            run = subprocess.run([sys.executable, GENERATOR, '-o', os.path.join(d, 'out'), path,
-                                  hx], capture_output=True, text=True, check=False)
-            if run.returncode == 0 or part not in run.stderr or 'Traceback' in run.stderr:
-                failed += 1
-                print('FAILED: %r in\n%s\nwas answered by\n%s' % (part, schema, run.stderr))
+        failed += not is_refused(schema, part)
+    for definitions, part, *culprit in CLASHES:
+        schema = defs(*definitions)
+        definition = definitions[culprit[0] if culprit else -1]
+        failed += not is_refused(schema, part, schema[:schema.index(definition)].count('\n') + 1)
     sys.exit(1 if failed else 0)
 
 
