@@ -79,7 +79,7 @@ static bool qcow2_options(const BlockdevCreateOptionsQcow2 *q, BdrvCreateOptions
         .refcount_bits = q->has_refcount_bits ? CLAMP(q->refcount_bits, 0, 1000) : 16,
         .lazy_refcounts = q->has_lazy_refcounts && q->lazy_refcounts,
         .compression_type = q->has_compression_type &&
-                            q->compression_type == QCOW2_COMPRESSION_TYPE_ZSTD,
+                            q->compression_type != QCOW2_COMPRESSION_TYPE_ZLIB,
         .data_file_raw = q->has_data_file_raw && q->data_file_raw,
         .backing_file = q->backing_file,
         .backing_fmt = q->has_backing_fmt ? (char *)BlockdevDriver_str(q->backing_fmt) : NULL,

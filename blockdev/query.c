@@ -16,8 +16,8 @@ static ImageInfoSpecific *main_fn qcow2_specific(const Qcow2ImageInfo *q)
     spec->u.qcow2.data = info;
     info->compat = g_strdup(q->version == 2 ? "0.10" : "1.1");
     info->refcount_bits = q->refcount_bits;
-    info->compression_type = strcmp(q->compression_type, "zstd") == 0
-                             ? QCOW2_COMPRESSION_TYPE_ZSTD : QCOW2_COMPRESSION_TYPE_ZLIB;
+    /* A build that lacks a type does not open its images. */
+    info->compression_type = qapi_enum_find(&Qcow2CompressionType_lookup, q->compression_type);
     if (q->version >= 3) {
         info->has_lazy_refcounts = info->has_corrupt = info->has_extended_l2 = true;
         info->lazy_refcounts = q->lazy_refcounts;

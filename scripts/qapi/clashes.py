@@ -49,8 +49,8 @@ def _check_globals(schema, stanzas):
             scope.add(c, t.name, where)
         if isinstance(t, Enum):
             scope.add(t.prefix + '__MAX', 'the number of values of ' + t.name, where)
-            for value in t.values:
-                scope.add(t.const(value[0]), '%s of %s' % (value[0], t.name), where)
+            for v in t.values:
+                scope.add(t.const(v.name), '%s of %s' % (v.name, t.name), where)
     for cmd in schema.commands.values():
         scope.add('marshal_' + cmd.c, 'command ' + cmd.name, cmd.where)
         scope.add(stanzas[cmd.name].handler, 'the handler of ' + cmd.name, cmd.where)

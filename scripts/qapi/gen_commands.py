@@ -24,7 +24,7 @@ def commands_header(schema, hx):
     out(' * Each runs in a coroutine on the main thread and may yield.  @args is borrowed.  On')
     out(' * success *@ret is set and belongs to the caller; on failure it is left alone and @errp is set.')
     out(' */')
-    for cmd in schema.commands.values():
+    for cmd in out.each(schema.commands.values()):
         text = 'bool co_main_fn %s(' % hx[cmd.name].handler
         one = text + handler_args(cmd) + ');'
         if len(one) <= 100:
@@ -38,10 +38,10 @@ def commands_source(schema, hx):
     out = CFile('Marshalling of the QMP commands.')
     out.include('qapi/qapi-commands.h', 'qapi/qapi-format.h', 'qapi/qapi-parse.h',
                 'qapi/input.h', 'qapi/output.h')
-    for cmd in schema.commands.values():
+    for cmd in out.each(schema.commands.values()):
         marshal(out, cmd, hx[cmd.name].handler)
     out('const QmpCommand qmp_commands[] = {')
-    for cmd in schema.commands.values():
+    for cmd in out.each(schema.commands.values()):
         out('    { "%s", marshal_%s, %s, %s },' % (
             cmd.name, cmd.c, str(cmd.allow_oob).lower(), str(not cmd.success).lower()))
     out('    { NULL, NULL, false, false },')
@@ -100,7 +100,7 @@ def fallbacks(schema, hx):
     """Weak handlers that fail: for tests that link the table without the block layer."""
     out = CFile('Handlers for tests that have no others.')
     out.include('qapi/qapi-commands.h')
-    for cmd in schema.commands.values():
+    for cmd in out.each(schema.commands.values()):
         head = 'bool __attribute__((weak)) %s(' % hx[cmd.name].handler
         out(head + handler_args(cmd).replace(', ', ',\n' + ' ' * 8) + ')')
         out('{')
@@ -117,7 +117,7 @@ def events_header(schema):
     out = CFile('Sending of QMP events.', 'QAPI_EVENTS_H')
     out.include('qapi/qapi-types.h')
     out('/* Each goes to every monitor that has finished its negotiation.  @args is borrowed. */')
-    for event in schema.events.values():
+    for event in out.each(schema.events.values()):
         args = 'const %s *args' % event.arg.c if event.arg else 'void'
         out('void main_fn qapi_event_send_%s(%s);' % (event.c, args))
     return out
@@ -126,7 +126,7 @@ def events_header(schema):
 def events_source(schema):
     out = CFile('Sending of QMP events.')
     out.include('qapi/event.h', 'qapi/qapi-events.h', 'qapi/qapi-format.h')
-    for event in schema.events.values():
+    for event in out.each(schema.events.values()):
         args = 'const %s *args' % event.arg.c if event.arg else 'void'
         data = '%s_format(args)' % event.arg.c if event.arg else 'NULL'
         out('void qapi_event_send_%s(%s)' % (event.c, args))

@@ -19,18 +19,24 @@ def has_entry(t):
     return hasattr(t, 'kind')
 
 
+def only_if(cond):
+    return ' (only in builds with %s)' % cond.text() if cond else ''
+
+
 def rows(entity):
     """(name, type, optional, text) for each member that @entity itself documents."""
     doc = entity.info
     if isinstance(entity, Enum):
-        return [(v, None, False, doc.member(v)) for v, _ in entity.values]
+        return [(v.name, None, False, doc.member(v.name) + only_if(v.cond))
+                for v in entity.values]
     if isinstance(entity, Alternate):
-        return [(m.name, m.type, False, doc.member(m.name)) for m in entity.branches]
+        return [(m.name, m.type, False, doc.member(m.name) + only_if(m.cond))
+                for m in entity.branches]
     if isinstance(entity, Object):
         members = entity.own_members
     else:
         members = entity.arg.own_members if entity.inline_arg else []
-    return [(m.name, m.type, m.optional, doc.member(m.name)) for m in members]
+    return [(m.name, m.type, m.optional, doc.member(m.name) + only_if(m.cond)) for m in members]
 
 
 def more(entity):
@@ -99,8 +105,11 @@ def md_entity(out, entity, stanzas):
         out.append('- %s %s' % (text, md_type(t)))
     if out[-1] != '':
         out.append('')
-    for name in entity.features:
-        out += ['Feature `%s`: %s' % (name, doc.feature(name).replace('\n', ' ')), '']
+    for name, cond in entity.features:
+        text = doc.feature(name).replace('\n', ' ') + only_if(cond)
+        out += ['Feature `%s`: %s' % (name, text), '']
+    if entity.cond:
+        out += ['Only in builds with %s.' % entity.cond.text(), '']
     if isinstance(entity, Command):
         returns = doc.section('Returns')
         if entity.ret:
@@ -150,8 +159,10 @@ def man_entity(out, entity, stanzas):
         out += ['.TP', '.B ' + roff(name) + roff(what), roff(text)]
     for text, t in more(entity):
         out += ['.PP', roff('%s %s.' % (text, t.name))]
-    for name in entity.features:
-        out += ['.PP', roff('Feature `%s`: %s' % (name, doc.feature(name)))]
+    for name, cond in entity.features:
+        out += ['.PP', roff('Feature `%s`: %s' % (name, doc.feature(name) + only_if(cond)))]
+    if entity.cond:
+        out += ['.PP', roff('Only in builds with %s.' % entity.cond.text())]
     if isinstance(entity, Command):
         if entity.ret:
             out += ['.PP', roff('Returns: %s (%s)' % (doc.section('Returns'),

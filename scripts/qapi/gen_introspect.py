@@ -3,8 +3,16 @@
 
 import json
 
-from .cgen import CFile
+from .cgen import CFile, c_string
+from .cond import ALWAYS, any_of
 from .schema import Alternate, Builtin, Enum, List, Object
+
+
+class If:
+    """An element of an array, or a value of an object, that is there if @cond holds."""
+
+    def __init__(self, cond, value):
+        self.cond, self.value = cond, value
 
 
 class Introspection:
@@ -16,21 +24,18 @@ class Introspection:
     def __init__(self, schema):
         self.names = {}         # type name -> masked name
         self.queue = []
-        self.infos = []
-        self.used = []
-        self.empty = None
+        self.infos = []         # of If
         for cmd in schema.commands.values():
             self.command(cmd)
         for event in schema.events.values():
             info = {'name': event.name, 'meta-type': 'event', 'arg-type': self.ref(event.arg)}
-            self.add(info, event.features)
+            self.add(info, event.features, event.cond)
         while self.queue:
             self.type(self.queue.pop(0))
 
-    def add(self, info, features):
-        if features:
-            info['features'] = features
-        self.infos.append(info)
+    def add(self, info, features=(), cond=ALWAYS):
+        put_features(info, features)
+        self.infos.append(If(cond, info))
 
     def ref(self, t):
         """The masked name of @t (None: an object without members)."""
@@ -53,29 +58,30 @@ class Introspection:
     def command(self, cmd):
         info = {'name': cmd.name, 'meta-type': 'command', 'arg-type': self.ref(cmd.arg),
                 'ret-type': self.ref(cmd.ret), 'allow-oob': cmd.allow_oob}
-        self.add(info, cmd.features)
+        self.add(info, cmd.features, cmd.cond)
 
     def type(self, item):
         name, t = item
         info = {'name': name}
         if t is None:
             info.update({'meta-type': 'object', 'members': []})
-            self.add(info, [])
+            self.add(info)
         elif isinstance(t, Builtin):
             info.update({'meta-type': 'builtin', 'json-type': t.json})
-            self.add(info, [])
+            self.add(info)
         elif isinstance(t, List):
             info.update({'meta-type': 'array', 'element-type': self.ref(t.element)})
-            self.add(info, [])
+            self.add(info, cond=t.cond)
         elif isinstance(t, Enum):
-            info.update({'meta-type': 'enum', 'values': [v for v, _ in t.values],
-                         'members': [dict({'name': v}, **({'features': f} if f else {}))
-                                     for v, f in t.values]})
-            self.add(info, t.features)
+            info.update({'meta-type': 'enum', 'values': [If(v.cond, v.name) for v in t.values],
+                         'members': [If(v.cond, put_features({'name': v.name}, v.features))
+                                     for v in t.values]})
+            self.add(info, t.features, t.cond)
         elif isinstance(t, Alternate):
             info.update({'meta-type': 'alternate',
-                         'members': [{'type': self.ref(m.type)} for m in t.branches]})
-            self.add(info, t.features)
+                         'members': [If(m.cond, {'type': self.ref(m.type)})
+                                     for m in t.branches]})
+            self.add(info, t.features, t.cond)
         elif isinstance(t, Object):
             self.object(info, t)
 
@@ -86,27 +92,84 @@ class Introspection:
             member = {'name': m.name, 'type': self.ref(m.type)}
             if m.optional:
                 member['default'] = None
-            if m.features:
-                member['features'] = m.features
-            info['members'].append(member)
+            info['members'].append(If(m.cond, put_features(member, m.features)))
         if t.branches is not None:
             info['tag'] = t.discriminator
-            info['variants'] = [
-                {'case': case, 'type': self.ref(t.branches[case].type if case in t.branches
-                                                else None)}
-                for case, _ in t.tag.type.values]
-        self.add(info, t.features)
+            info['variants'] = [v for value in t.tag.type.values for v in self.variants(t, value)]
+        self.add(info, t.features, t.cond)
+
+    def variants(self, t, value):
+        """What comes with @value of the discriminator of @t: its branch, or nothing more."""
+        branch = t.branches.get(value.name)
+        nothing = value.cond
+        if branch:
+            yield If(branch.cond, {'case': value.name, 'type': self.ref(branch.type)})
+            if branch.cond == value.cond:
+                return
+            nothing = value.cond & branch.cond.negated()
+        yield If(nothing, {'case': value.name, 'type': self.ref(None)})
+
+
+def put_features(info, features):
+    if features:
+        info['features'] = If(any_of(f.cond for f in features),
+                              [If(f.cond, f.name) for f in features])
+    return info
+
+
+# ---- as text, in pieces of (condition, text)
+
+def pieces(value, cond=ALWAYS):
+    if isinstance(value, If):
+        yield from pieces(value.value, cond & value.cond)
+    elif isinstance(value, dict):
+        yield from joined('{}', [(v.cond if isinstance(v, If) else ALWAYS,
+                                  json.dumps(k) + ': ', v)
+                                 for k, v in value.items()], cond)
+    elif isinstance(value, list):
+        yield from joined('[]', [(v.cond if isinstance(v, If) else ALWAYS, '', v)
+                                 for v in value], cond)
+    else:
+        yield cond, json.dumps(value)
+
+
+def joined(brackets, items, cond):
+    """
+    @items of (condition, text before it, value), with a comma before each but the first of those
+    that are there.
+    """
+    yield cond, brackets[0]
+    before = []
+    for item_cond, head, value in items:
+        if before:
+            yield cond & item_cond & any_of(before), ', '
+        yield cond & item_cond, head
+        yield from pieces(value, cond)
+        before.append(item_cond)
+    yield cond, brackets[1]
 
 
 def source(schema):
     out = CFile('The schema, for query-qmp-schema.')
     out.include('qapi/command.h')
     out('const char qmp_schema_json[] =')
-    infos = Introspection(schema).infos
-    for i, info in enumerate(infos):
-        text = json.dumps(info)
-        text += ', ' if i + 1 < len(infos) else ']'
-        text = ('[' if i == 0 else '') + text
-        out('    "%s"' % text.replace('\\', '\\\\').replace('"', '\\"'))
+    out('    "["')
+    before = []
+    for info in Introspection(schema).infos:
+        line, line_cond = '', None
+        start = [(info.cond & any_of(before), ', ')] if before else []
+        for cond, text in start + list(pieces(info)):
+            if line_cond is not None and cond != line_cond:
+                put(out, line_cond, line)
+                line = ''
+            line, line_cond = line + text, cond
+        put(out, line_cond, line)
+        before.append(info.cond)
+    out('    "]"')
     out('    ;')
     return out
+
+
+def put(out, cond, text):
+    with out.only_if(cond):
+        out('    ' + c_string(text))

@@ -43,22 +43,22 @@ def list_of(t):
 def header(schema):
     out = CFile('C types of the QAPI schema.', 'QAPI_TYPES_H')
     out.include('qapi/enum.h', 'qapi/error.h', 'qobject/qobject.h')
-    for t in enums(schema):
+    for t in out.each(enums(schema)):
         enum_decl(out, t)
-    for t in compound(schema) + lists(schema):
+    for t in out.each(compound(schema) + lists(schema)):
         out('typedef struct %s %s;' % (t.c, t.c))
     out('')
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         struct_decl(out, t)
-    for t in lists(schema):
+    for t in out.each(lists(schema)):
         list_decl(out, t)
     return out
 
 
 def enum_decl(out, t):
     out('typedef enum %s {' % t.c)
-    for value, _ in t.values:
-        out('    %s,' % t.const(value))
+    for v in out.each(t.values):
+        out('    %s,' % t.const(v.name))
     out('    %s__MAX,' % t.prefix)
     out('} %s;' % t.c)
     out('')
@@ -82,18 +82,18 @@ def struct_decl(out, t):
     else:
         if t.base:
             out('    /* Of %s: */' % t.base.name)
-            for m in t.base.members():
+            for m in out.each(t.base.members()):
                 member_decl(out, m)
             if t.own_members:
                 out('    /* Its own: */')
-        for m in t.own_members:
+        for m in out.each(t.own_members):
             member_decl(out, m)
         branches = list((t.branches or {}).values())
-        if not t.members():
+        if all(m.cond for m in t.members()):
             out('    char unused;')
     if branches:
         out('    union { /* by @%s */' % ('type' if isinstance(t, Alternate) else t.tag.c))
-        for m in branches:
+        for m in out.each(branches):
             by_value = isinstance(m.type, Object)
             out('        %s%s;' % (m.type.c + ' ' if by_value else m.type.c_type, m.c))
         out('    } u;')
@@ -124,24 +124,24 @@ def list_decl(out, t):
 def source(schema):
     out = CFile('Enum tables, free and clone of the QAPI types.')
     out.include('qapi/qapi-types.h')
-    for t in enums(schema):
+    for t in out.each(enums(schema)):
         enum_source(out, t)
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         out('static void free_members_%s(%s *obj);' % (t.c, t.c))
         out('static void clone_members_%s(%s *dst, const %s *src);' % (t.c, t.c, t.c))
     out('')
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         (alternate_source if isinstance(t, Alternate) else object_source)(out, t)
         pointer_source(out, t)
-    for t in lists(schema):
+    for t in out.each(lists(schema)):
         list_source(out, t)
     return out
 
 
 def enum_source(out, t):
     out('static const char *const %s_names[] = {' % t.c)
-    for value, _ in t.values:
-        out('    [%s] = "%s",' % (t.const(value), value))
+    for v in out.each(t.values):
+        out('    [%s] = "%s",' % (t.const(v.name), v.name))
     out('};')
     out('')
     out('const QapiEnum %s_lookup = { %s_names, %s__MAX };' % (t.c, t.c, t.prefix))
@@ -184,14 +184,14 @@ def clone_expr(t, expr):
 def object_source(out, t):
     out('static void free_members_%s(%s *obj)' % (t.c, t.c))
     out('{')
-    for m in t.members():
+    for m in out.each(t.members()):
         stmt = free_stmt(m.type, 'obj->' + m.c)
         if stmt:
             out('    ' + stmt)
     if t.branches:
         out('    switch (obj->%s) {' % t.tag.c)
-        for case, m in t.branches.items():
-            out('    case %s:' % t.tag.type.const(case))
+        for m in out.each(t.branches.values()):
+            out('    case %s:' % t.tag.type.const(m.name))
             out('        free_members_%s(&obj->u.%s);' % (m.type.c, m.c))
             out('        break;')
         out('    default:')
@@ -202,13 +202,13 @@ def object_source(out, t):
     out('static void clone_members_%s(%s *dst, const %s *src)' % (t.c, t.c, t.c))
     out('{')
     out('    *dst = *src;')
-    for m in t.members():
+    for m in out.each(t.members()):
         if not m.type.scalar:
             out('    dst->%s = %s;' % (m.c, clone_expr(m.type, 'src->' + m.c)))
     if t.branches:
         out('    switch (src->%s) {' % t.tag.c)
-        for case, m in t.branches.items():
-            out('    case %s:' % t.tag.type.const(case))
+        for m in out.each(t.branches.values()):
+            out('    case %s:' % t.tag.type.const(m.name))
             out('        clone_members_%s(&dst->u.%s, &src->u.%s);' % (m.type.c, m.c, m.c))
             out('        break;')
         out('    default:')
@@ -222,7 +222,7 @@ def alternate_source(out, t):
     out('static void free_members_%s(%s *obj)' % (t.c, t.c))
     out('{')
     out('    switch (obj->type) {')
-    for m in t.branches:
+    for m in out.each(t.branches):
         out('    case %s:' % m.type.qtype)
         if isinstance(m.type, Object):
             out('        free_members_%s(&obj->u.%s);' % (m.type.c, m.c))
@@ -240,7 +240,7 @@ def alternate_source(out, t):
     out('{')
     out('    *dst = *src;')
     out('    switch (src->type) {')
-    for m in t.branches:
+    for m in out.each(t.branches):
         if m.type.scalar:
             continue
         out('    case %s:' % m.type.qtype)

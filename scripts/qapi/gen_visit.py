@@ -23,7 +23,7 @@ def parse_header(schema):
     out(' * FOO_parse: @obj as it came over the wire.  FOO_parse_keyval: as keyval_parse() makes')
     out(' * it, numbers and booleans are strings.  Strict; *ret is set on success only; caller frees.')
     out(' */')
-    for t in compound(schema) + lists(schema):
+    for t in out.each(compound(schema) + lists(schema)):
         for name in ('parse', 'parse_keyval'):
             out('bool any_fn %s_%s(QObject *obj, %s **ret, Error **errp);' % (t.c, name, t.c))
     return out
@@ -32,19 +32,19 @@ def parse_header(schema):
 def parse_source(schema):
     out = CFile('JSON values to C types.')
     out.include('qapi/input.h', 'qapi/qapi-parse.h')
-    for t in enums(schema) + compound(schema) + lists(schema):
+    for t in out.each(enums(schema) + compound(schema) + lists(schema)):
         out('static bool in_%s(QapiInput *in, QObject *value, void *ret, Error **errp);' % t.c)
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         if isinstance(t, Object):
             out('static bool in_members_%s(QapiInput *in, void *ret, Error **errp);' % t.c)
     out('')
-    for t in enums(schema):
+    for t in out.each(enums(schema)):
         parse_enum(out, t)
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         (parse_alternate if isinstance(t, Alternate) else parse_object)(out, t)
-    for t in lists(schema):
+    for t in out.each(lists(schema)):
         parse_list(out, t)
-    for t in compound(schema) + lists(schema):
+    for t in out.each(compound(schema) + lists(schema)):
         for name, keyval in (('parse', 'false'), ('parse_keyval', 'true')):
             out('bool %s_%s(QObject *obj, %s **ret, Error **errp)' % (t.c, name, t.c))
             out('{')
@@ -72,9 +72,10 @@ def parse_object(out, t):
     out('static bool in_members_%s(QapiInput *in, void *ret, Error **errp)' % t.c)
     out('{')
     if t.members() or t.branches:
-        out('    %s *obj = ret;' % t.c)
+        unused = 'G_GNUC_UNUSED ' if all(m.cond for m in t.members()) else ''
+        out('    %s%s *obj = ret;' % (unused, t.c))
         out('')
-    for m in t.members():
+    for m in out.each(t.members()):
         if m.optional:
             has = '&obj->' + m.has_c if m.has_flag else 'NULL'
             call = 'qapi_in_optional(in, "%s", %s, %s, &obj->%s, errp)' % (
@@ -87,8 +88,8 @@ def parse_object(out, t):
         out('    }')
     if t.branches:
         out('    switch (obj->%s) {' % t.tag.c)
-        for case, m in t.branches.items():
-            out('    case %s:' % t.tag.type.const(case))
+        for m in out.each(t.branches.values()):
+            out('    case %s:' % t.tag.type.const(m.name))
             out('        return in_members_%s(in, &obj->u.%s, errp);' % (m.type.c, m.c))
         out('    default:')
         out('        return true;')
@@ -111,15 +112,18 @@ def parse_object(out, t):
 
 
 def parse_alternate(out, t):
-    mask = ' | '.join('1u << ' + m.type.qtype for m in t.branches)
     out('static bool in_%s(QapiInput *in, QObject *value, void *ret, Error **errp)' % t.c)
     out('{')
+    out('    static const unsigned mask = 0')
+    for m in out.each(t.branches):
+        out('        | 1u << ' + m.type.qtype)
+    out('        ;')
     out('    g_autoptr(%s) obj = g_new0(%s, 1);' % (t.c, t.c))
-    out('    QType type = qapi_in_alternate(in, value, %s, "%s", errp);' % (mask, t.name))
+    out('    QType type = qapi_in_alternate(in, value, mask, "%s", errp);' % t.name)
     out('    bool ok = false;')
     out('')
     out('    switch (type) {')
-    for m in t.branches:
+    for m in out.each(t.branches):
         out('    case %s:' % m.type.qtype)
         if isinstance(m.type, Object):
             # Set before its members: what was parsed when an error comes is freed by it.
@@ -172,7 +176,7 @@ def parse_list(out, t):
 def format_header(schema):
     out = CFile('C types to JSON values.', 'QAPI_FORMAT_H')
     out.include('qapi/qapi-types.h')
-    for t in compound(schema) + lists(schema):
+    for t in out.each(compound(schema) + lists(schema)):
         out('QObject *any_fn %s_format(const %s *obj);' % (t.c, t.c))
     return out
 
@@ -180,23 +184,23 @@ def format_header(schema):
 def format_source(schema):
     out = CFile('C types to JSON values.')
     out.include('qapi/output.h', 'qapi/qapi-format.h')
-    for t in enums(schema) + compound(schema) + lists(schema):
+    for t in out.each(enums(schema) + compound(schema) + lists(schema)):
         out('static QObject *out_%s(const void *member);' % t.c)
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         if isinstance(t, Object):
             out('static void out_members_%s(QDict *dict, const %s *obj);' % (t.c, t.c))
     out('')
-    for t in enums(schema):
+    for t in out.each(enums(schema)):
         out('static QObject *out_%s(const void *member)' % t.c)
         out('{')
         out('    return qstring_new(%s_str(*(const %s *)member));' % (t.c, t.c))
         out('}')
         out('')
-    for t in compound(schema):
+    for t in out.each(compound(schema)):
         (format_alternate if isinstance(t, Alternate) else format_object)(out, t)
-    for t in lists(schema):
+    for t in out.each(lists(schema)):
         format_list(out, t)
-    for t in compound(schema) + lists(schema):
+    for t in out.each(compound(schema) + lists(schema)):
         out('QObject *%s_format(const %s *obj)' % (t.c, t.c))
         out('{')
         out('    return out_%s(&obj);' % t.c)
@@ -208,7 +212,7 @@ def format_source(schema):
 def format_object(out, t):
     out('static void out_members_%s(QDict *dict, const %s *obj)' % (t.c, t.c))
     out('{')
-    for m in t.members():
+    for m in out.each(t.members()):
         put = 'qdict_put(dict, "%s", %s(&obj->%s));' % (m.name, out_fn(m.type), m.c)
         if m.optional:
             flag = m.has_c if m.has_flag else m.c
@@ -219,8 +223,8 @@ def format_object(out, t):
             out('    ' + put)
     if t.branches:
         out('    switch (obj->%s) {' % t.tag.c)
-        for case, m in t.branches.items():
-            out('    case %s:' % t.tag.type.const(case))
+        for m in out.each(t.branches.values()):
+            out('    case %s:' % t.tag.type.const(m.name))
             out('        out_members_%s(dict, &obj->u.%s);' % (m.type.c, m.c))
             out('        break;')
         out('    default:')
@@ -244,7 +248,7 @@ def format_alternate(out, t):
     out('    const %s *obj = *(%s *const *)member;' % (t.c, t.c))
     out('')
     out('    switch (obj->type) {')
-    for m in t.branches:
+    for m in out.each(t.branches):
         out('    case %s:' % m.type.qtype)
         if isinstance(m.type, Object):
             out('    {')

@@ -3,7 +3,10 @@
 
 import re
 
+from collections import namedtuple
+
 from . import shape
+from .cond import ALWAYS, parse as parse_cond
 from .source import QAPIError, SourceFile
 
 # C keywords and names that system headers define as macros.
@@ -27,6 +30,7 @@ class Type:
     scalar = False          # in C a value, not a pointer: optional ones need has_
     info = None             # the doc comment
     where = 'built-in'
+    cond = ALWAYS           # whether it is built
     wire = None             # of arguments that have no name of their own: the command or event
 
     def __init__(self, name):
@@ -66,6 +70,7 @@ class List(Type):
     def __init__(self, element):
         super().__init__(element.name + 'List')
         self.element = element
+        self.cond = element.cond
         self.c = element_list_c(element)
         self.c_type = self.c + ' *'
 
@@ -81,7 +86,7 @@ class Enum(Type):
 
     def __init__(self, name, values, features, prefix=None):
         super().__init__(name)
-        self.values = values            # of (name, features)
+        self.values = values            # of Value
         self.features = features
         self.prefix = prefix or c_enum_prefix(name)
         self.c_type = self.c + ' '
@@ -90,8 +95,13 @@ class Enum(Type):
         return '%s_%s' % (self.prefix, re.sub('[^A-Za-z0-9_]', '_', value).upper())
 
 
+Feature = namedtuple('Feature', 'name cond')
+Value = namedtuple('Value', 'name features cond')       # of an enum
+
+
 class Member:
-    def __init__(self, name, type_ref, features):
+    def __init__(self, name, type_ref, features, cond):
+        self.cond = cond
         self.optional = name.startswith('*')
         self.name = name.lstrip('*')
         self.c = c_name(self.name)
@@ -144,6 +154,8 @@ class Alternate(Type):
 
 
 class Command:
+    cond = ALWAYS
+
     def __init__(self, name, arg, boxed, ret, allow_oob, success, gen, features):
         self.name, self.arg, self.boxed, self.ret = name, arg, boxed, ret
         self.allow_oob, self.success, self.gen, self.features = allow_oob, success, gen, features
@@ -152,13 +164,16 @@ class Command:
 
 
 class Event:
+    cond = ALWAYS
+
     def __init__(self, name, arg, features):
         self.name, self.arg, self.features = name, arg, features
         self.c = c_name(name).lower()
 
 
-def _features(expr):
-    return [f['name'] if isinstance(f, dict) else f for f in expr.get('features', [])]
+def _features(expr, where):
+    return [Feature(f['name'], parse_cond(f.get('if'), where)) if isinstance(f, dict)
+            else Feature(f, ALWAYS) for f in expr.get('features', [])]
 
 
 def _camel(name):
@@ -190,39 +205,46 @@ class Schema:
             raise QAPIError(where, '%s %s has no doc comment of its own' % (kind, name))
         if name in self.types or name in self.commands or name in self.events:
             raise QAPIError(where, '%s is defined twice' % name)
+        cond = parse_cond(expr.get('if'), where)
         entity = getattr(self, '_define_' + kind)(name, expr, where)
-        entity.info, entity.where, entity.kind = doc, where, kind
+        entity.info, entity.where, entity.kind, entity.cond = doc, where, kind, cond
+        if kind in ('command', 'event') and entity.inline_arg:
+            self.types[entity.arg].cond = cond
         self.order.append(entity)
 
     def _members(self, data, where):
         members = []
         for name, value in data.items():
-            if isinstance(value, dict):
-                members.append(Member(name, value['type'], _features(value)))
-            else:
-                members.append(Member(name, value, []))
+            if not isinstance(value, dict):
+                value = {'type': value}
+            members.append(Member(name, value['type'], _features(value, where),
+                                  parse_cond(value.get('if'), where)))
         return members
 
     def _define_enum(self, name, expr, where):
-        values = [(v['name'], _features(v)) if isinstance(v, dict) else (v, [])
-                  for v in expr['data']]
-        return self._add(Enum(name, values, _features(expr), expr.get('prefix')))
+        values = [v if isinstance(v, dict) else {'name': v} for v in expr['data']]
+        values = [Value(v['name'], _features(v, where), parse_cond(v.get('if'), where))
+                  for v in values]
+        return self._add(Enum(name, values, _features(expr, where), expr.get('prefix')))
 
     def _define_struct(self, name, expr, where):
-        return self._add(Object(name, self._members(expr['data'], where), _features(expr),
+        return self._add(Object(name, self._members(expr['data'], where), _features(expr, where),
                                 expr.get('base')))
 
     def _define_union(self, name, expr, where):
         base, own = expr['base'], []
         if isinstance(base, dict):
             own, base = self._members(base, where), None
-        branches = {case: Member(case, ref['type'] if isinstance(ref, dict) else ref, [])
-                    for case, ref in expr['data'].items()}
-        return self._add(Object(name, own, _features(expr), base, expr['discriminator'],
+        refs = {case: ref if isinstance(ref, dict) else {'type': ref}
+                for case, ref in expr['data'].items()}
+        branches = {case: Member(case, ref['type'], [], parse_cond(ref.get('if'), where))
+                    for case, ref in refs.items()}
+        return self._add(Object(name, own, _features(expr, where), base, expr['discriminator'],
                                 branches))
 
     def _define_alternate(self, name, expr, where):
-        return self._add(Alternate(name, self._members(expr['data'], where), _features(expr)))
+        return self._add(Alternate(name, self._members(expr['data'], where),
+                                   _features(expr, where)))
 
     def _argument(self, c, wire, data, where):
         """The arguments type of a command or event: named, made up, or None."""
@@ -242,14 +264,14 @@ class Schema:
         arg = self._argument('Qmp%sArgs' % _camel(name), name, expr.get('data'), where)
         cmd = Command(name, arg, expr.get('boxed', False), expr.get('returns'),
                       expr.get('allow-oob', False), expr.get('success-response', True), gen,
-                      _features(expr))
+                      _features(expr, where))
         cmd.inline_arg = isinstance(expr.get('data'), dict)
         self.commands[name] = cmd
         return cmd
 
     def _define_event(self, name, expr, where):
         arg = self._argument('Event%sArgs' % _camel(name), name, expr.get('data'), where)
-        event = Event(name, arg, _features(expr))
+        event = Event(name, arg, _features(expr, where))
         event.inline_arg = isinstance(expr.get('data'), dict)
         self.events[name] = event
         return event
@@ -283,9 +305,13 @@ class Schema:
                 self._check_object(entity)
             elif isinstance(entity, Alternate):
                 self._check_alternate(entity)
+        for entity in list(self.types.values()):
+            if isinstance(entity, (Object, Alternate)):
+                self._check_conds(entity)
         for cmd in self.commands.values():
             cmd.arg = self._arguments(cmd)
             cmd.ret = self.lookup(cmd.ret, cmd.where) if cmd.ret else None
+            self._check_use(cmd, 'what it returns', cmd.ret, cmd.cond)
         for event in self.events.values():
             event.arg = self._arguments(event)
         for entity in self.order:
@@ -299,7 +325,26 @@ class Schema:
         if not isinstance(arg, Object):
             raise QAPIError(entity.where, 'the arguments of %s are an object, not %s'
                             % (entity.name, arg.name))
+        self._check_use(entity, 'its arguments', arg, entity.cond)
         return arg
+
+    def _check_use(self, entity, what, t, cond):
+        """@what, a part of @entity that is there if @cond holds, may be of type @t."""
+        if t and not cond.implies(t.cond):
+            raise QAPIError(entity.where, '%s: %s is of type %s, which is there only if %s'
+                            % (entity.name, what, t.name, t.cond.c()))
+
+    def _check_conds(self, entity):
+        members = entity.own_members if isinstance(entity, Object) else entity.branches
+        for m in members:
+            self._check_use(entity, m.name, m.type, entity.cond & m.cond)
+        if not isinstance(entity, Object):
+            return
+        self._check_use(entity, 'its base', entity.base, entity.cond)
+        for m in (entity.branches or {}).values():
+            self._check_use(entity, m.name, m.type, entity.cond & m.cond)
+        if entity.tag and entity.tag.cond:
+            raise QAPIError(entity.where, '%s: the discriminator is always there' % entity.name)
 
     def _resolve_parts(self, entity):
         """Names to types, in an object or alternate."""
@@ -339,10 +384,11 @@ class Schema:
         obj.tag = next((m for m in obj.members() if m.name == obj.discriminator), None)
         if not obj.tag or not isinstance(obj.tag.type, Enum) or obj.tag.optional:
             raise QAPIError(obj.where, '%s: bad discriminator' % obj.name)
-        cases = {v for v, _ in obj.tag.type.values}
+        cases = {v.name: v.cond for v in obj.tag.type.values}
         for case, branch in obj.branches.items():
             if case not in cases:
                 raise QAPIError(obj.where, '%s: no such case %r' % (obj.name, case))
+            branch.cond &= cases[case]
             clash = set(names) & branch.type.all_names()
             if clash:
                 raise QAPIError(obj.where, '%s: %s is in base and branch'
@@ -355,7 +401,7 @@ class Schema:
 
     def _check_doc(self, entity):
         if isinstance(entity, Enum):
-            names = [v for v, _ in entity.values]
+            names = [v.name for v in entity.values]
         elif isinstance(entity, Object):
             names = [m.name for m in entity.own_members]
         elif isinstance(entity, Alternate):
@@ -368,7 +414,7 @@ class Schema:
                 raise QAPIError(doc.where, '%s: @%s is not documented' % (entity.name, name))
         for name in set(doc.members) - set(names):
             raise QAPIError(doc.where, '%s has no @%s' % (entity.name, name))
-        for name in entity.features:
+        for name, _ in entity.features:
             if not doc.feature(name):
                 raise QAPIError(doc.where, '%s: feature @%s is not documented'
                                 % (entity.name, name))

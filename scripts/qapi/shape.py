@@ -3,6 +3,7 @@
 
 import re
 
+from . import cond
 from .source import QAPIError
 
 _TYPE_NAME = re.compile(r'[A-Za-z][A-Za-z0-9_-]*')
@@ -21,9 +22,10 @@ def _check_named(value, key, more, where):
     """@value is a string, or an object that has @key, may have those in @more, and no others."""
     if isinstance(value, str):
         return
-    if not isinstance(value, dict) or key not in value or set(value) - {key} - set(more):
+    if not isinstance(value, dict) or key not in value or set(value) - {key, 'if'} - set(more):
         raise QAPIError(where, 'expected a name, or an object with %s and perhaps %s, found %r'
-                        % (key, ', '.join(more), value))
+                        % (key, ', '.join(more + ['if']), value))
+    cond.parse(value.get('if'), where)
 
 
 def check_features(features, where):
@@ -134,12 +136,13 @@ def check(expr, where):
     if not isinstance(name, str) or not _TYPE_NAME.fullmatch(name):
         raise QAPIError(where, 'bad name of a %s %r' % (kind, name))
     check_form, required, optional = KINDS[kind]
-    unknown = set(expr) - required - optional - {kind}
+    unknown = set(expr) - required - optional - {kind, 'if'}
     if unknown:
         raise QAPIError(where, '%s %s: unknown %s' % (kind, name, ', '.join(sorted(unknown))))
     missing = required - set(expr)
     if missing:
         raise QAPIError(where, '%s %s: needs %s' % (kind, name, ', '.join(sorted(missing))))
+    cond.parse(expr.get('if'), where)
     check_features(expr.get('features', []), where)
     check_form(name, expr, where)
     return kind

@@ -2,17 +2,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 The generator refuses a schema with a mistake, and says where it is.  Each case is a schema and a
-part of the message; the message begins with the file and the line.
+part of the message; the message begins with the file and the line.  And what is conditional is
+there exactly when its condition holds.  The arguments are the C compiler.
 """
 
+import glob
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
 
-GENERATOR = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'scripts',
-                         'qapi-gen.py')
+SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+GENERATOR = os.path.join(SOURCE, 'scripts', 'qapi-gen.py')
+GLIB = subprocess.run(['pkg-config', '--cflags', 'glib-2.0'], capture_output=True, text=True,
+                      check=True).stdout.split()
 
 
 def doc(name, *members):
@@ -141,6 +146,18 @@ CLASHES = [
     (["{ 'struct': 'S', 'data': {}, 'features': [ 'x', 'x' ] }"], 'a feature is there twice'),
     (["{ 'command': 'c', 'returns': {} }"], 'returns a type'),
     (["{ 'command': 'c', 'boxed': 'yes' }"], 'boxed is true or false'),
+    # Conditions.
+    (["{ 'struct': 'S', 'data': {}, 'if': 'zstd' }"], "'if' is the name"),
+    (["{ 'struct': 'S', 'data': {}, 'if': { 'all': [] } }"], "'if' is the name"),
+    (["{ 'struct': 'S', 'data': {}, 'if': { 'none': 'CONFIG_A' } }"], "'if' is the name"),
+    (["{ 'struct': 'T', 'data': {}, 'if': 'CONFIG_A' }",
+      "{ 'struct': 'S', 'data': { 'a': [ 'T' ] } }"], 'a is of type TList, which is there only if'),
+    (["{ 'struct': 'T', 'data': {}, 'if': 'CONFIG_A' }",
+      "{ 'struct': 'S', 'base': 'T', 'data': {} }"], 'its base is of type T'),
+    (["{ 'struct': 'T', 'data': {}, 'if': 'CONFIG_A' }", "{ 'command': 'c', 'data': 'T' }"],
+     'its arguments is of type T'),
+    (["{ 'struct': 'T', 'data': {}, 'if': 'CONFIG_A' }", "{ 'command': 'c', 'returns': 'T' }"],
+     'what it returns is of type T'),
 ]
 
 
@@ -168,6 +185,113 @@ def is_refused(schema, part, line=None):
     return ok
 
 
+# Of everything that can have a condition there is one with it, and something that stands first or
+# alone in its list, for the commas.
+CONDITIONAL = """
+{ 'enum': 'E', 'data': [ { 'name': 'e1', 'if': 'CONFIG_A' }, { 'name': 'e2', 'features': [ {
+  'name': 'f1', 'if': 'CONFIG_A' } ] }, { 'name': 'e3', 'if': { 'not': 'CONFIG_A' } } ] }
+{ 'enum': 'OnlyA', 'data': [ { 'name': 'o', 'if': 'CONFIG_A' } ] }
+{ 'struct': 'T', 'data': { 'x': 'int' }, 'if': { 'all': [ 'CONFIG_A', { 'not': { 'any': [
+  'CONFIG_B', 'CONFIG_C' ] } } ] } }
+{ 'struct': 'Base', 'data': { '*b1': { 'type': 'str', 'if': 'CONFIG_A' }, '*b2': { 'type':
+  'int', 'if': 'CONFIG_B' } } }
+{ 'struct': 'S', 'base': 'Base', 'data': { 's1': { 'type': 'OnlyA', 'if': 'CONFIG_A' } } }
+{ 'struct': 'R', 'data': { 'r1': 'E' } }
+{ 'union': 'U', 'base': { 'k': 'E' }, 'discriminator': 'k', 'data': { 'e1': 'S', 'e2': { 'type':
+  'R2', 'if': 'CONFIG_B' } } }
+{ 'struct': 'R2', 'data': { 'r2': [ 'E' ] }, 'if': 'CONFIG_B' }
+{ 'alternate': 'Alt', 'data': { 'a1': { 'type': 'int', 'if': 'CONFIG_A' }, 'a2': 'S' } }
+{ 'command': 'first1', 'returns': 'T', 'if': { 'all': [ 'CONFIG_A', { 'not': { 'any': [
+  'CONFIG_B', 'CONFIG_C' ] } } ] } }
+{ 'command': 'second1', 'data': { 'a': { 'type': 'Alt', 'if': 'CONFIG_C' } }, 'returns': 'U',
+  'if': { 'any': [ 'CONFIG_B', 'CONFIG_C' ] } }
+{ 'command': 'third1', 'data': 'S', 'features': [ { 'name': 'f2', 'if': 'CONFIG_B' }, 'f3' ] }
+{ 'event': 'EV', 'data': { 'l': [ 'Alt' ], 'm': { 'type': 'int', 'if': 'CONFIG_A' } }, 'if':
+  'CONFIG_C' }
+"""
+
+
+def promised(a, b, c):
+    """(meta-type, name) -> what query-qmp-schema is to say of CONDITIONAL."""
+    t = a and not (b or c)
+    names = [n for n, there in (('first1', t), ('second1', b or c), ('third1', True), ('EV', c))
+             if there]
+    members = [n for n, there in (('b1', a), ('b2', b), ('s1', a)) if there]
+    return {'names': names, 'third1': members, 'features': ['f2', 'f3'] if b else ['f3'],
+            'cases': ['e1', 'e2'] if a else ['e2', 'e3'],
+            'e2': ['k', 'r2'] if b else ['k'], 'alternatives': 2 if a else 1,
+            'e2-features': ['f1'] if a else None}
+
+
+def seen(infos):
+    by_name = {i['name']: i for i in infos}
+    args = by_name[by_name['third1']['arg-type']]
+    got = {'names': [i['name'] for i in infos if i['meta-type'] in ('command', 'event')],
+           'third1': [m['name'] for m in args['members']],
+           'features': by_name['third1']['features']}
+    if 'second1' in by_name:
+        u = by_name[by_name['second1']['ret-type']]
+        assert [v['case'] for v in u['variants']] == by_name[u['members'][0]['type']]['values']
+        branch = next(v['type'] for v in u['variants'] if v['case'] == 'e2')
+        got['cases'] = [v['case'] for v in u['variants']]
+        got['e2'] = [m['name'] for m in u['members'] + by_name[branch]['members']]
+        e2 = next(m for m in by_name[u['members'][0]['type']]['members'] if m['name'] == 'e2')
+        got['e2-features'] = e2.get('features')
+    alt = [i for i in infos if i['meta-type'] == 'alternate']
+    if alt:
+        got['alternatives'] = len(alt[0]['members'])
+    return got
+
+
+def documented(text):
+    name = re.search(r"'(?:enum|struct|union|alternate|command|event)': '([^']*)'", text).group(1)
+    data = text[:text.index("'discriminator'")] if "'union'" in text else text
+    members = (re.findall(r"'name': '(e.|o)'", text) if "'enum'" in text
+               else re.findall(r"'\*?([a-z][a-z0-9]?)':", data.replace("'if':", '')))
+    features = re.findall(r"'(f\d)'", text) if "'command'" in text else []
+    comment = doc(name, *members)
+    extra = ''.join('# @%s: text\n' % f for f in features)
+    extra = '# Features:\n%s#\n' % extra if extra else ''
+    return comment.replace('# Since:', extra + '# Since:') + text + '\n'
+
+
+def compiler(d):
+    return sys.argv[1:] + ['-D_GNU_SOURCE', '-std=gnu11', '-Wall', '-Wundef', '-Werror', '-I', d,
+                           '-I', os.path.join(SOURCE, 'include')] + GLIB
+
+
+def compile_all(d):
+    sources = glob.glob(d + '/qapi/*.c')
+    assert sources
+    subprocess.run(compiler(d) + ['-fsyntax-only'] + sources, check=True)
+
+
+def introspection(d):
+    """The schema as the compiler puts it together."""
+    with open(d + '/print.c', 'w', encoding='utf-8') as f:
+        f.write('#include <stdio.h>\nextern const char qmp_schema_json[];\n'
+                'int main(void)\n{\n    puts(qmp_schema_json);\n    return 0;\n}\n')
+    subprocess.run(compiler(d) + ['-o', d + '/print', d + '/print.c',
+                                  d + '/qapi/qapi-introspect.c'], check=True)
+    return json.loads(subprocess.run([d + '/print'], capture_output=True, check=True).stdout)
+
+
+def what_is_not_built_is_not_there():
+    """The generated C compiles with every combination, and promises what is there."""
+    with tempfile.TemporaryDirectory() as d:
+        schema = ''.join(documented(text) for text in re.split(r'\n(?=\{)', CONDITIONAL.strip()))
+        run = generate(d, schema)
+        assert run.returncode == 0, run.stderr
+        os.rename(d + '/out', d + '/qapi')
+        for bits in range(8):
+            abc = [bits >> i & 1 for i in range(3)]
+            with open(d + '/config-host.h', 'w', encoding='utf-8') as f:
+                f.writelines('#define CONFIG_%s %d\n' % pair for pair in zip('ABC', abc))
+            compile_all(d)
+            want, got = promised(*abc), seen(introspection(d))
+            assert all(want[k] == v for k, v in got.items()), (abc, want, got)
+
+
 def main():
     failed = 0
     for schema, part in CASES:
@@ -176,6 +300,7 @@ def main():
         schema = defs(*definitions)
         definition = definitions[culprit[0] if culprit else -1]
         failed += not is_refused(schema, part, schema[:schema.index(definition)].count('\n') + 1)
+    what_is_not_built_is_not_there()
     sys.exit(1 if failed else 0)
 
 
