@@ -71,8 +71,8 @@ static bool convert_file(const BlockdevOptionsFile *q, BdrvOpenOptions *o, Error
         f->aio = FILE_AIO_IO_URING;
         return true;
     default:
-        error_setg(errp, "aio=native is not supported; use aio=io_uring or aio=threads");
-        return false;
+        f->aio = FILE_AIO_NATIVE;
+        return true;
     }
 }
 
@@ -227,11 +227,6 @@ static bool convert_blkdebug(const BlockdevOptionsBlkdebug *q, BdrvOpenOptions *
     }
     for (BlkdebugSetStateOptionsList *l = q->set_state; l; l = l->next) {
         add_set_state(o->u.blkdebug.rules, l->value);
-    }
-    if (q->has_max_transfer || q->has_opt_write_zero || q->has_max_write_zero ||
-        q->has_opt_discard || q->has_max_discard) {
-        error_setg(errp, "blkdebug: limits other than 'align' are not supported");
-        return false;
     }
     o->u.blkdebug.align = q->has_align ? q->align : 0;
     return set_child(&o->file, q->image, errp);

@@ -17,7 +17,10 @@ typedef struct BdrvChildOption {
 } BdrvChildOption;
 
 typedef enum FileLocking { FILE_LOCKING_AUTO, FILE_LOCKING_ON, FILE_LOCKING_OFF } FileLocking;
-typedef enum FileAio { FILE_AIO_AUTO, FILE_AIO_THREADS, FILE_AIO_IO_URING } FileAio;
+typedef enum FileAio {
+    FILE_AIO_AUTO, FILE_AIO_THREADS, FILE_AIO_IO_URING,
+    FILE_AIO_NATIVE,            /* as AUTO, and only without the page cache */
+} FileAio;
 
 typedef struct FileOpenOptions {            /* file, host_device */
     char *filename;

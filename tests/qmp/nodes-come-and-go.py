@@ -52,6 +52,32 @@ def test_wrong_options_of_blockdev_add_are_named():
         r.refuse('aio', driver='file', node_name='x', filename=path, aio='slow')
 
 
+def test_native_aio_is_for_files_that_bypass_the_page_cache():
+    """Those who ask for cache=none and io=native get it; where one is missing they are told."""
+    without = 'aio=native was specified, but it requires cache.direct=on, which was not specified.'
+    with Daemon() as r:
+        path = r.create('disk.raw')
+        file = {'driver': 'file', 'filename': path, 'aio': 'native'}
+        for cache in ({}, {'cache': {'direct': False}}):
+            r.refuse(without, node_name='x', **file, **cache)
+            r.refuse(without, node_name='x', driver='raw', file=file, **cache)
+        direct = {'cache': {'direct': True}}
+        for i, options in enumerate(({**file, **direct}, {'driver': 'raw', 'file': file, **direct},
+                                     {'driver': 'raw', 'file': {**file, **direct}})):
+            name = 'n%d' % i
+            r.add(name, **options)
+            r.export(name)
+            with r.wire(name) as w:
+                w.write(0, bytes([i + 1]) * 4096)
+                assert w.read(0, 4096) == bytes([i + 1]) * 4096
+            r.cmd('block-export-del', id='exp-' + name, mode='hard')
+            r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+            if options['driver'] == 'file':
+                e = r.error('blockdev-reopen', options=[dict({'node-name': name, **file})])
+                assert without in e.desc, e
+            r.cmd('blockdev-del', node_name=name)
+
+
 def test_the_data_file_that_an_image_names_is_a_path():
     """An image comes from anywhere: what it names is not taken for a description of nodes."""
     with Rig() as r:

@@ -15,6 +15,16 @@ static BlockdevOptions *parse(const char *text, Error **errp)
     return BlockdevOptions_parse(obj, &opts, errp) ? opts : NULL;
 }
 
+static void assert_out_of_range(const char *text, const char *message)
+{
+    g_autoptr(QObject) obj = json_parse_str(text, &error_abort);
+    NbdServerOptions *opts = NULL;
+    g_autoptr(Error) err = NULL;
+
+    g_assert_false(NbdServerOptions_parse(obj, &opts, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, message);
+}
+
 static void assert_refused(const char *text, const char *message)
 {
     g_autoptr(Error) err = NULL;
@@ -74,8 +84,10 @@ static void test_mistakes_are_named(void)
                    "Invalid parameter type for 'size', expected: integer");
     assert_refused("{'driver':'null-co','cache':[]}",
                    "Invalid parameter type for 'cache', expected: object");
-    assert_refused("{'driver':'blkdebug','image':'x','align':1,'max-transfer':2147483648}",
-                   "Parameter 'max-transfer' expects int32_t");
+    assert_out_of_range("{'addr':{'type':'unix','path':'x'},'max-connections':4294967296}",
+                        "Parameter 'max-connections' expects uint32_t");
+    assert_out_of_range("{'addr':{'type':'inet','host':'','port':'1','to':65536}}",
+                        "Parameter 'addr.to' expects uint16_t");
     assert_refused("{'driver':'blkdebug','image':'x','inject-error':{}}",
                    "Invalid parameter type for 'inject-error', expected: array");
     assert_refused("{'driver':'blkdebug','image':'x','inject-error':[{'event':'none'},{}]}",

@@ -142,6 +142,26 @@ static bool parse_bool_value(const char *key, const char *value, bool *ret, Erro
     return true;
 }
 
+static bool parse_aio(const char *value, FileAio *ret, Error **errp)
+{
+    static const struct {
+        const char *name;
+        FileAio aio;
+    } kinds[] = {
+        { "threads", FILE_AIO_THREADS }, { "native", FILE_AIO_NATIVE },
+        { "io_uring", FILE_AIO_IO_URING },
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        if (strcmp(value, kinds[i].name) == 0) {
+            *ret = kinds[i].aio;
+            return true;
+        }
+    }
+    error_setg(errp, "invalid aio option: '%s' is none of threads, native, io_uring", value);
+    return false;
+}
+
 static bool set_drive_key(DriveOptions *d, const char *key, const char *value, Error **errp)
 {
     if (strcmp(key, "id") == 0) {
@@ -162,8 +182,8 @@ static bool set_drive_key(DriveOptions *d, const char *key, const char *value, E
         d->detect_zeroes = strcmp(value, "unmap") == 0 ? BDRV_DETECT_ZEROES_UNMAP :
                            strcmp(value, "on") == 0    ? BDRV_DETECT_ZEROES_ON
                                                        : BDRV_DETECT_ZEROES_OFF;
-    } else if (strcmp(key, "aio") == 0 && strcmp(value, "native") != 0) {
-        d->aio = strcmp(value, "io_uring") == 0 ? FILE_AIO_IO_URING : FILE_AIO_THREADS;
+    } else if (strcmp(key, "aio") == 0) {
+        return parse_aio(value, &d->aio, errp);
     } else if (strcmp(key, "if") == 0 && strcmp(value, "none") == 0) {
         return true;
     } else {

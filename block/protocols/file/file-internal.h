@@ -45,6 +45,9 @@ void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);
 void main_fn file_reopen_abort(BlockDriverState *bs);
 void main_fn file_reopen_clean(BlockDriverState *bs);
 
+/* aio=native is only for files that bypass the page cache. */
+bool any_fn file_check_native(FileAio aio, bool cache_direct, Error **errp);
+
 int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                 unsigned flags);
 int co_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);

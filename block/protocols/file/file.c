@@ -119,8 +119,21 @@ static bool co_main_fn open_fd(BlockDriverState *bs, const BdrvOpenOptions *opts
     return check_type(bs, t, errp);
 }
 
-static bool choose_aio(FileState *s, FileAio aio, Error **errp)
+bool any_fn file_check_native(FileAio aio, bool cache_direct, Error **errp)
 {
+    if (aio == FILE_AIO_NATIVE && !cache_direct) {
+        error_setg(errp, "aio=native was specified, but it requires cache.direct=on, "
+                   "which was not specified.");
+        return false;
+    }
+    return true;
+}
+
+static bool choose_aio(FileState *s, FileAio aio, bool cache_direct, Error **errp)
+{
+    if (!file_check_native(aio, cache_direct, errp)) {
+        return false;
+    }
     if (aio == FILE_AIO_IO_URING &&
         aio_context_backend(aio_context_current()) != AIO_BACKEND_IO_URING) {
         error_setg(errp, "aio=io_uring was specified, but io_uring cannot be used here");
@@ -141,7 +154,7 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
         return false;
     }
     *s = (FileState){ .fd = -1, .new_fd = -1, .old_fd = -1 };
-    if (!choose_aio(s, o->aio, errp) || !open_fd(bs, opts, &t, errp)) {
+    if (!choose_aio(s, o->aio, opts->cache_direct, errp) || !open_fd(bs, opts, &t, errp)) {
         if (t.fd >= 0) {
             close(t.fd);
         }

@@ -57,7 +57,8 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
         .flags = (to->read_only ? O_RDONLY : O_RDWR) | (to->cache_direct ? O_DIRECT : 0),
     };
 
-    if (to->options && !check_options(bs, &to->options->u.file, errp)) {
+    if ((to->options && !check_options(bs, &to->options->u.file, errp)) ||
+        !file_check_native(bs->aio, to->cache_direct, errp)) {
         return false;
     }
     if (to->read_only == bs->read_only && to->cache_direct == bs->cache_direct) {
