@@ -396,6 +396,21 @@ BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, Error **err
 
 /* ---- addresses ---- */
 
+static void inet_spec(const InetSocketAddress *addr, SocketSpec *ret)
+{
+    ret->kind = SOCKET_INET;
+    ret->host = g_strdup(addr->host);
+    ret->port = g_strdup(addr->port);
+    ret->numeric = addr->has_numeric && addr->numeric;
+    ret->has_to = addr->has_to;
+    ret->to = addr->to;
+    ret->has_ipv4 = addr->has_ipv4;
+    ret->ipv4 = addr->ipv4;
+    ret->has_ipv6 = addr->has_ipv6;
+    ret->ipv6 = addr->ipv6;
+    ret->keep_alive = addr->has_keep_alive && addr->keep_alive;
+}
+
 bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Error **errp)
 {
     *ret = (SocketSpec){ .fd = -1 };
@@ -406,15 +421,7 @@ bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Err
         return !addr->u.q_unix.mode ||
                socket_parse_mode(addr->u.q_unix.mode, &ret->mode, errp);
     case SOCKET_ADDRESS_TYPE_INET:
-        if (addr->u.inet.has_to || addr->u.inet.has_numeric || addr->u.inet.has_ipv4 ||
-            addr->u.inet.has_ipv6 || addr->u.inet.has_keep_alive) {
-            error_setg(errp, "Addresses with 'to', 'numeric', 'ipv4', 'ipv6' or 'keep-alive' are "
-                       "not supported");
-            return false;
-        }
-        ret->kind = SOCKET_INET;
-        ret->host = g_strdup(addr->u.inet.host);
-        ret->port = g_strdup(addr->u.inet.port);
+        inet_spec(&addr->u.inet, ret);
         return true;
     default:
         break;

@@ -2,6 +2,8 @@
 /* Channels: what --chardev and --qmp say, checked; sockets that listen or are connected. */
 #include "qemu/osdep.h"
 
+#include <termios.h>
+
 #include "monitor-internal.h"
 #include "qemu/log.h"
 #include "qobject/keyval.h"
@@ -28,10 +30,24 @@ MonitorChardev *monitor_chardev_find(const char *id)
     return NULL;
 }
 
+/* Whether keys such as Ctrl-C send signals, if it is a terminal. */
+static void set_terminal_signals(bool on)
+{
+    struct termios tty;
+
+    if (tcgetattr(STDIN_FILENO, &tty) == 0) {
+        tty.c_lflag = on ? tty.c_lflag | ISIG : tty.c_lflag & ~ISIG;
+        tcsetattr(STDIN_FILENO, TCSANOW, &tty);
+    }
+}
+
 static void chardev_free(MonitorChardev *chr)
 {
-    if (chr->listen_fd >= 0) {
-        close(chr->listen_fd);
+    if (chr->no_signals) {
+        set_terminal_signals(true);
+    }
+    if (chr->listener.n > 0) {
+        socket_listener_close(&chr->listener);
         socket_unlink(&chr->address);
     }
     if (chr->fd >= 0 && !chr->is_stdio) {
@@ -98,6 +114,36 @@ static bool get_fd(const char *value, int *ret, Error **errp)
     return true;
 }
 
+static bool get_inet_options(SocketSpec *address, const QDict *options, Error **errp)
+{
+    const char *to = qdict_get_str(options, "to");
+    uint64_t number = 0;
+
+    if (to && !g_ascii_string_to_unsigned(to, 10, 0, UINT16_MAX, &number, NULL)) {
+        error_setg(errp, "Parameter 'to' expects a number from 0 to %d", UINT16_MAX);
+        return false;
+    }
+    address->has_to = to;
+    address->to = number;
+    address->has_ipv4 = qdict_has(options, "ipv4");
+    address->has_ipv6 = qdict_has(options, "ipv6");
+    return get_switch(options, "ipv4", &address->ipv4, errp) &&
+           get_switch(options, "ipv6", &address->ipv6, errp);
+}
+
+/* Options of addresses of another kind than @options has. */
+static bool check_kind(const QDict *options, const char *needed, const char *const *keys,
+                       Error **errp)
+{
+    for (; *keys && !qdict_has(options, needed); keys++) {
+        if (qdict_has(options, *keys)) {
+            error_setg(errp, "chardev: socket: '%s' is for sockets with a '%s'", *keys, needed);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool get_address(MonitorChardev *chr, const QDict *options, Error **errp)
 {
     const char *path = qdict_get_str(options, "path"), *fd = qdict_get_str(options, "fd");
@@ -108,8 +154,8 @@ static bool get_address(MonitorChardev *chr, const QDict *options, Error **errp)
         error_setg(errp, "chardev: socket: one of 'path', 'port' and 'fd' is needed");
         return false;
     }
-    if (mode && !path) {
-        error_setg(errp, "chardev: socket: 'mode' is for sockets with a 'path'");
+    if (!check_kind(options, "path", (const char *const[]){ "mode", NULL }, errp) ||
+        !check_kind(options, "port", (const char *const[]){ "to", "ipv4", "ipv6", NULL }, errp)) {
         return false;
     }
     if (path) {
@@ -124,7 +170,7 @@ static bool get_address(MonitorChardev *chr, const QDict *options, Error **errp)
     chr->address.kind = SOCKET_INET;
     chr->address.host = g_strdup(host ?: "");
     chr->address.port = g_strdup(port);
-    return true;
+    return get_inet_options(&chr->address, options, errp);
 }
 
 /* Is the descriptor of @chr one that clients connect to? */
@@ -136,13 +182,46 @@ static bool is_listening(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &value, &len) == 0 && value;
 }
 
+/* Whether small messages wait until earlier ones are acknowledged: `delay`, or not: `nodelay`. */
+static bool get_delay(MonitorChardev *chr, const QDict *options, Error **errp)
+{
+    bool nodelay = true;
+
+    if (qdict_has(options, "delay") && qdict_has(options, "nodelay")) {
+        error_setg(errp, "'delay' and 'nodelay' are mutually exclusive");
+        return false;
+    }
+    if (!get_switch(options, "nodelay", &nodelay, errp)) {
+        return false;
+    }
+    chr->delay = !nodelay;
+    return get_switch(options, "delay", &chr->delay, errp);
+}
+
+/* Several users of one channel, of which a person picks one: there are none but monitors. */
+static bool refuse_mux(const QDict *options, Error **errp)
+{
+    bool mux = false;
+
+    if (!get_switch(options, "mux", &mux, errp)) {
+        return false;
+    }
+    if (mux) {
+        error_setg(errp, "'mux=on' is not supported: a channel has one monitor");
+    }
+    return !mux;
+}
+
 static bool parse_socket(MonitorChardev *chr, const QDict *options, Error **errp)
 {
-    static const char *const known[] = { "backend", "id", "path", "mode", "host", "port", "fd", "server",
-                                         "wait", "mux", "nodelay", "delay", NULL };
+    static const char *const known[] = {
+        "backend", "id", "path", "mode", "host", "port", "to", "ipv4", "ipv6", "fd", "server",
+        "wait", "mux", "nodelay", "delay", NULL,
+    };
 
     if (!check_keys(options, known, errp) || !get_address(chr, options, errp) ||
-        !get_switch(options, "server", &chr->server, errp)) {
+        !get_switch(options, "server", &chr->server, errp) || !get_delay(chr, options, errp) ||
+        !refuse_mux(options, errp)) {
         return false;
     }
     if (chr->address.kind == SOCKET_FD) {
@@ -166,8 +245,7 @@ static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
 {
     g_autofree char *text = NULL;
 
-    chr->listen_fd = socket_listen(&chr->address, errp);
-    if (chr->listen_fd < 0) {
+    if (!socket_listen(&chr->address, &chr->listener, errp)) {
         return false;
     }
     text = socket_spec_to_text(&chr->address);
@@ -177,7 +255,7 @@ static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
     }
     log_line("info: QEMU waiting for connection on: disconnected:%s,server=on", text);
     opener = coroutine_self();
-    chr->fd = aio_co_accept(chr->listen_fd);
+    chr->fd = socket_accept(&chr->listener);
     opener = NULL;
     if (chr->fd < 0) {
         error_setg_errno(errp, -chr->fd, "Cannot accept a connection on '%s'", text);
@@ -190,6 +268,9 @@ static bool co_main_fn listen_for_clients(MonitorChardev *chr, Error **errp)
 static bool co_main_fn open_chardev(MonitorChardev *chr, Error **errp)
 {
     if (chr->is_stdio) {
+        if (chr->no_signals) {
+            set_terminal_signals(false);
+        }
         return true;
     }
     if (chr->server) {
@@ -215,7 +296,13 @@ static bool parse_stdio(MonitorChardev *chr, const QDict *options, Error **errp)
             return false;
         }
     }
-    return check_keys(options, known, errp);
+    bool signals = true;
+    if (!check_keys(options, known, errp) || !refuse_mux(options, errp) ||
+        !get_switch(options, "signal", &signals, errp)) {
+        return false;
+    }
+    chr->no_signals = !signals;
+    return true;
 }
 
 MonitorChardev *monitor_chardev_new(QDict *options, Error **errp)
@@ -224,7 +311,8 @@ MonitorChardev *monitor_chardev_new(QDict *options, Error **errp)
     const char *backend = qdict_get_str(options, "backend");
     const char *id = qdict_get_str(options, "id");
 
-    chr->listen_fd = chr->fd = chr->address.fd = -1;
+    chr->listener = SOCKET_LISTENER_NONE;
+    chr->fd = chr->address.fd = -1;
     if (!backend) {
         error_setg(errp, "chardev: \"backend\" is missing");
         return NULL;

@@ -92,8 +92,10 @@ typedef struct MonitorChardev {
     SocketSpec address;
     bool server;
     bool wait;
+    bool delay;                 /* small messages may wait for acknowledgements of earlier ones */
+    bool no_signals;            /* stdio: Ctrl-C on the terminal is a character */
     bool in_use;
-    int listen_fd;              /* -1: none */
+    SocketListener listener;    /* may be none */
     int fd;                     /* connected already; -1: none */
 } MonitorChardev;
 

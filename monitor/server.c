@@ -20,7 +20,9 @@ static bool shutting_down;
 
 static void co_main_fn serve_fd(MonitorServer *srv, int fd)
 {
-    socket_set_nodelay(fd);
+    if (!srv->chr->delay) {
+        socket_set_nodelay(fd);
+    }
     monitor_session_run(fd, fd, srv->pretty);
     close(fd);
 }
@@ -31,7 +33,7 @@ static void co_main_fn accept_clients(MonitorServer *srv)
         int fd;
 
         srv->acceptor = coroutine_self();
-        fd = aio_co_accept(srv->chr->listen_fd);
+        fd = socket_accept(&srv->chr->listener);
         srv->acceptor = NULL;
         if (fd >= 0) {
             serve_fd(srv, fd);
@@ -59,7 +61,7 @@ static void co_main_fn server_entry(void *opaque)
         srv->chr->fd = -1;
         serve_fd(srv, fd);
     }
-    if (srv->chr->listen_fd >= 0) {
+    if (srv->chr->listener.n > 0) {
         accept_clients(srv);
     }
     servers = g_list_remove(servers, srv);

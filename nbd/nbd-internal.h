@@ -26,7 +26,7 @@ struct NbdExport {
 struct NbdServer {
     char *id;
     SocketSpec addr;
-    int listen_fd;
+    SocketListener listener;
     AioContext *main_ctx;
     NbdServerLimits limits;
     NbdExport *exports;

@@ -124,7 +124,7 @@ static void co_main_fn accept_entry(void *opaque)
             coroutine_yield();
             continue;
         }
-        int fd = aio_co_accept(server->listen_fd);
+        int fd = socket_accept(&server->listener);
         if (fd >= 0 && server->stopping) {
             close(fd);              /* it came in the same turn as the end */
         } else if (fd >= 0) {
@@ -168,19 +168,26 @@ const char *main_fn nbd_server_id(const NbdServer *server)
     return server->id;
 }
 
-NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
-                                    const NbdServerLimits *limits, Error **errp)
+NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
+                                       const NbdServerLimits *limits, Error **errp)
 {
-    int fd = socket_listen(addr, errp);
+    SocketListener listener;
 
-    if (fd < 0) {
+    if (!socket_listen(addr, &listener, errp)) {
+        return NULL;
+    }
+    if (nbd_server_find(id)) {
+        /* Somebody else was faster while a name was looked up. */
+        error_setg(errp, "NBD server already running");
+        socket_listener_close(&listener);
+        socket_unlink(addr);
         return NULL;
     }
     NbdServer *server = g_new0(NbdServer, 1);
     server->id = g_strdup(id);
     socket_spec_copy(&server->addr, addr);
     socket_spec_pin(&server->addr);
-    server->listen_fd = fd;
+    server->listener = listener;
     server->limits = *limits;
     server->main_ctx = aio_context_current();
     g_queue_init(&server->conns);
@@ -206,7 +213,7 @@ void co_main_fn nbd_server_stop(NbdServer *server)
     server->stopping = true;
     list_remove(server);
     socket_unlink(&server->addr);
-    shutdown(server->listen_fd, SHUT_RDWR);     /* refused from now on, and the address is free */
+    socket_listener_shutdown(&server->listener);
     if (server->accept_parked) {
         server->accept_parked = false;
         coroutine_wake(server->accept_co);
@@ -220,7 +227,7 @@ void co_main_fn nbd_server_stop(NbdServer *server)
         server->stop_waiter = coroutine_self();
         coroutine_yield();
     }
-    close(server->listen_fd);
+    socket_listener_close(&server->listener);
     socket_spec_clear(&server->addr);
     g_free(server->id);
     g_free(server);

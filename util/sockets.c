@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/un.h>
 
-#include "qemu/sockets.h"
-
-#define BACKLOG 128
+#include "sockets-internal.h"
 
 bool any_fn socket_parse_mode(const char *text, mode_t *ret, Error **errp)
 {
@@ -32,10 +32,10 @@ void any_fn socket_spec_clear(SocketSpec *spec)
 
 void any_fn socket_spec_copy(SocketSpec *to, const SocketSpec *from)
 {
-    *to = (SocketSpec){
-        .kind = from->kind, .path = g_strdup(from->path), .mode = from->mode, .host = g_strdup(from->host),
-        .port = g_strdup(from->port), .fd = from->fd,
-    };
+    *to = *from;
+    to->path = g_strdup(from->path);
+    to->host = g_strdup(from->host);
+    to->port = g_strdup(from->port);
 }
 
 void any_fn socket_spec_pin(SocketSpec *spec)
@@ -113,14 +113,14 @@ static int listen_unix(const SocketSpec *spec, Error **errp)
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int ret = fd < 0 ? -errno : 0;
-    /* The file never has more permissions than were asked for: bind() makes it with the socket's, less the umask. */
+    /* bind() makes the file with the socket's permissions, less the umask: never with more. */
     if (ret == 0 && spec->mode && fchmod(fd, spec->mode) < 0) {
         ret = -errno;
     }
     if (ret == 0) {
         ret = bind_unix(fd, &sun);
         if (ret == 0 && ((spec->mode && chmod(spec->path, spec->mode) < 0) ||
-                         listen(fd, BACKLOG) < 0)) {
+                         listen(fd, SOCKET_BACKLOG) < 0)) {
             ret = -errno;
             unlink(spec->path);     /* bind() made it */
         }
@@ -135,72 +135,102 @@ static int listen_unix(const SocketSpec *spec, Error **errp)
     return fd;
 }
 
-static struct addrinfo *resolve(const SocketSpec *spec, int flags, Error **errp)
+static bool listen_fd(const SocketSpec *spec, SocketListener *ret, Error **errp)
 {
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-                              .ai_flags = flags };
-    struct addrinfo *list = NULL;
-    int ret = getaddrinfo(spec->host && spec->host[0] ? spec->host : NULL, spec->port, &hints,
-                          &list);
-
-    if (ret != 0) {
-        error_setg(errp, "Cannot resolve address '%s' port '%s': %s", spec->host ?: "",
-                   spec->port, ret == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(ret));
-        return NULL;
-    }
-    return list;
-}
-
-static int listen_inet(const SocketSpec *spec, Error **errp)
-{
-    struct addrinfo *list = resolve(spec, AI_PASSIVE, errp);
-    int fd = -1, err = EADDRNOTAVAIL, one = 1;
-
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0) {
-            err = errno;
-            continue;
-        }
-        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        if (bind(fd, a->ai_addr, a->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
-            err = errno;
-            close(fd);
-            fd = -1;
-        }
-    }
-    if (list && fd < 0) {
-        error_setg_errno(errp, err, "Failed to listen on '%s' port '%s'", spec->host ?: "",
-                         spec->port);
-    }
-    if (list) {
-        freeaddrinfo(list);
-    }
-    return fd;
-}
-
-int any_fn socket_listen(const SocketSpec *spec, Error **errp)
-{
-    switch (spec->kind) {
-    case SOCKET_UNIX:
-        return listen_unix(spec, errp);
-    case SOCKET_INET:
-        return listen_inet(spec, errp);
-    default:
-        break;
-    }
     int listening = 0;
     socklen_t len = sizeof(listening);
+
     if (getsockopt(spec->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
         error_setg(errp, "File descriptor %d is not a listening socket", spec->fd);
-        return -1;
+        return false;
     }
     fcntl(spec->fd, F_SETFL, fcntl(spec->fd, F_GETFL) | O_NONBLOCK);
     fcntl(spec->fd, F_SETFD, FD_CLOEXEC);
-    return spec->fd;
+    ret->fds[ret->n++] = spec->fd;
+    return true;
 }
 
-static int co_fn connect_one(int family, const struct sockaddr *addr, socklen_t len)
+/* ---- listeners ---- */
+
+/* One descriptor that is ready when one of several is. */
+static bool join(SocketListener *l, Error **errp)
+{
+    l->any_fd = epoll_create1(EPOLL_CLOEXEC);
+    bool ok = l->any_fd >= 0;
+    for (int i = 0; ok && i < l->n; i++) {
+        struct epoll_event ev = { .events = EPOLLIN };
+        ok = epoll_ctl(l->any_fd, EPOLL_CTL_ADD, l->fds[i], &ev) == 0;
+    }
+    if (!ok) {
+        error_setg_errno(errp, errno, "Cannot wait for clients at several addresses");
+    }
+    return ok;
+}
+
+bool co_fn socket_listen(const SocketSpec *spec, SocketListener *ret, Error **errp)
+{
+    bool ok;
+
+    *ret = (SocketListener){ .any_fd = -1 };
+    switch (spec->kind) {
+    case SOCKET_UNIX:
+        ret->fds[0] = listen_unix(spec, errp);
+        ret->n = ok = ret->fds[0] >= 0;
+        break;
+    case SOCKET_INET:
+        ok = socket_listen_inet(spec, ret, errp);
+        break;
+    default:
+        ok = listen_fd(spec, ret, errp);
+        break;
+    }
+    if (ok && ret->n > 1 && !join(ret, errp)) {
+        socket_listener_close(ret);
+        ok = false;
+    }
+    return ok;
+}
+
+int co_fn socket_accept(const SocketListener *l)
+{
+    if (l->n == 1) {
+        return aio_co_accept(l->fds[0]);
+    }
+    for (;;) {
+        int ret = aio_co_poll(l->any_fd, POLLIN, -1);
+        if (ret < 0) {
+            return ret;
+        }
+        for (int i = 0; i < l->n; i++) {
+            int fd = accept4(l->fds[i], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+            if (fd >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+                return fd >= 0 ? fd : -errno;
+            }
+        }
+    }
+}
+
+void any_fn socket_listener_shutdown(SocketListener *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        shutdown(l->fds[i], SHUT_RDWR);
+    }
+}
+
+void any_fn socket_listener_close(SocketListener *l)
+{
+    for (int i = 0; i < l->n; i++) {
+        close(l->fds[i]);
+    }
+    if (l->any_fd >= 0) {
+        close(l->any_fd);
+    }
+    *l = (SocketListener){ .any_fd = -1 };
+}
+
+/* ---- connecting ---- */
+
+int co_fn socket_connect_to(int family, const struct sockaddr *addr, socklen_t len)
 {
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int ret = fd < 0 ? -errno : aio_co_connect(fd, addr, len);
@@ -214,31 +244,12 @@ static int co_fn connect_one(int family, const struct sockaddr *addr, socklen_t 
     return fd;
 }
 
-static int co_fn connect_inet(const SocketSpec *spec, Error **errp)
-{
-    struct addrinfo *list = resolve(spec, 0, errp);
-    int fd = -EADDRNOTAVAIL;
-
-    if (!list) {
-        return -1;
-    }
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-        fd = connect_one(a->ai_family, a->ai_addr, a->ai_addrlen);
-    }
-    freeaddrinfo(list);
-    if (fd < 0) {
-        error_setg_errno(errp, -fd, "Failed to connect to '%s:%s'", spec->host, spec->port);
-        return -1;
-    }
-    return fd;
-}
-
 int co_fn socket_connect(const SocketSpec *spec, Error **errp)
 {
     struct sockaddr_un sun;
 
     if (spec->kind == SOCKET_INET) {
-        return connect_inet(spec, errp);
+        return socket_connect_inet(spec, errp);
     }
     if (spec->kind == SOCKET_FD) {
         fcntl(spec->fd, F_SETFL, fcntl(spec->fd, F_GETFL) | O_NONBLOCK);
@@ -247,7 +258,7 @@ int co_fn socket_connect(const SocketSpec *spec, Error **errp)
     if (!make_unix_address(spec, &sun, errp)) {
         return -1;
     }
-    int fd = connect_one(AF_UNIX, (struct sockaddr *)&sun, sizeof(sun));
+    int fd = socket_connect_to(AF_UNIX, (struct sockaddr *)&sun, sizeof(sun));
     if (fd < 0) {
         error_setg_errno(errp, -fd, "Failed to connect to '%s'", spec->path);
         return -1;

@@ -29,7 +29,7 @@ typedef struct NbdServerLimits {
 } NbdServerLimits;
 
 /* Listen on @addr and serve what is exported on this server. */
-NbdServer *main_fn nbd_server_start(const char *id, const SocketSpec *addr,
+NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
                                     const NbdServerLimits *limits, Error **errp);
 /*
  * Refuse new clients, let requests under way finish, end all connections.  Has no exports and gets

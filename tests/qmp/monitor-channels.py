@@ -5,12 +5,14 @@ A QMP client reaches the daemon ($QSD) by every kind of channel: unix socket and
 as client, inherited descriptors that listen or are connected, and standard input and output.
 """
 
+import ctypes
 import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
+import termios
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from qmp import QMP                                             # noqa: E402
@@ -177,11 +179,70 @@ def signal_while_waiting_for_client():
     assert not os.path.exists('s')
 
 
+def nodelay_of(pid):
+    """TCP_NODELAY of the daemon's connections, borrowed from it; None: they cannot be."""
+    libc = ctypes.CDLL(None)
+    pidfd = os.pidfd_open(pid)
+    found = []
+    for fd in os.listdir('/proc/%d/fd' % pid):
+        copy = libc.syscall(438, pidfd, int(fd), 0)         # pidfd_getfd
+        if copy < 0:
+            continue
+        try:
+            with socket.socket(fileno=copy) as s:
+                if s.family == socket.AF_INET and s.getpeername():
+                    found.append(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        except OSError:
+            pass
+    os.close(pidfd)
+    return found or None
+
+
+def small_messages_wait_if_asked_to():
+    """delay and nodelay are the same switch, and it is obeyed."""
+    for option, want in (('', 1), (',nodelay=on', 1), (',delay=off', 1), (',nodelay=off', 0),
+                         (',delay=on', 0)):
+        with socket.socket() as listener:
+            listener.bind(('127.0.0.1', 0))
+            listener.listen()
+            with Daemon('--chardev', 'socket,id=c,host=127.0.0.1,port=%d%s'
+                        % (listener.getsockname()[1], option), '--monitor', 'c') as proc:
+                qmp = QMP(listener.accept()[0])
+                assert nodelay_of(proc.pid) in (None, [want]), option
+                qmp.quit()
+
+
+def terminal_keys(options):
+    """Whether Ctrl-C is a signal on a daemon's terminal: while it runs, and after."""
+    ours, theirs = os.openpty()
+    with Daemon('--chardev', options, '--monitor', 'c', stdin=theirs, stdout=theirs):
+        os.set_blocking(ours, True)
+        out = b''
+        while b'QMP' not in out:
+            out += os.read(ours, 4096)
+        during = bool(termios.tcgetattr(theirs)[3] & termios.ISIG)
+        os.write(ours, b'{"execute":"qmp_capabilities"} {"execute":"quit"}\n')
+    after = bool(termios.tcgetattr(theirs)[3] & termios.ISIG)
+    os.close(ours)
+    os.close(theirs)
+    return during, after
+
+
+def terminal_keys_are_signals_or_not():
+    assert terminal_keys('stdio,id=c') == (True, True)
+    assert terminal_keys('stdio,id=c,signal=on') == (True, True)
+    assert terminal_keys('stdio,id=c,signal=off') == (False, True)
+
+
 def wrong_options():
     """What makes no sense is refused on stderr, with a status that is not zero."""
     for args in (['--chardev', 'socket,id=x'], ['--monitor', 'x'], ['--qmp', 'x:y'],
                  ['--chardev', 'stdio,id=x', '--chardev', 'stdio,id=y'],
-                 ['--qmp', 'unix:/nonexistent/s,server=on,wait=off']):
+                 ['--qmp', 'unix:/nonexistent/s,server=on,wait=off'],
+                 ['--chardev', 'socket,id=x,path=s,server=on,wait=off,mux=on'],
+                 ['--chardev', 'socket,id=x,path=s,server=on,wait=off,delay=on,nodelay=on'],
+                 ['--chardev', 'socket,id=x,path=s,server=on,wait=off,nodelay=perhaps'],
+                 ['--chardev', 'stdio,id=x,mux=on'], ['--chardev', 'stdio,id=x,signal=perhaps']):
         run = subprocess.run([QSD, *args], stdin=subprocess.DEVNULL, capture_output=True,
                              timeout=30, check=False)
         assert run.returncode == 1 and run.stderr.startswith(b'qemu-storage-daemon: '), run
@@ -190,7 +251,8 @@ def wrong_options():
 def main():
     for test in (unix_server, waits_for_client, tcp_server, client_mode, inherited_descriptors,
                  stdio_script, end_of_stdio, client_that_does_not_read, signal_with_clients,
-                 signal_while_waiting_for_client, wrong_options):
+                 signal_while_waiting_for_client, small_messages_wait_if_asked_to,
+                 terminal_keys_are_signals_or_not, wrong_options):
         with tempfile.TemporaryDirectory() as directory:
             os.chdir(directory)
             try:
