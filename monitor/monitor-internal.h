@@ -6,14 +6,14 @@
 #include "monitor/monitor.h"
 #include "qapi/command.h"
 #include "qemu/aio.h"
+#include "qemu/channel.h"
 #include "qemu/sockets.h"
 #include "qobject/json.h"
 
 /* ---- output of a session: a queue, and a coroutine that writes it ---- */
 
 typedef struct MonitorOutput {
-    int fd;
-    bool is_socket;
+    Channel *chan;
     GString *pending;           /* not taken by the writer yet */
     size_t writing;             /* bytes that the writer has taken and not written */
     bool ending;                /* write what there is, then end */
@@ -25,7 +25,7 @@ typedef struct MonitorOutput {
     void *opaque;
 } MonitorOutput;
 
-void main_fn monitor_output_init(MonitorOutput *out, int fd, void (*on_broken)(void *opaque),
+void main_fn monitor_output_init(MonitorOutput *out, Channel *chan, void (*on_broken)(void *opaque),
                                  void *opaque);
 /* The writer has ended. */
 void main_fn monitor_output_destroy(MonitorOutput *out);
@@ -40,16 +40,10 @@ void main_fn monitor_output_end(MonitorOutput *out);
 /* Drop everything; the writer ends soon. */
 void main_fn monitor_output_break(MonitorOutput *out);
 
-/* Read from, or write to, something that may be a socket, pipe, terminal or file: as read(2),
- * write(2), and -errno. */
-ssize_t co_main_fn monitor_read(int fd, bool is_socket, void *buf, size_t len);
-ssize_t co_main_fn monitor_write(int fd, bool is_socket, const void *buf, size_t len);
-
 /* ---- sessions ---- */
 
 typedef struct MonitorSession {
-    int in_fd;
-    bool in_is_socket;
+    Channel *chan;
     bool pretty;
     bool negotiated;
     bool oob;                   /* exec-oob was enabled */
@@ -62,8 +56,8 @@ typedef struct MonitorSession {
     Coroutine *dispatcher_waiter;   /* the dispatcher, waiting for requests */
 } MonitorSession;
 
-/* Serve the client on @in_fd, @out_fd (not closed) until it leaves or monitors are shut down. */
-void co_main_fn monitor_session_run(int in_fd, int out_fd, bool pretty);
+/* Serve the client on @chan (not closed) until it leaves or monitors are shut down. */
+void co_main_fn monitor_session_run(Channel *chan, bool pretty);
 /* All sessions that there are. */
 extern GList *monitor_sessions;
 /* The session read from no more; what it has begun is finished. */

@@ -8,8 +8,6 @@
  */
 #include "qemu/osdep.h"
 
-#include <poll.h>
-
 #include "monitor-internal.h"
 
 /* From here the session runs no further command until the client has read. */
@@ -17,65 +15,11 @@
 /* From here the client is cut off. */
 #define MAX_BYTES (64 * MiB)
 
-/* Wait until @fd is ready; files are always ready, and cannot be polled. */
-static int co_main_fn wait_ready(int fd, int events)
-{
-    int ret = aio_co_poll(fd, events, -1);
-
-    return ret == -EPERM ? 0 : MIN(ret, 0);
-}
-
-ssize_t monitor_read(int fd, bool is_socket, void *buf, size_t len)
-{
-    struct iovec iov = { .iov_base = buf, .iov_len = len };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    ssize_t ret;
-
-    if (is_socket) {
-        return aio_co_recvmsg(fd, &msg, 0);
-    }
-    do {
-        ret = wait_ready(fd, POLLIN);
-        if (ret < 0) {
-            return ret;
-        }
-        ret = read(fd, buf, len);
-    } while (ret < 0 && (errno == EAGAIN || errno == EINTR));
-    return ret < 0 ? -errno : ret;
-}
-
-ssize_t monitor_write(int fd, bool is_socket, const void *buf, size_t len)
-{
-    struct iovec iov = { .iov_base = (void *)buf, .iov_len = len };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    ssize_t ret;
-
-    if (is_socket) {
-        return aio_co_sendmsg(fd, &msg, 0);
-    }
-    do {
-        ret = wait_ready(fd, POLLOUT);
-        if (ret < 0) {
-            return ret;
-        }
-        ret = write(fd, buf, len);
-    } while (ret < 0 && (errno == EAGAIN || errno == EINTR));
-    return ret < 0 ? -errno : ret;
-}
-
-static bool is_socket(int fd)
-{
-    struct stat st;
-
-    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-}
-
-void monitor_output_init(MonitorOutput *out, int fd, void (*on_broken)(void *opaque),
+void monitor_output_init(MonitorOutput *out, Channel *chan, void (*on_broken)(void *opaque),
                          void *opaque)
 {
     *out = (MonitorOutput){
-        .fd = fd,
-        .is_socket = is_socket(fd),
+        .chan = chan,
         .pending = g_string_new(NULL),
         .on_broken = on_broken,
         .opaque = opaque,
@@ -151,7 +95,8 @@ static bool co_main_fn write_chunk(MonitorOutput *out, const GString *chunk)
     size_t done = 0;
 
     while (done < chunk->len && !out->broken) {
-        ssize_t n = monitor_write(out->fd, out->is_socket, chunk->str + done, chunk->len - done);
+        struct iovec iov = { chunk->str + done, chunk->len - done };
+        ssize_t n = channel_send(out->chan, &iov, 1);
 
         if (n < 0) {
             return false;

@@ -20,11 +20,14 @@ static bool shutting_down;
 
 static void co_main_fn serve_fd(MonitorServer *srv, int fd)
 {
+    Channel chan;
+
     if (!srv->chr->delay) {
         socket_set_nodelay(fd);
     }
-    monitor_session_run(fd, fd, srv->pretty);
-    close(fd);
+    channel_init(&chan, fd, fd);
+    monitor_session_run(&chan, srv->pretty);
+    channel_close(&chan);
 }
 
 static void co_main_fn accept_clients(MonitorServer *srv)
@@ -53,7 +56,9 @@ static void co_main_fn server_entry(void *opaque)
     context_assert_main();
     context_assert_coroutine();
     if (srv->chr->is_stdio) {
-        monitor_session_run(STDIN_FILENO, STDOUT_FILENO, srv->pretty);
+        Channel chan;
+        channel_init(&chan, STDIN_FILENO, STDOUT_FILENO);
+        monitor_session_run(&chan, srv->pretty);
     }
     if (srv->chr->fd >= 0) {
         int fd = srv->chr->fd;

@@ -171,10 +171,11 @@ static void co_main_fn read_requests(MonitorSession *s)
     g_autofree char *buf = g_malloc(READ_BYTES);
 
     while (!s->ended) {
+        struct iovec iov = { buf, READ_BYTES };
         ssize_t n;
 
         s->reader = coroutine_self();
-        n = monitor_read(s->in_fd, s->in_is_socket, buf, READ_BYTES);
+        n = channel_recv(s->chan, &iov, 1);
         s->reader = NULL;
         if (n <= 0) {
             break;
@@ -195,17 +196,15 @@ static void client_is_gone(void *opaque)
     monitor_session_end(opaque);
 }
 
-void monitor_session_run(int in_fd, int out_fd, bool pretty)
+void monitor_session_run(Channel *chan, bool pretty)
 {
-    MonitorSession s = { .in_fd = in_fd, .pretty = pretty };
+    MonitorSession s = { .chan = chan, .pretty = pretty };
     CoGroup workers = CO_GROUP_INIT;
     g_autoptr(QObject) greeting = qmp_greeting();
-    struct stat st;
 
-    s.in_is_socket = fstat(in_fd, &st) == 0 && S_ISSOCK(st.st_mode);
     s.json = json_stream_new(got_value, &s);
     g_queue_init(&s.requests);
-    monitor_output_init(&s.out, out_fd, client_is_gone, &s);
+    monitor_output_init(&s.out, chan, client_is_gone, &s);
     monitor_sessions = g_list_append(monitor_sessions, &s);
     monitor_session_send(&s, greeting);
     co_group_start(&workers, monitor_output_writer, &s.out);

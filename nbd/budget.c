@@ -14,8 +14,6 @@
  */
 #include "qemu/osdep.h"
 
-#include <sys/socket.h>
-
 #include "nbd/budget.h"
 #include "nbd/protocol.h"
 #include "nbd/server.h"
@@ -45,10 +43,10 @@ bool main_fn nbd_set_memory(uint64_t bytes, Error **errp)
     return true;
 }
 
-void any_fn nbd_memory_join(NbdMemory *m, int fd, AioContext *ctx, void (*granted)(void *opaque),
+void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx, void (*granted)(void *opaque),
                             void *opaque)
 {
-    *m = (NbdMemory){ .fd = fd, .entry.data = m, .wait_entry.data = m };
+    *m = (NbdMemory){ .chan = chan, .entry.data = m, .wait_entry.data = m };
     aio_bh_init(&m->granted_bh, ctx, granted, opaque);
     pthread_mutex_lock(&pool.lock);
     g_queue_push_tail_link(&pool.all, &m->entry);
@@ -229,7 +227,7 @@ void any_fn nbd_memory_drop_late(void)
     for (GList *e = pool.all.head; e; e = e->next) {
         NbdMemory *m = e->data;
         if (is_late(m, NBD_PEER_READS, now_ns) || is_late(m, NBD_PEER_WRITES, now_ns)) {
-            shutdown(m->fd, SHUT_RDWR);     /* it ends like any connection that breaks */
+            channel_hangup(m->chan);        /* it ends like any connection that breaks */
         }
     }
     pthread_mutex_unlock(&pool.lock);

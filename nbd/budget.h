@@ -8,7 +8,7 @@
 #ifndef NBD_BUDGET_H
 #define NBD_BUDGET_H
 
-#include "qemu/aio.h"
+#include "qemu/channel.h"
 
 /* What a connection may hold without asking the pool. */
 #define NBD_MEMORY_OWN ((size_t)(256 * KiB))
@@ -20,7 +20,7 @@ typedef enum NbdPeerWait { NBD_PEER_READS, NBD_PEER_WRITES, NBD_PEER_WAIT__MAX }
 typedef struct NbdMemory {
     size_t own;                     /* held of its own */
     int64_t pooled;                 /* atomic: held of the pool */
-    int fd;
+    Channel *chan;
     /* By direction. */
     size_t awaited[NBD_PEER_WAIT__MAX];     /* atomic: bytes that the peer is to move; 0: not awaited */
     int64_t late_ns[NBD_PEER_WAIT__MAX];    /* atomic: clock_ns() from which it is late; 0: nobody has looked yet */
@@ -36,9 +36,9 @@ typedef struct NbdCharge {
     bool pooled;
 } NbdCharge;
 
-/* @granted(@opaque) is called in @ctx, the calling thread's, when what is waited for is there. @fd is shut down
+/* @granted(@opaque) is called in @ctx, the calling thread's, when what is waited for is there. @chan is hung up
  * if its peer keeps memory for too long that others wait for. */
-void any_fn nbd_memory_join(NbdMemory *m, int fd, AioContext *ctx, void (*granted)(void *opaque),
+void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx, void (*granted)(void *opaque),
                             void *opaque);
 /* Holds nothing and does not wait. */
 void any_fn nbd_memory_leave(NbdMemory *m);

@@ -6,6 +6,7 @@
 #include "nbd/budget.h"
 #include "nbd/protocol.h"
 #include "nbd/server.h"
+#include "qemu/channel.h"
 
 typedef struct NbdConn NbdConn;
 typedef struct NbdRequest NbdRequest;
@@ -51,9 +52,9 @@ struct NbdConn {
     NbdExport *exp;                 /* chosen, or just being told about: as long as it is set, the
                                      * export's end shuts the connection down, after which it may
                                      * be dangling and is not looked at */
-    int fd;
+    Channel chan;
     GList entry;                    /* in server->conns */
-    bool shut;                      /* shutdown(2) was called on fd, for both directions */
+    bool shut;                      /* hung up on */
     bool transmitting;              /* negotiation is over: its export's thread has it */
     bool ending;                    /* atomic: no further request is read */
 
@@ -114,10 +115,6 @@ NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name);
 uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp);
 /* nbd/meta.c */
 NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt);
-
-/* All of @len or -errno (-ECONNRESET: end of file). */
-int co_fn nbd_recv_all(int fd, void *buf, size_t len);
-int co_fn nbd_send_all(int fd, struct iovec *iov, int niov);     /* advances in @iov */
 
 /* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main thread. */
 void co_fn nbd_transmission_entry(void *conn);

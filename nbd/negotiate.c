@@ -4,54 +4,15 @@
 
 #include "nbd/nbd-internal.h"
 
-int co_fn nbd_recv_all(int fd, void *buf, size_t len)
-{
-    while (len > 0) {
-        struct iovec iov = { .iov_base = buf, .iov_len = len };
-        struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-        ssize_t n = aio_co_recvmsg(fd, &msg, 0);
-
-        if (n <= 0) {
-            return n < 0 ? n : -ECONNRESET;
-        }
-        buf = (char *)buf + n;
-        len -= n;
-    }
-    return 0;
-}
-
-/* Advances in @iov. */
-int co_fn nbd_send_all(int fd, struct iovec *iov, int niov)
-{
-    while (niov > 0) {
-        struct msghdr msg = { .msg_iov = iov, .msg_iovlen = MIN(niov, IOV_MAX) };
-        ssize_t n = aio_co_sendmsg(fd, &msg, 0);
-
-        if (n < 0) {
-            return n;
-        }
-        while (niov > 0 && (size_t)n >= iov->iov_len) {
-            n -= iov->iov_len;
-            iov++;
-            niov--;
-        }
-        if (niov > 0) {
-            iov->iov_base = (char *)iov->iov_base + n;
-            iov->iov_len -= n;
-        }
-    }
-    return 0;
-}
-
 /* Read @len bytes of no interest. */
-static int co_fn skip(int fd, uint32_t len)
+static int co_fn skip(Channel *chan, uint32_t len)
 {
     char buf[4096];
     int ret = 0;
 
     while (len > 0 && ret == 0) {
         size_t n = MIN(len, sizeof(buf));
-        ret = nbd_recv_all(fd, buf, n);
+        ret = channel_recv_all(chan, buf, n);
         len -= n;
     }
     return ret;
@@ -65,9 +26,9 @@ static int co_fn exchange_flags(NbdConn *conn)
     put_be64(hello, NBD_MAGIC);
     put_be64(hello + 8, NBD_OPTS_MAGIC);
     put_be16(hello + 16, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
-    int ret = nbd_send_all(conn->fd, &iov, 1);
+    int ret = channel_send_all(&conn->chan, &iov, 1);
     if (ret == 0) {
-        ret = nbd_recv_all(conn->fd, answer, sizeof(answer));
+        ret = channel_recv_all(&conn->chan, answer, sizeof(answer));
     }
     if (ret < 0) {
         return ret;
@@ -86,7 +47,7 @@ static int co_fn exchange_flags(NbdConn *conn)
 static int co_main_fn read_option(NbdConn *conn, NbdOption *opt)
 {
     uint8_t head[16];
-    int ret = nbd_recv_all(conn->fd, head, sizeof(head));
+    int ret = channel_recv_all(&conn->chan, head, sizeof(head));
 
     if (ret < 0) {
         return ret;
@@ -99,7 +60,7 @@ static int co_main_fn read_option(NbdConn *conn, NbdOption *opt)
         return -EPROTO;             /* it could not read an error reply */
     }
     if (opt->len > MAX_KNOWN_OPTION) {
-        ret = skip(conn->fd, opt->len);
+        ret = skip(&conn->chan, opt->len);
         if (ret == 0) {
             ret = opt->code == NBD_OPT_EXPORT_NAME ? -EPROTO
                   : nbd_opt_error(conn, opt->code, NBD_REP_ERR_TOO_BIG,
@@ -109,7 +70,7 @@ static int co_main_fn read_option(NbdConn *conn, NbdOption *opt)
     }
     opt->data = g_malloc(opt->len + 1);
     opt->data[opt->len] = 0;
-    ret = nbd_recv_all(conn->fd, opt->data, opt->len);
+    ret = channel_recv_all(&conn->chan, opt->data, opt->len);
     if (ret < 0) {
         g_free(opt->data);
         return ret;

@@ -18,7 +18,7 @@ int co_main_fn nbd_opt_reply(NbdConn *conn, uint32_t opt, uint32_t type, const v
     put_be32(head + 8, opt);
     put_be32(head + 12, type);
     put_be32(head + 16, len);
-    return nbd_send_all(conn->fd, iov, len ? 2 : 1);
+    return channel_send_all(&conn->chan, iov, len ? 2 : 1);
 }
 
 int co_main_fn nbd_opt_error(NbdConn *conn, uint32_t opt, uint32_t type, const char *fmt, ...)
@@ -83,7 +83,7 @@ static NbdOptResult co_main_fn opt_export_name(NbdConn *conn, const NbdOption *o
     put_be64(reply, conn->size);
     put_be16(reply + 8, nbd_transmission_flags(conn, exp));
     conn->exp = exp;
-    return nbd_send_all(conn->fd, &iov, 1) < 0 || conn->shut ? NBD_OPT_CLOSE : choose(conn);
+    return channel_send_all(&conn->chan, &iov, 1) < 0 || conn->shut ? NBD_OPT_CLOSE : choose(conn);
 }
 
 static NbdOptResult co_main_fn opt_abort(NbdConn *conn, const NbdOption *opt)

@@ -157,9 +157,9 @@ static void co_fn send_entry(void *opaque)
         NbdRequest *req = take_batch(conn, &batch);
 
         nbd_memory_peer_begin(&conn->memory, NBD_PEER_READS, batch.size);
-        if (!conn->broken && nbd_send_all(conn->fd, batch.iov, batch.niov) < 0) {
+        if (!conn->broken && channel_send_all(&conn->chan, batch.iov, batch.niov) < 0) {
             conn->broken = true;
-            shutdown(conn->fd, SHUT_RDWR);      /* ends the reader's wait */
+            channel_hangup(&conn->chan);        /* ends the reader's wait */
         }
         nbd_memory_peer_end(&conn->memory, NBD_PEER_READS);
         iovec_destroy(&batch);

@@ -15,7 +15,7 @@ void main_fn nbd_conn_shutdown(NbdConn *conn)
 {
     if (!conn->shut) {
         conn->shut = true;
-        shutdown(conn->fd, SHUT_RDWR);
+        channel_hangup(&conn->chan);
     }
 }
 
@@ -30,7 +30,7 @@ static void main_fn conn_end(NbdConn *conn)
         return;
     }
     __atomic_store_n(&conn->ending, true, __ATOMIC_RELAXED);
-    shutdown(conn->fd, SHUT_RD);
+    channel_end_input(&conn->chan);
 }
 
 static void wake(Coroutine **waiter)
@@ -46,7 +46,7 @@ void main_fn nbd_conn_finished(void *opaque)
     NbdServer *server = conn->server;
     NbdExport *exp = conn->exp;
 
-    close(conn->fd);
+    channel_close(&conn->chan);
     g_queue_unlink(&server->conns, &conn->entry);
     g_free(conn->meta_export);
     g_free(conn->rbuf);
@@ -99,7 +99,7 @@ static void main_fn conn_new(NbdServer *server, int fd)
 
     socket_set_nodelay(fd);
     conn->server = server;
-    conn->fd = fd;
+    channel_init(&conn->chan, fd, fd);
     conn->entry.data = conn;
     g_queue_push_tail_link(&server->conns, &conn->entry);
     coroutine_start(conn_entry, conn);

@@ -11,8 +11,6 @@
  */
 #include "qemu/osdep.h"
 
-#include <poll.h>
-
 #include "nbd/nbd-internal.h"
 
 #define MAX_IN_FLIGHT 256
@@ -31,8 +29,7 @@ static ssize_t co_fn receive(NbdConn *conn, void *buf, size_t len)
         { buf, len },
         { conn->rbuf + conn->rlen, NBD_RBUF_BYTES - conn->rlen },
     };
-    struct msghdr msg = { .msg_iov = len ? iov : iov + 1, .msg_iovlen = len ? 2 : 1 };
-    ssize_t n = aio_co_recvmsg(conn->fd, &msg, 0);
+    ssize_t n = channel_recv(&conn->chan, len ? iov : iov + 1, len ? 2 : 1);
 
     if (n <= 0) {
         return n < 0 ? n : -ECONNRESET;
@@ -128,11 +125,8 @@ static void co_fn wait_for_answer(NbdConn *conn, int64_t timeout_ns)
     conn->reader_waiter = coroutine_self();
     if (conn->client.left) {
         aio_co_sleep_ns(timeout_ns);
-    } else {
-        int ret = aio_co_poll(conn->fd, POLLRDHUP, timeout_ns);
-        if (ret != -ECANCELED && ret != -ETIMEDOUT) {
-            client_leaves(conn);
-        }
+    } else if (channel_wait_hangup(&conn->chan, timeout_ns) == 0) {
+        client_leaves(conn);
     }
     conn->reader_waiter = NULL;
 }
@@ -150,10 +144,8 @@ static void co_fn wait_for_room(NbdConn *conn, size_t bytes)
 /* There is no use in waiting for the client's next request. */
 static bool is_over(const NbdConn *conn)
 {
-    struct pollfd p = { .fd = conn->fd };
-
     return conn->broken || __atomic_load_n(&conn->ending, __ATOMIC_RELAXED) ||
-           (conn->client.left && poll(&p, 1, 0) == 1);
+           (conn->client.left && channel_is_dead(&conn->chan));
 }
 
 /* Waits until @req may hold @bytes. */
@@ -241,7 +233,7 @@ void co_fn nbd_transmission_entry(void *opaque)
 
     conn->rbuf = g_malloc(NBD_RBUF_BYTES);
     nbd_send_init(conn);
-    nbd_memory_join(&conn->memory, conn->fd, conn->exp->ctx, nbd_wake_reader, conn);
+    nbd_memory_join(&conn->memory, &conn->chan, conn->exp->ctx, nbd_wake_reader, conn);
     while (!conn->broken && !__atomic_load_n(&conn->ending, __ATOMIC_RELAXED) &&
            (req = read_request(conn))) {
         conn->in_flight++;
@@ -254,6 +246,6 @@ void co_fn nbd_transmission_entry(void *opaque)
     }
     aio_bh_cancel(&conn->send_bh);
     nbd_memory_leave(&conn->memory);
-    shutdown(conn->fd, SHUT_RDWR);
+    channel_hangup(&conn->chan);
     aio_bh_schedule_oneshot(conn->server->main_ctx, nbd_conn_finished, conn);
 }

@@ -70,8 +70,10 @@ static void co_main_fn speak(void *opaque)
 {
     Client *c = opaque;
     struct iovec iov = { c->say->data, c->say->len };
+    Channel chan;
 
-    nbd_send_all(c->fd, &iov, 1);
+    channel_init(&chan, c->fd, c->fd);
+    channel_send_all(&chan, &iov, 1);
     shutdown(c->fd, SHUT_WR);
 }
 

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Receiving from, sending to, and hanging up on one peer. */
+#include "qemu/osdep.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "qemu/channel.h"
+
+static bool is_socket(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+void any_fn channel_init(Channel *c, int in_fd, int out_fd)
+{
+    *c = (Channel){
+        .in_fd = in_fd, .out_fd = out_fd,
+        .in_is_socket = is_socket(in_fd), .out_is_socket = is_socket(out_fd),
+    };
+}
+
+/* Wait until @fd is ready; files are always ready, and cannot be polled. */
+static int co_fn wait_ready(int fd, int events)
+{
+    int ret = aio_co_poll(fd, events, -1);
+
+    return ret == -EPERM ? 0 : MIN(ret, 0);
+}
+
+/* For pipes, terminals and files. */
+static ssize_t co_fn move(int fd, int events, struct iovec *iov, int niov)
+{
+    ssize_t ret;
+
+    do {
+        ret = wait_ready(fd, events);
+        if (ret < 0) {
+            return ret;
+        }
+        ret = events == POLLIN ? readv(fd, iov, niov) : writev(fd, iov, niov);
+    } while (ret < 0 && (errno == EAGAIN || errno == EINTR));
+    return ret < 0 ? -errno : ret;
+}
+
+ssize_t co_fn channel_recv(Channel *c, struct iovec *iov, int niov)
+{
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = niov };
+
+    return c->in_is_socket ? aio_co_recvmsg(c->in_fd, &msg, 0)
+                           : move(c->in_fd, POLLIN, iov, niov);
+}
+
+ssize_t co_fn channel_send(Channel *c, struct iovec *iov, int niov)
+{
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = MIN(niov, IOV_MAX) };
+
+    return c->out_is_socket ? aio_co_sendmsg(c->out_fd, &msg, 0)
+                            : move(c->out_fd, POLLOUT, iov, MIN(niov, IOV_MAX));
+}
+
+int co_fn channel_recv_all(Channel *c, void *buf, size_t len)
+{
+    while (len > 0) {
+        struct iovec iov = { .iov_base = buf, .iov_len = len };
+        ssize_t n = channel_recv(c, &iov, 1);
+
+        if (n <= 0) {
+            return n < 0 ? n : -ECONNRESET;
+        }
+        buf = (char *)buf + n;
+        len -= n;
+    }
+    return 0;
+}
+
+int co_fn channel_send_all(Channel *c, struct iovec *iov, int niov)
+{
+    while (niov > 0) {
+        ssize_t n = channel_send(c, iov, niov);
+
+        if (n < 0) {
+            return n;
+        }
+        while (niov > 0 && (size_t)n >= iov->iov_len) {
+            n -= iov->iov_len;
+            iov++;
+            niov--;
+        }
+        if (niov > 0) {
+            iov->iov_base = (char *)iov->iov_base + n;
+            iov->iov_len -= n;
+        }
+    }
+    return 0;
+}
+
+int co_fn channel_wait_hangup(Channel *c, int64_t timeout_ns)
+{
+    int ret = aio_co_poll(c->in_fd, POLLRDHUP, timeout_ns);
+
+    return ret == -ECANCELED || ret == -ETIMEDOUT ? ret : 0;
+}
+
+bool any_fn channel_is_dead(const Channel *c)
+{
+    struct pollfd p = { .fd = c->in_fd };
+
+    return poll(&p, 1, 0) == 1;
+}
+
+void any_fn channel_hangup(Channel *c)
+{
+    shutdown(c->in_fd, SHUT_RDWR);
+}
+
+void any_fn channel_end_input(Channel *c)
+{
+    shutdown(c->in_fd, SHUT_RD);
+}
+
+void any_fn channel_close(Channel *c)
+{
+    close(c->in_fd);
+    if (c->out_fd != c->in_fd) {
+        close(c->out_fd);
+    }
+    c->in_fd = c->out_fd = -1;
+}
