@@ -235,6 +235,7 @@ static BlockDeviceStats *backend_stats(const BlkStats *s)
     BlockDeviceStats *d = g_new0(BlockDeviceStats, 1);
     const BlkOpStats *rd = &s->op[BLK_OP_READ], *wr = &s->op[BLK_OP_WRITE];
     const BlkOpStats *fl = &s->op[BLK_OP_FLUSH], *un = &s->op[BLK_OP_UNMAP];
+    const BlkOpStats *look = &s->op[BLK_OP_STATUS];
     int64_t last = __atomic_load_n(&s->last_access_ns, __ATOMIC_RELAXED);
 
     d->rd_bytes = get(&rd->bytes);
@@ -248,15 +249,16 @@ static BlockDeviceStats *backend_stats(const BlkStats *s)
     d->wr_total_time_ns = get(&wr->total_ns);
     d->flush_total_time_ns = get(&fl->total_ns);
     d->unmap_total_time_ns = get(&un->total_ns);
-    d->failed_rd_operations = get(&rd->failed);
+    d->failed_rd_operations = get(&rd->failed) + get(&look->failed);
     d->failed_wr_operations = get(&wr->failed);
     d->failed_flush_operations = get(&fl->failed);
     d->failed_unmap_operations = get(&un->failed);
-    d->invalid_rd_operations = get(&rd->invalid);
+    d->invalid_rd_operations = get(&rd->invalid) + get(&look->invalid);
     d->invalid_wr_operations = get(&wr->invalid);
     d->invalid_flush_operations = get(&fl->invalid);
     d->invalid_unmap_operations = get(&un->invalid);
-    d->account_invalid = d->account_failed = true;
+    /* Refused requests do not reach the disk, so they do not end its idleness; failed ones do. */
+    d->account_failed = true;
     d->has_idle_time_ns = last != 0;
     d->idle_time_ns = last ? clock_ns() - last : 0;
     d->rd_latency_histogram = histogram(rd);
@@ -273,7 +275,6 @@ static BlockDeviceStats *main_fn node_counters(const BlockDriverState *bs)
 {
     BlockDeviceStats *d = g_new0(BlockDeviceStats, 1);
 
-    d->account_invalid = d->account_failed = true;
     d->wr_highest_offset = get(&bs->wr_highest_offset);
     return d;
 }

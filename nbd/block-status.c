@@ -34,7 +34,8 @@ static int co_fn query(NbdRequest *req, uint32_t id, uint64_t at, uint64_t bytes
                        int64_t *ret_bytes, uint32_t *ret_flags)
 {
     int depth;
-    int status = blk_co_block_status(req->conn->exp->blk, at, bytes, 0, ret_bytes, &depth);
+    int status = blk_co_block_status(req->conn->exp->blk, &req->conn->client, at, bytes,
+                                     ret_bytes, &depth);
 
     if (status < 0) {
         return status;
@@ -107,7 +108,7 @@ void co_fn nbd_block_status(NbdRequest *req)
         left &= ~bit;
         GByteArray *payload = collect(req, ids[i], &ret);
         if (!payload) {
-            nbd_reply_error(req, nbd_errno(ret), "cannot look up the block status");
+            nbd_reply_error(req, nbd_errno(req, ret), "cannot look up the block status");
             return;
         }
         gsize len;

@@ -126,7 +126,8 @@ void any_fn nbd_reply_simple(NbdRequest *req, uint32_t error);
 void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const void *fixed,
                             size_t fixed_len, void *payload, size_t len);
 void any_fn nbd_reply_error(NbdRequest *req, uint32_t error, const char *msg);
-uint32_t any_fn nbd_errno(int ret);                 /* -errno to NBD_E... */
+/* -errno to an NBD_E... that @req may be answered with. */
+uint32_t any_fn nbd_errno(const NbdRequest *req, int ret);
 void any_fn nbd_request_free(NbdRequest *req);
 /* nbd/request.c: a coroutine for each request. */
 void co_fn nbd_request_entry(void *req);

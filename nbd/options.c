@@ -28,7 +28,13 @@ int co_main_fn nbd_opt_error(NbdConn *conn, uint32_t opt, uint32_t type, const c
     va_start(ap, fmt);
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    return nbd_opt_reply(conn, opt, type, text, MIN(strlen(text), NBD_MAX_STRING));
+    /* The protocol has all texts in UTF-8; a name that the client sent need not be. */
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    size_t len = MIN(strlen(valid), NBD_MAX_STRING);
+    while (len > 0 && (valid[len] & 0xc0) == 0x80) {
+        len--;                      /* not in the middle of a character */
+    }
+    return nbd_opt_reply(conn, opt, type, valid, len);
 }
 
 static NbdOptResult go_on(int ret)
@@ -46,8 +52,11 @@ static NbdOptResult co_main_fn invalid(NbdConn *conn, const NbdOption *opt, cons
 uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp)
 {
     uint16_t flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
-                     NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE;
+                     NBD_FLAG_SEND_CACHE;
 
+    if (exp->server->limits.max_connections != 1) {
+        flags |= NBD_FLAG_CAN_MULTI_CONN;
+    }
     if (exp->writable) {
         flags |= NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_SEND_FAST_ZERO;
     } else {

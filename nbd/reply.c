@@ -12,7 +12,7 @@
 #define SEND_IOV 512
 #define SEND_BYTES ((size_t)(4 * MiB))
 
-uint32_t any_fn nbd_errno(int ret)
+uint32_t any_fn nbd_errno(const NbdRequest *req, int ret)
 {
     switch (-ret) {
     case 0:
@@ -30,9 +30,11 @@ uint32_t any_fn nbd_errno(int ret)
     case EDQUOT:
         return NBD_ENOSPC;
     case EOVERFLOW:
-        return NBD_EOVERFLOW;
+        /* The protocol has it for one request, and clients for no other. */
+        return req->type == NBD_CMD_READ && req->flags & NBD_CMD_FLAG_DF ? NBD_EOVERFLOW : NBD_EIO;
     case ENOTSUP:
-        return NBD_ENOTSUP;
+        return req->type == NBD_CMD_WRITE_ZEROES && req->flags & NBD_CMD_FLAG_FAST_ZERO
+               ? NBD_ENOTSUP : NBD_EIO;
     case ESHUTDOWN:
         return NBD_ESHUTDOWN;
     default:

@@ -14,17 +14,18 @@ typedef struct RequestRule {
     uint16_t flags;                 /* allowed, besides FUA */
     bool writes, has_range, bounded;    /* bounded: at most NBD_MAX_PAYLOAD bytes */
     bool may_be_empty;
+    uint32_t beyond;                /* what a range gets that does not lie in the export */
 } RequestRule;
 
 static const RequestRule rules[] = {
-    { NBD_CMD_READ,  NBD_CMD_FLAG_DF, false, true, true, true },
-    { NBD_CMD_WRITE, 0, true, true, true, true },
-    { NBD_CMD_FLUSH, 0, false, false, false, true },
-    { NBD_CMD_TRIM,  0, true, true, false, false },
-    { NBD_CMD_CACHE, 0, false, true, true, false },
-    { NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true, true, false,
-      false },
-    { NBD_CMD_BLOCK_STATUS, NBD_CMD_FLAG_REQ_ONE, false, true, false, false },
+    { NBD_CMD_READ,  NBD_CMD_FLAG_DF, false, true, true, true, NBD_EINVAL },
+    { NBD_CMD_WRITE, 0, true, true, true, true, NBD_ENOSPC },
+    { NBD_CMD_FLUSH, 0, false, false, false, true, 0 },
+    { NBD_CMD_TRIM,  0, true, true, false, true, NBD_EINVAL },
+    { NBD_CMD_CACHE, 0, false, true, true, true, NBD_EINVAL },
+    { NBD_CMD_WRITE_ZEROES, NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true, true, false, true,
+      NBD_ENOSPC },
+    { NBD_CMD_BLOCK_STATUS, NBD_CMD_FLAG_REQ_ONE, false, true, false, false, NBD_EINVAL },
 };
 
 static const RequestRule *find_rule(uint16_t type)
@@ -61,7 +62,7 @@ static uint32_t check(const NbdRequest *req)
         return NBD_EINVAL;
     }
     if (req->from > conn->size || req->len > conn->size - req->from) {
-        return rule->writes ? NBD_ENOSPC : NBD_EINVAL;
+        return rule->beyond;
     }
     return 0;
 }
@@ -94,7 +95,7 @@ static const char *describe(uint32_t error)
 static void finish(NbdRequest *req, int ret)
 {
     if (ret < 0) {
-        nbd_reply_error(req, nbd_errno(ret), describe(nbd_errno(ret)));
+        nbd_reply_error(req, nbd_errno(req, ret), describe(nbd_errno(req, ret)));
     } else {
         nbd_reply_simple(req, 0);   /* allowed with structured replies too, where nothing is returned */
     }
@@ -133,15 +134,12 @@ static int co_fn read_sparse(NbdRequest *req)
 
     while (at < end) {
         int64_t n;
-        int status = blk_co_block_status(req->conn->exp->blk, at, end - at, 0, &n, NULL);
+        int ret = blk_co_read_hole(req->conn->exp->blk, &req->conn->client, at, end - at, &n);
 
-        if (status < 0) {
-            return status;
-        }
-        if (status & BDRV_BLOCK_ZERO) {
+        if (ret == 1) {
             hole_chunk(req, at + n == end, at, n);
         } else {
-            int ret = read_into(req, at, n);
+            ret = ret ?: read_into(req, at, n);
             if (ret < 0) {
                 return ret;
             }
@@ -246,6 +244,8 @@ void co_fn nbd_request_entry(void *opaque)
 
     if (req->error) {
         nbd_reply_error(req, req->error, describe(req->error));
+    } else if (req->len == 0 && req->type != NBD_CMD_READ && req->type != NBD_CMD_FLUSH) {
+        finish(req, 0);             /* nothing was asked, and it is done */
     } else {
         run(req);
     }

@@ -193,7 +193,7 @@ static void co_fn request_init(Request *r, BlockBackend *blk, const BlkClient *c
 {
     *r = (Request){ .blk = blk, .client = client, .op = op, .offset = offset, .bytes = bytes,
                     .start_ns = clock_ns() };
-    if (op != BLK_OP_FLUSH) {
+    if (op != BLK_OP_FLUSH && op != BLK_OP_STATUS) {
         throttle(blk, op != BLK_OP_READ, bytes);
     }
 }
@@ -205,7 +205,7 @@ static int co_fn request_enter(Request *r)
 
     blk_begin(r->blk);
     int ret = given_up ?: check_request(r->blk, r->offset, r->bytes,
-                                        r->op != BLK_OP_READ && r->op != BLK_OP_FLUSH);
+                                        r->op == BLK_OP_WRITE || r->op == BLK_OP_UNMAP);
     r->refused = ret < 0;
     return ret;
 }
@@ -227,7 +227,8 @@ static bool co_fn request_leave(Request *r, int *ret)
     request_account(r, *ret);
     /* -ENOTSUP is an answer (fast zeroes that are not to be had), not a failure of the disk. */
     if (*ret < 0 && !r->refused && *ret != -ENOTSUP) {
-        action = blk_handle_error(r->blk, r->client, r->op != BLK_OP_READ, *ret);
+        bool reads = r->op == BLK_OP_READ || r->op == BLK_OP_STATUS;
+        action = blk_handle_error(r->blk, r->client, !reads, *ret);
     }
     blk_end(r->blk);
     r->ignored = action == BLK_ERROR_ACTION_IGNORE;
@@ -311,14 +312,45 @@ int co_fn blk_co_flush(BlockBackend *blk, const BlkClient *client)
     return ret;
 }
 
-int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,
-                              int64_t *ret_bytes, int *ret_depth)
+/* @hole_is_read: a hole is what the user wanted to read, and has read now. */
+static int co_fn block_status(Request *r, bool hole_is_read, int64_t *ret_bytes, int *ret_depth)
 {
-    blk_begin(blk);
-    int ret = check_request(blk, offset, bytes, false);
-    if (ret == 0) {
-        ret = bdrv_co_block_status(blk->root, offset, bytes, max_depth, ret_bytes, ret_depth);
+    int64_t bytes = r->bytes;
+    int ret;
+
+    do {
+        ret = request_enter(r) ?: bdrv_co_block_status(r->blk->root, r->offset, bytes, 0, ret_bytes,
+                                                       ret_depth);
+        if (ret >= 0 && ret & BDRV_BLOCK_ZERO && hole_is_read) {
+            r->op = BLK_OP_READ;
+            r->bytes = *ret_bytes;
+        }
+    } while (request_leave(r, &ret));
+    if (r->ignored) {
+        /* The safe answer: whoever wants to know more reads it. */
+        *ret_bytes = bytes;
+        *ret_depth = 0;
+        ret = BDRV_BLOCK_DATA | BDRV_BLOCK_DECIDED;
     }
-    blk_end(blk);
     return ret;
+}
+
+int co_fn blk_co_block_status(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                              int64_t bytes, int64_t *ret_bytes, int *ret_depth)
+{
+    Request r;
+
+    request_init(&r, blk, client, BLK_OP_STATUS, offset, bytes);
+    return block_status(&r, false, ret_bytes, ret_depth);
+}
+
+int co_fn blk_co_read_hole(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                           int64_t bytes, int64_t *ret_bytes)
+{
+    Request r;
+    int depth;
+
+    request_init(&r, blk, client, BLK_OP_STATUS, offset, bytes);
+    int ret = block_status(&r, true, ret_bytes, &depth);
+    return ret < 0 ? ret : !!(ret & BDRV_BLOCK_ZERO);
 }

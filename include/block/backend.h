@@ -120,8 +120,19 @@ int co_fn blk_co_pwrite_zeroes(BlockBackend *blk, const BlkClient *client, int64
 int co_fn blk_co_pdiscard(BlockBackend *blk, const BlkClient *client, int64_t offset,
                           int64_t bytes);
 int co_fn blk_co_flush(BlockBackend *blk, const BlkClient *client);
-int co_fn blk_co_block_status(BlockBackend *blk, int64_t offset, int64_t bytes, int max_depth,
-                              int64_t *ret_bytes, int *ret_depth);
+/*
+ * BDRV_BLOCK_... of the first *@ret_bytes bytes, and how many images down they are decided.  A
+ * look is neither limited nor counted as a read, but a failed one is a failed read, with all that
+ * follows.
+ */
+int co_fn blk_co_block_status(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                              int64_t bytes, int64_t *ret_bytes, int *ret_depth);
+/*
+ * Looks before a range is read: 1: the first *@ret_bytes bytes are zeroes, and have been read with
+ * that; 0: they are not known to be.
+ */
+int co_fn blk_co_read_hole(BlockBackend *blk, const BlkClient *client, int64_t offset,
+                           int64_t bytes, int64_t *ret_bytes);
 /* Bytes; 0 if empty. */
 int64_t any_fn blk_length(BlockBackend *blk);
 

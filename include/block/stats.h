@@ -6,7 +6,9 @@
 #include "qemu/osdep.h"
 
 typedef enum BlkOp {
-    BLK_OP_READ, BLK_OP_WRITE, BLK_OP_FLUSH, BLK_OP_UNMAP, BLK_OP__MAX,
+    BLK_OP_READ, BLK_OP_WRITE, BLK_OP_FLUSH, BLK_OP_UNMAP,
+    BLK_OP_STATUS,              /* a look at where data is */
+    BLK_OP__MAX,
 } BlkOp;
 
 /* Upper bounds of the latency histogram's bins, ns; the last bin is open. */

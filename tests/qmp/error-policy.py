@@ -6,15 +6,18 @@ until somebody has mended the cause and nothing is lost.
 """
 
 import json
+import select
 import socket
 import subprocess
 
-from nbdwire import DISC, ENOSPC, FLUSH, WRITE, Wire
+from nbdwire import (BLOCK_STATUS, DISC, EIO, ENOSPC, FLUSH, READ, WRITE, NbdError, Wire,
+                     join_chunks, parse_status)
 from rig import QSD, Rig, import_nbd, main, requires
 
 requires('qemu-img')
 nbd = import_nbd()
 BLOCK = 4096
+KiB = 1 << 10
 
 
 def bad_disk(r, name, **rule):
@@ -145,6 +148,95 @@ def test_ignored_errors_are_success_and_zeroes():
         h = r.nbd('worse')
         h.pwrite(b'a' * BLOCK, 0)
         assert h.pread(BLOCK, 0) == bytes(BLOCK)
+
+
+def looks(c):
+    """Requests that ask where data is: (send, what came back) of a status and of a read."""
+    ident = c.contexts['base:allocation']
+    status = (lambda: c.request(BLOCK_STATUS, 0, 128 * KiB),
+              lambda cookie: parse_status(c.finish(cookie, BLOCK_STATUS, 128 * KiB))[ident])
+    read = (lambda: c.request(READ, 0, 128 * KiB),
+            lambda cookie: join_chunks(c.finish(cookie, READ, 128 * KiB), 0, 128 * KiB))
+    return status, read
+
+
+def is_answered(c):
+    """Within the time that an answer which is not held up would take many times."""
+    return bool(select.select([c.sock], [], [], 0.3)[0])
+
+
+def disk_that_cannot_be_looked_at(r, **options):
+    bad_disk(r, 'bad', iotype='block-status', errno=5, once=True)
+    with open(r.path('bad.raw'), 'r+b') as f:
+        f.write(b'a' * 64 * KiB)
+    r.start()
+    r.export('bad', **options)
+    return r.wire('bad')
+
+
+def stats(r, device):
+    return {s['device']: s['stats'] for s in r.cmd('query-blockstats')}[device]
+
+
+class Wired(Rig):
+    def wire(self, name):
+        return Wire(self.path('nbd.sock')).negotiate(name, meta=['base:allocation'])
+
+
+def test_a_failed_look_at_where_data_is_stops_a_disk_like_a_failed_read():
+    for which in range(2):
+        with Wired() as r, disk_that_cannot_be_looked_at(r, rerror='stop') as c:
+            send, finish = looks(c)[which]
+            cookie = send()
+            ev = r.qmp.wait_event('BLOCK_IO_ERROR')['data']
+            assert (ev['action'], ev['operation']) == ('stop', 'read'), ev
+            with r.wire('bad') as later:        # comes while the disk is stopped
+                later_send, later_finish = looks(later)[1 - which]
+                later_cookie = later_send()
+                assert not is_answered(c) and not is_answered(later)
+                r.cmd('cont')
+                got = finish(cookie), later_finish(later_cookie)
+            status, data = got if which == 0 else got[::-1]
+            assert data == b'a' * 64 * KiB + bytes(64 * KiB)
+            assert sum(n for n, _ in status) <= 128 * KiB and status[0][1] == 0
+            assert stats(r, 'exp-bad')['failed_rd_operations'] == 1
+            assert io_status(r, 'exp-bad') == 'ok'
+
+
+def test_a_failed_look_that_is_ignored_claims_no_holes():
+    for which in range(2):
+        with Wired() as r, disk_that_cannot_be_looked_at(r, rerror='ignore') as c:
+            send, finish = looks(c)[which]
+            got = finish(send())
+            assert got in ([(128 * KiB, 0)], b'a' * 64 * KiB + bytes(64 * KiB)), got
+            assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'ignore'
+
+
+def test_a_failed_look_is_told_and_counted():
+    for which in range(2):
+        with Wired() as r, disk_that_cannot_be_looked_at(r) as c:
+            send, finish = looks(c)[which]
+            try:
+                finish(send())
+                raise AssertionError('a failed look was a success')
+            except NbdError as e:
+                assert e.number == EIO
+            assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'report'
+            s = stats(r, 'exp-bad')
+            assert (s['failed_rd_operations'], s['rd_operations']) == (1, 0), s
+
+
+def test_holes_that_are_read_are_counted_as_read():
+    with Wired() as r:
+        r.drive('disk', 'raw', '1M')
+        r.start()
+        r.export('disk')
+        with r.wire('disk') as c:
+            c.write(0, b'a' * 64 * KiB)
+            assert c.read(0, 256 * KiB) == b'a' * 64 * KiB + bytes(192 * KiB)
+            c.block_status(0, 256 * KiB)
+        s = stats(r, 'exp-disk')
+        assert s['rd_bytes'] == 256 * KiB and s['rd_operations'] >= 2, s
 
 
 def test_failed_flush_that_is_tried_again_is_not_a_success():

@@ -244,6 +244,38 @@ def test_flags_tell_what_an_export_can_do():
             assert not c.export_flags & (w.SEND_TRIM | w.SEND_WRITE_ZEROES)
 
 
+def test_several_connections_are_not_offered_where_one_is_the_limit():
+    with Server() as r:
+        for limit, offered in ((1, False), (2, True), (0, True)):
+            path = r.path('limit%d.sock' % limit)
+            server = {'type': 'unix', 'data': {'path': path}}
+            r.qmp.cmd('nbd-server-start', {'id': 's%d' % limit, 'addr': server,
+                                           'max-connections': limit})
+            r.cmd('block-export-add', type='nbd', id='e%d' % limit, server='s%d' % limit,
+                  node_name='n0', name='x')
+            with w.Wire(path) as c:
+                c.negotiate('x')
+                assert bool(c.export_flags & w.MULTI_CONN) == offered, limit
+            with w.Wire(path) as c:
+                c.send_option(w.OPT_EXPORT_NAME, b'x')
+                _, flags = c.unpack('QH')
+                assert bool(flags & w.MULTI_CONN) == offered, limit
+
+
+def test_error_texts_are_utf8_whatever_the_client_sends():
+    """option_error() checks the text."""
+    names = [b'\xff\xfe', b'\xc3', b'a\x80b', b'\xed\xa0\x80', b'\xf0\x9f\x98' * 1365,
+             '\u20ac'.encode() * 1365 + b'x', b'x' + '\u20ac'.encode() * 1365, b'\xe2\x82' * 2048]
+    with Server() as r, r.wire() as c:
+        assert c.option(w.OPT_STRUCTURED) == [(w.REP_ACK, b'')]
+        for name in names:
+            for code, data in ((w.OPT_INFO, w.name_option(name) + bytes(2)),
+                               (w.OPT_GO, w.name_option(name) + bytes(2)),
+                               (w.OPT_SET_META, w.name_option(name) + bytes(4)),
+                               (w.OPT_LIST_META, w.name_option(name) + bytes(4))):
+                assert c.option_error(code, data) == w.ERR_UNKNOWN, (code, name)
+
+
 # -- LIST, ABORT, STARTTLS, STRUCTURED_REPLY
 
 def test_list_names_all_exports_with_their_descriptions():

@@ -91,10 +91,10 @@ def test_requests_outside_the_disk_are_refused_and_change_nothing():
                     assert c.error(w.WRITE, offset, length, 0, bytes(length)) == w.ENOSPC
                     if length:
                         assert c.error(w.CACHE, offset, length) == w.EINVAL
-                        assert c.error(w.TRIM, offset, length) in (w.EINVAL, w.ENOSPC)
-                        assert c.error(w.WRITE_ZEROES, offset, length) in (w.EINVAL, w.ENOSPC)
+                        assert c.error(w.TRIM, offset, length) == w.EINVAL
+                        assert c.error(w.WRITE_ZEROES, offset, length) == w.ENOSPC
                         assert c.error(w.BLOCK_STATUS, offset, length) == w.EINVAL
-                assert c.error(w.TRIM, 0, 0xffffffff) in (w.EINVAL, w.ENOSPC)
+                assert c.error(w.TRIM, 0, 0xffffffff) == w.EINVAL
                 assert c.read(size - 512, 512) == bytes(512)
         assert os.path.getsize(r.file) == size
 
@@ -155,12 +155,42 @@ def test_requests_of_no_length_do_no_harm():
         assert c.read(0, 0) == b''
         assert c.read(64 * MiB, 0) == b''
         c.write(100, b'')
-        for cmd in (w.TRIM, w.WRITE_ZEROES, w.CACHE, w.BLOCK_STATUS):
-            try:                            # unspecified: success or EINVAL
-                c.call(cmd, 0, 0)
-            except w.NbdError as e:
-                assert e.number == w.EINVAL
+        for cmd in (w.TRIM, w.WRITE_ZEROES, w.CACHE):
+            for offset in (0, 100, 64 * MiB):       # unspecified; clients know success from QEMU
+                c.call(cmd, offset, 0)
+                c.call(cmd, offset, 0, w.FUA)
+            assert c.error(cmd, 64 * MiB + 1, 0) in (w.EINVAL, w.ENOSPC)
+        assert c.error(w.BLOCK_STATUS, 0, 0) == w.EINVAL
         assert c.alive()
+
+
+def test_errors_are_those_that_the_protocol_has_for_their_command():
+    """EOVERFLOW is for reads in one piece, ENOTSUP for zeroes that are to be fast."""
+    for number in (75, 95):
+        with Rig() as r:
+            path = r.path('f.raw')
+            with open(path, 'wb') as f:
+                f.write(b'x' * MiB)
+            r.start()
+            rules = [{'event': 'none', 'iotype': kind, 'errno': number}
+                     for kind in ('read', 'write', 'write-zeroes', 'discard', 'flush',
+                                  'block-status')]
+            r.cmd('blockdev-add', driver='raw', node_name='n', discard='unmap', file={
+                'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': path},
+                'discard': 'unmap', 'inject-error': rules})
+            r.export('n')
+            with Wire(r.path('nbd.sock')).negotiate('n', meta=['base:allocation']) as c:
+                for cmd, args in ((w.READ, (0, 512)), (w.READ, (0, 128 * KiB)), (w.CACHE, (0, 512)),
+                                  (w.WRITE, (0, 512, 0, bytes(512))), (w.FLUSH, ()),
+                                  (w.BLOCK_STATUS, (0, 512))):
+                    assert c.error(cmd, *args) == w.EIO, (number, cmd)
+                for cmd in (w.TRIM, w.WRITE_ZEROES):
+                    try:
+                        c.call(cmd, 0, 64 * KiB)
+                    except w.NbdError as e:
+                        assert e.number == w.EIO, (number, cmd, e.number)
+                fast = c.error(w.WRITE_ZEROES, 0, 64 * KiB, w.FAST_ZERO)
+                assert fast == (w.ENOTSUP if number == 95 else w.EIO), fast
 
 
 def test_a_failed_read_and_write_are_errors_of_their_request_only():

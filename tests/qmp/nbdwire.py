@@ -248,15 +248,7 @@ class Wire:
         self.call(WRITE, offset, len(data), flags, data)
 
     def block_status(self, offset, length, flags=0):
-        """{context id: [(length, flags), ...]}"""
-        result = {}
-        for kind, content in self.call(BLOCK_STATUS, offset, length, flags):
-            assert kind == CHUNK_STATUS
-            ident, = struct.unpack('>I', content[:4])
-            assert ident not in result
-            result[ident] = [struct.unpack('>II', content[i:i + 8])
-                             for i in range(4, len(content), 8)]
-        return result
+        return parse_status(self.call(BLOCK_STATUS, offset, length, flags))
 
     def alive(self):
         """The connection still answers."""
@@ -267,6 +259,18 @@ class Wire:
         self.send(self.request_bytes(DISC))
         self.expect_closed()
         self.close()
+
+
+def parse_status(chunks):
+    """{context id: [(length, flags), ...]}"""
+    result = {}
+    for kind, content in chunks:
+        assert kind == CHUNK_STATUS
+        ident, = struct.unpack('>I', content[:4])
+        assert ident not in result
+        result[ident] = [struct.unpack('>II', content[i:i + 8])
+                         for i in range(4, len(content), 8)]
+    return result
 
 
 def join_chunks(chunks, offset, length):
