@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "input-internal.h"
+#include "qobject/json.h"
 #include "qobject/keyval.h"
 
 /* The string that @value is on a command line, or NULL. */
@@ -13,13 +14,19 @@ static const char *keyval_str(const QapiInput *in, const QObject *value)
     return in->keyval ? qobject_get_str(value) : NULL;
 }
 
-/* No name, path or text of the control path may hold a NUL; JSON refuses it, this makes sure. */
+/* No name, path or text of the control path may hold a NUL, which JSON can write. */
 bool qapi_in_str(QapiInput *in, QObject *value, void *ret, Error **errp)
 {
     const char *str = qobject_get_str(value);
 
     if (!str || strlen(str) != qstring_len(value)) {
         qapi_in_wrong_type(in, "string", errp);
+        return false;
+    }
+    if (!in->keyval && strstr(str, JSON_NUL)) {
+        g_autofree char *path = qapi_in_path(in, NULL);
+
+        error_setg(errp, "Parameter '%s' contains the character U+0000", path);
         return false;
     }
     *(char **)ret = g_strdup(str);

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "json-internal.h"
 #include "qobject-internal.h"
 #include "qobject/json.h"
 
@@ -68,6 +69,23 @@ static void append_escaped(GString *out, gunichar c)
     }
 }
 
+/* The character at @str, escaped; the bytes that it takes. */
+static size_t append_character(GString *out, const char *str, size_t len)
+{
+    gunichar c = *str ? g_utf8_get_char_validated(str, len) : 0;
+
+    if (len >= 2 && memcmp(str, JSON_NUL, 2) == 0) {
+        append_escaped(out, 0);
+        return 2;
+    }
+    if (c == (gunichar)-1 || c == (gunichar)-2) {
+        append_escaped(out, 0xfffd);
+        return 1;
+    }
+    append_escaped(out, json_is_noncharacter(c) ? 0xfffd : c);
+    return *str ? g_utf8_skip[(unsigned char)*str] : 1;
+}
+
 /* Text that is not valid UTF-8 (a file's name may not be) becomes U+FFFD. */
 static void append_string(GString *out, const char *str, size_t len)
 {
@@ -76,7 +94,6 @@ static void append_string(GString *out, const char *str, size_t len)
     g_string_append_c(out, '"');
     while (str < end) {
         const char *run = str;
-        gunichar c;
 
         while (run < end && *run >= 0x20 && *run < 0x7f && *run != '"' && *run != '\\') {
             run++;
@@ -86,14 +103,7 @@ static void append_string(GString *out, const char *str, size_t len)
         if (str == end) {
             break;
         }
-        c = *str ? g_utf8_get_char_validated(str, end - str) : 0;
-        if (c == (gunichar)-1 || c == (gunichar)-2) {
-            append_escaped(out, 0xfffd);
-            str++;
-        } else {
-            append_escaped(out, c);
-            str += *str ? g_utf8_skip[(unsigned char)*str] : 1;
-        }
+        str += append_character(out, str, end - str);
     }
     g_string_append_c(out, '"');
 }

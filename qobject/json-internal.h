@@ -84,4 +84,7 @@ bool any_fn json_parser_token(JsonParser *parser, JsonTokenType type, const char
 /* Gives the finished value, or NULL. */
 QObject *any_fn json_parser_steal(JsonParser *parser);
 
+/* A code point that no text has: U+FDD0 to U+FDEF, and the last two of each plane. */
+bool any_fn json_is_noncharacter(gunichar c);
+
 #endif

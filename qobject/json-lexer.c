@@ -3,7 +3,8 @@
  * Bytes to tokens.  Every byte is looked at once, however the input is cut.
  *
  * A byte that cannot go on with the token belongs to the error; the lexer then
- * skips to a byte at which JSON is likely to make sense again.
+ * skips to a byte at which JSON is likely to make sense again, and goes on with that one: a
+ * client sees as many errors as from QEMU.
  */
 #include "qemu/osdep.h"
 
@@ -46,11 +47,7 @@ static bool ends_error(char c)
 
 static void finish(JsonLexer *lexer, JsonTokenType type)
 {
-    bool is_error = type >= JSON_TOKEN_ERROR;
-
-    /* A string that its line's end broke is over: the next line makes sense again. */
-    lexer->state = is_error && lexer->token->str[lexer->token->len - 1] != '\n'
-                   ? LEX_RECOVERY : LEX_START;
+    lexer->state = type >= JSON_TOKEN_ERROR ? LEX_RECOVERY : LEX_START;
     lexer->emit(lexer->opaque, type, lexer->token->str, lexer->token->len);
     if (lexer->token->allocated_len > KEEP_BYTES) {
         g_string_free(lexer->token, TRUE);
@@ -185,10 +182,7 @@ static void byte(JsonLexer *lexer, char c)
     case LEX_RECOVERY:
         if (is_structural(c) || ends_error(c)) {
             lexer->state = LEX_START;
-            /* The error was reported; a byte that only ends it is not another one. */
-            if (is_structural(c)) {
-                start(lexer, c);
-            }
+            start(lexer, c);
         }
         break;
     case LEX_STRING_ESCAPE:

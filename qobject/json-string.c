@@ -20,6 +20,23 @@ static int hex4(const char *p)
     return value;
 }
 
+bool json_is_noncharacter(gunichar c)
+{
+    return (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
+}
+
+/* Is one in the valid UTF-8 from @p to @end? */
+static bool has_noncharacter(const char *p, const char *end)
+{
+    for (; p < end; p++) {
+        /* Their first bytes are 0xef and above, which no other byte of a character is. */
+        if ((unsigned char)*p >= 0xef && json_is_noncharacter(g_utf8_get_char(p))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * The character of the escape \uXXXX at @p (behind the u), which may be half of a pair with the
  * one after it.  Returns how many bytes it takes, 0 and @errp if it is no character.
@@ -32,19 +49,21 @@ static int unicode_escape(const char *p, gunichar *ret, Error **errp)
         error_setg(errp, "JSON parse error, invalid hex escape in string");
         return 0;
     }
+    int len = 4;
+
+    *ret = first;
     if (first >= 0xd800 && first <= 0xdbff && p[4] == '\\' && p[5] == 'u') {
         second = hex4(p + 6);
         if (second >= 0xdc00 && second <= 0xdfff) {
             *ret = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-            return 10;
+            len = 10;
         }
     }
-    if (first == 0 || (first >= 0xd800 && first <= 0xdfff)) {
-        error_setg(errp, "JSON parse error, \\u%.4s is not a valid Unicode character", p);
+    if ((*ret >= 0xd800 && *ret <= 0xdfff) || json_is_noncharacter(*ret)) {
+        error_setg(errp, "JSON parse error, \\u%.*s is not a valid Unicode character", len, p);
         return 0;
     }
-    *ret = first;
-    return 4;
+    return len;
 }
 
 /* The escape at @p (behind the backslash), into @out.  Returns how many bytes it takes or 0. */
@@ -61,7 +80,11 @@ static int escape(const char *p, GString *out, Error **errp)
         if (len == 0) {
             return 0;
         }
-        g_string_append_unichar(out, c);
+        if (c == 0) {
+            g_string_append(out, JSON_NUL);
+        } else {
+            g_string_append_unichar(out, c);
+        }
         return 1 + len;
     }
     name = *p ? strchr(names, *p) : NULL;
@@ -79,7 +102,7 @@ char *json_unescape(const char *text, size_t len, size_t *ret_len, Error **errp)
     GString *out;
 
     /* Also refuses NUL, halves of surrogate pairs and forms that are too long. */
-    if (!g_utf8_validate_len(p, end - p, NULL)) {
+    if (!g_utf8_validate_len(p, end - p, NULL) || has_noncharacter(p, end)) {
         error_setg(errp, "JSON parse error, invalid UTF-8 sequence in string");
         return NULL;
     }

@@ -2,8 +2,10 @@
 /*
  * JSON text to values and back, in the dialect that QMP speaks: RFC 8259 plus
  * strings in single quotes and the escape \'.  Strict otherwise: strings are valid
- * UTF-8, without NUL; a key occurs once in an object; a number that no int64,
- * uint64 or finite double can hold is refused.
+ * UTF-8 without noncharacters such as U+FFFE; a key occurs once in an object; a number
+ * that no int64, uint64 or finite double can hold is refused.  The character U+0000,
+ * which only an escape can write, is JSON_NUL in strings and keys, so that they end where
+ * C strings do; it is printed as the escape again.
  *
  * Every input is bounded, whoever sends it: JSON_MAX_NESTING levels,
  * JSON_MAX_TOKEN_BYTES a token, JSON_MAX_TOKENS and JSON_MAX_HEAP a value.
@@ -13,6 +15,9 @@
 
 #include "qapi/error.h"
 #include "qobject/qobject.h"
+
+/* No other text has these bytes, for they are not UTF-8. */
+#define JSON_NUL "\xc0\x80"
 
 #define JSON_MAX_NESTING 1024
 #define JSON_MAX_TOKEN_BYTES (64 * MiB)

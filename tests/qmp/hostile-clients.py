@@ -199,6 +199,38 @@ def test_requests_with_every_flag_and_at_every_edge():
         other.check()
 
 
+def test_the_character_nul_is_an_error_of_its_request():
+    """It is valid JSON, so it is answered with the id, and no name or path ends at it."""
+    nul = chr(0)
+    with Rig() as r:
+        r.drive('disk0', 'raw', '1M')
+        m = r.start()
+        before = r.state()
+
+        def error(execute, arguments=None):
+            reply = m.cmd_obj({'execute': execute, 'id': ['a' + nul, {'b' + nul: nul}],
+                               **({} if arguments is None else {'arguments': arguments})})
+            assert reply['id'] == ['a' + nul, {'b' + nul: nul}], reply
+            return reply['error']
+
+        assert error('query-version' + nul)['class'] == 'CommandNotFound'
+        for command in m.cmd('query-commands'):
+            if command['name'] not in ('qmp_capabilities', 'quit'):
+                e = error(command['name'], {'x' + nul: 1})
+                assert e['class'] == 'GenericError' and 'JSON' not in e['desc'], (command, e)
+        for command, arguments in (
+                ('blockdev-del', {'node-name': 'disk0' + nul}),
+                ('blockdev-add', {'driver': 'null-co' + nul, 'node-name': 'n'}),
+                ('blockdev-add', {'driver': 'null-co', 'node-name': 'n' + nul + 'x'}),
+                ('blockdev-add', {'driver': 'file', 'node-name': 'n',
+                                  'filename': r.path('disk0.raw') + nul}),
+                ('block_resize', {'device': 'disk0' + nul, 'size': 512}),
+                ('blockdev-group-snapshot-sync', {'devlist': [
+                    {'device': 'disk0', 'snapshot-file': r.path('snap') + nul + 'x'}]})):
+            error(command, arguments)
+        assert r.state() == before
+
+
 def test_monitors_at_and_beyond_every_limit():
     with Rig() as r:
         other = start(r)

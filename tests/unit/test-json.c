@@ -64,7 +64,18 @@ static void test_strings(void)
     assert_refused("'\\ud800'", "not a valid Unicode");
     assert_refused("'\\udc00'", "not a valid Unicode");
     assert_refused("'\\ud800\\u0041'", "not a valid Unicode");
-    assert_refused("'\\u0000'", "not a valid Unicode");
+    assert_refused("'\\ufffe'", "\\ufffe is not a valid Unicode");
+    assert_refused("'\\uffff'", "\\uffff is not a valid Unicode");
+    assert_refused("'\\ufdd0'", "not a valid Unicode");
+    assert_refused("'\\udbff\\udfff'", "\\udbff\\udfff is not a valid Unicode");
+    assert_refused("'\xef\xbf\xbe'", "invalid UTF-8");
+    assert_refused("'\xef\xb7\xaf'", "invalid UTF-8");
+    assert_refused("{'\xf4\x8f\xbf\xbf':1}", "invalid UTF-8");
+    assert_prints("'\\ufffd\xef\xbf\xbd\xef\xb7\xb0\\uefff'", "\"\\uFFFD\\uFFFD\\uFDF0\\uEFFF\"");
+    assert_prints("'a\\u0000b'", "\"a\\u0000b\"");
+    assert_prints("{'\\u0000':'\\u0000'}", "{\"\\u0000\": \"\\u0000\"}");
+    assert_prints("{'a':1,'a\\u0000':2}", "{\"a\": 1, \"a\\u0000\": 2}");
+    assert_refused("{'a\\u0000':1,'a\\u0000':2}", "duplicate key");
     assert_refused("'\\u12'", "invalid hex");
     assert_refused("'\\ud83d\\ude0'", "not a valid Unicode");
     assert_refused("'\\x'", "invalid escape");
@@ -82,10 +93,10 @@ static void test_strings(void)
 /* A text that is not UTF-8 (a file's name) is printed with U+FFFD in place of what is wrong. */
 static void test_output_is_always_valid(void)
 {
-    g_autoptr(QObject) obj = qstring_new_len("a\xff\xc3(\0b", 6);
+    g_autoptr(QObject) obj = qstring_new_len("a\xff\xc3(\0b\xef\xbf\xbe" "c", 10);
     g_autofree char *printed = json_to_string(obj);
 
-    g_assert_cmpstr(printed, ==, "\"a\\uFFFD\\uFFFD(\\u0000b\"");
+    g_assert_cmpstr(printed, ==, "\"a\\uFFFD\\uFFFD(\\u0000b\\uFFFDc\"");
 }
 
 static void test_structure_is_strict(void)
@@ -262,7 +273,15 @@ static void test_stream_goes_on_after_errors(void)
           "E:JSON parse error, stray '&';E:JSON parse error, expecting value;1;" },
         { "{\"execute\": foo bar}1 ", "E:JSON parse error, invalid keyword 'foo';1;" },
         { "{\"a\" 1, [{}]} 1 ", "E:JSON parse error, missing : in object pair;1;" },
-        { "{\"a\":\"unterminated\n1 ", "E:JSON parse error, stray '\"unterminated\n';1;" },
+        { "{\"a\":\"unterminated\n1 \n2\n", "E:JSON parse error, stray '\"unterminated\n';2;" },
+        { "{\"a\":\"b\nc\"}1 ",
+          "E:JSON parse error, stray '\"b\n';E:JSON parse error, expecting value;1;" },
+        { "{\"a\":\"b\\\nc\"}1 ",
+          "E:JSON parse error, stray '\"b\\\n';E:JSON parse error, expecting value;1;" },
+        { "&\xff&\x01[] ",
+          "E:JSON parse error, stray '&';E:JSON parse error, stray '\xff';"
+          "E:JSON parse error, stray '\x01';[];" },
+        { "\xff\xff[] ", "E:JSON parse error, stray '\xff';E:JSON parse error, stray '\xff';[];" },
         { "[01]\n1 ", "E:JSON parse error, stray '01';E:JSON parse error, expecting value;1;" },
         { "[-]\n1 ", "E:JSON parse error, stray '-]';1;" },
         { "{\"a\":[\xff\n1 ", "E:JSON parse error, stray '\xff';1;" },
