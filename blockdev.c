@@ -26,15 +26,38 @@ static BlockDriverState *main_fn backend_node(BlockBackend *blk, bool for_group,
     return bs;
 }
 
+/*
+ * The backend that @device (NULL: none) means, if what was also given has found the node @bs (NULL: none).
+ * Exports have names of their own: where a name may be that of an export and of something else, it is
+ * the other.
+ */
+BlockBackend *main_fn blockdev_find_backend(const char *device, const BlockDriverState *bs)
+{
+    BlockBackend *blk = device ? blk_find(device) : NULL;
+
+    return blk || bs || !device ? blk : blk_find_export(device);
+}
+
+BlockDriverState *main_fn blockdev_lookup_node(const char *name, Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(name);
+
+    if (!bs && !blockdev_find_backend(name, NULL)) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", name);
+        return NULL;
+    }
+    return blockdev_lookup(name, name, false, errp);
+}
+
 BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_name,
                                           bool for_group, Error **errp)
 {
-    BlockBackend *blk = device ? blk_find(device) : NULL;
+    BlockDriverState *bs = node_name ? bdrv_find_node(node_name) : NULL;
+    BlockBackend *blk = blockdev_find_backend(device, bs);
 
     if (blk) {
         return backend_node(blk, for_group, errp);
     }
-    BlockDriverState *bs = node_name ? bdrv_find_node(node_name) : NULL;
     if (bs) {
         return bs;
     }
@@ -47,13 +70,12 @@ BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_n
     return NULL;
 }
 
-BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *device, const char *node_name,
-                                                       Error **errp)
+BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *name, Error **errp)
 {
     BlockDriverState *bs;
 
     do {
-        bs = blockdev_lookup(device, node_name, false, errp);
+        bs = blockdev_lookup_node(name, errp);
     } while (bs && bdrv_wait_until_unchanged(bs));
     return bs;
 }

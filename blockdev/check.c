@@ -107,7 +107,7 @@ bool co_main_fn qmp_blockdev_check(const QmpBlockdevCheckArgs *args, Error **err
     CheckJob *c = container_of(job, CheckJob, job);
     c->fix = fix_of(args);
     c->progress.step = step;
-    BlockDriverState *bs = blockdev_lookup_unchanged(NULL, args->node_name, errp);
+    BlockDriverState *bs = blockdev_lookup_unchanged(args->node_name, errp);
     c->link = bs ? claim(bs, c->fix, errp) : NULL;
     if (!c->link) {
         blockdev_plain_error(errp);

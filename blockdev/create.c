@@ -96,7 +96,7 @@ static BdrvLink *co_main_fn open_ref(const BlockdevRef *ref, Error **errp)
     };
 
     if (ref->type == QTYPE_QSTRING) {
-        BlockDriverState *bs = blockdev_lookup(NULL, ref->u.reference, false, errp);
+        BlockDriverState *bs = blockdev_lookup(ref->u.reference, ref->u.reference, false, errp);
         return bs ? bdrv_link_new(bs, &spec, errp) : NULL;
     }
     g_autoptr(BdrvOpenOptions) opts = blockdev_options_to_plain(&ref->u.definition, errp);

@@ -116,7 +116,7 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
     if (!find_iothread(q, &opts.iothread, errp)) {
         return false;
     }
-    opts.bs = blockdev_lookup_unchanged(q->node_name, q->node_name, errp);
+    opts.bs = blockdev_lookup_unchanged(q->node_name, errp);
     bool ok = opts.bs && blk_export_add(&opts, errp);
     blockdev_plain_error(errp);
     return ok;
@@ -162,10 +162,6 @@ bool co_main_fn qmp_nbd_server_add(const NbdServerAddOptions *args, Error **errp
     if (!bs) {
         return false;
     }
-    /* The id is the export's name unless that names something else already. */
-    g_autofree char *id = blk_find(name) || bdrv_find_node(name)
-                          ? g_strdup_printf("nbd-%s", name) : g_strdup(name);
-    opts.id = id;
     opts.has_writable = true;
     opts.writable = args->has_writable && args->writable && !bs->read_only;
     opts.u.nbd.name = (char *)name;

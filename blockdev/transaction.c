@@ -18,7 +18,8 @@ static BlockDriverState *co_main_fn resolve(Transaction *t, const char *device,
     bool settled;
 
     for (;;) {
-        BlockBackend *blk = device ? blk_find(device) : NULL;
+        BlockBackend *blk = blockdev_find_backend(
+            device, node_name ? bdrv_find_node(node_name) : NULL);
         BlockDriverState *bs = blockdev_lookup(device, node_name, false, NULL);
 
         if (bs && !blk) {
@@ -68,7 +69,7 @@ static bool co_main_fn add_snapshot(Transaction *t, const TransactionAction *a, 
 {
     const BlockdevSnapshot *q = a->u.blockdev_snapshot.data;
     BlockDriverState *bs = resolve(t, q->node, q->node, errp);
-    BlockDriverState *overlay = bs ? resolve(t, NULL, q->overlay, errp) : NULL;
+    BlockDriverState *overlay = bs ? resolve(t, q->overlay, q->overlay, errp) : NULL;
 
     if (!overlay) {
         return false;

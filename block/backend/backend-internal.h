@@ -13,6 +13,7 @@ typedef struct WaiterList {
 
 struct BlockBackend {
     char *name;                     /* NULL: cannot be named */
+    bool of_export;                 /* @name is the id of an export, among which it is unique */
     char *user;                     /* what it is attached to, or NULL */
     char *iothread;                 /* or NULL */
     unsigned needs, allows;         /* claims for what it holds */

@@ -7,14 +7,24 @@
 
 static BlockBackend *first_backend, *last_backend;
 
-BlockBackend *main_fn blk_find(const char *name)
+static BlockBackend *main_fn find(const char *name, bool of_export)
 {
     for (BlockBackend *blk = first_backend; blk; blk = blk->next) {
-        if (blk->name && strcmp(blk->name, name) == 0) {
+        if (blk->of_export == of_export && blk->name && strcmp(blk->name, name) == 0) {
             return blk;
         }
     }
     return NULL;
+}
+
+BlockBackend *main_fn blk_find(const char *name)
+{
+    return find(name, false);
+}
+
+BlockBackend *main_fn blk_find_export(const char *id)
+{
+    return find(id, true);
 }
 
 bool main_fn bdrv_name_is_backend(const char *name)
@@ -27,6 +37,21 @@ BlockBackend *main_fn blk_next(BlockBackend *prev)
     return prev ? prev->next : first_backend;
 }
 
+static BlockBackend *main_fn make(const char *name, unsigned needs, unsigned allows)
+{
+    BlockBackend *blk = g_new0(BlockBackend, 1);
+
+    blk->name = g_strdup(name);
+    blk->needs = needs;
+    blk->allows = allows;
+    blk->write_cache = true;
+    pthread_mutex_init(&blk->lock, NULL);
+    blk->prev = last_backend;
+    *(last_backend ? &last_backend->next : &first_backend) = blk;
+    last_backend = blk;
+    return blk;
+}
+
 BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp)
 {
     if (name && blk_find(name)) {
@@ -37,15 +62,15 @@ BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows,
         error_setg(errp, "Device name '%s' conflicts with an existing node name", name);
         return NULL;
     }
-    BlockBackend *blk = g_new0(BlockBackend, 1);
-    blk->name = g_strdup(name);
-    blk->needs = needs;
-    blk->allows = allows;
-    blk->write_cache = true;
-    pthread_mutex_init(&blk->lock, NULL);
-    blk->prev = last_backend;
-    *(last_backend ? &last_backend->next : &first_backend) = blk;
-    last_backend = blk;
+    return make(name, needs, allows);
+}
+
+BlockBackend *main_fn blk_new_export(const char *id, unsigned needs, unsigned allows)
+{
+    g_assert(!blk_find_export(id));
+    BlockBackend *blk = make(id, needs, allows);
+
+    blk->of_export = true;
     return blk;
 }
 

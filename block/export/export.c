@@ -47,11 +47,8 @@ static const BlkExportDriver *find_driver(const char *type)
 static BlockBackend *co_main_fn make_backend(const BlkExportOptions *opts, Error **errp)
 {
     unsigned needs = CLAIM_READ | (opts->writable ? CLAIM_WRITE : 0);
-    BlockBackend *blk = blk_new(opts->id, needs, CLAIM_ALL, errp);
+    BlockBackend *blk = blk_new_export(opts->id, needs, CLAIM_ALL);
 
-    if (!blk) {
-        return NULL;
-    }
     if (!blk_insert(blk, opts->bs, errp)) {
         blk_free(blk);
         return NULL;

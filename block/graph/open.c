@@ -67,7 +67,7 @@ static BlockDriverState *co_main_fn find_reference(const char *node_name, Error 
         bs = bdrv_find_node(node_name);
     } while (bs && bdrv_wait_until_unchanged(bs));
     if (!bs) {
-        error_setg(errp, "Cannot find device='' nor node-name='%s'", node_name);
+        error_setg(errp, "Cannot find device='%s' nor node-name='%s'", node_name, node_name);
     }
     return bs;
 }

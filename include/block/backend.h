@@ -16,6 +16,8 @@
 /* An empty backend.  @name (copied) must be free among backends and nodes, or NULL for one that cannot be
  * named.  @needs/@allows are put on what it will hold. */
 BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp);
+/* That of the export @id (copied): no other export has that id, and what else has it does not matter. */
+BlockBackend *main_fn blk_new_export(const char *id, unsigned needs, unsigned allows);
 /* Drops its link and frees it; its user has no call to it under way any more. NULL is fine. */
 void co_main_fn blk_free(BlockBackend *blk);
 
@@ -26,6 +28,7 @@ void co_main_fn blk_remove(BlockBackend *blk);
 bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp);
 
 BlockBackend *main_fn blk_find(const char *name);
+BlockBackend *main_fn blk_find_export(const char *id);
 BlockBackend *main_fn blk_next(BlockBackend *prev);
 const char *any_fn blk_name(const BlockBackend *blk);               /* "" if it has none */
 /* The node it leads to, NULL if empty. Main thread, or inside a request. */

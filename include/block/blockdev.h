@@ -19,15 +19,19 @@ BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, Error **err
 BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);
 
 /*
- * A node by the name of a backend or of a node; either may be NULL.  @for_group: with the error classes and
+ * A node by the name of a backend or of a node; either may be NULL.  Exports come last.  @for_group: with the
+ * error classes and
  * texts of the group command, else with those of today's commands.
  */
 BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_name,
                                           bool for_group, Error **errp);
 
+/* A node by its name, or by that of a backend that leads to it. */
+BlockDriverState *main_fn blockdev_lookup_node(const char *name, Error **errp);
 /* The same, where the node is to get a new user: waits while it is being changed. */
-BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *device, const char *node_name,
-                                                       Error **errp);
+BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *name, Error **errp);
+/* The backend that @device means, unless @bs is a node of that name: exports come last.  NULL: none. */
+BlockBackend *main_fn blockdev_find_backend(const char *device, const BlockDriverState *bs);
 
 /* The seven steps of a transaction, with the default timeout: see blockdev.c. */
 bool co_main_fn blockdev_run_transaction(TransactionAdd *add, const void *args, Error **errp);

@@ -6,9 +6,9 @@ import base64
 import os
 
 import nbdwire as w
-from daemon import Daemon
+from daemon import Daemon, MiB
 from nbdwire import Wire
-from rig import QMPError, check_state, main, requires
+from rig import QMPError, Rig, check_state, main, requires
 
 requires('qemu-img')
 
@@ -153,12 +153,61 @@ def test_a_read_only_node_has_no_writable_export():
         r.export('ro', writable=False)
 
 
+def test_nodes_exports_and_jobs_have_names_of_their_own():
+    """Whatever comes first; and a name that could be two things is what the argument is called."""
+    with Daemon() as r:
+        for first in ('node', 'export', 'job'):
+            name = 'by-' + first
+            r.add_null('other-' + first)
+            makers = {
+                'node': lambda: r.add_null(name, 4 * MiB),
+                'export': lambda: r.cmd('block-export-add', type='nbd', id=name, name=name,
+                                        node_name='other-' + first),
+                'job': lambda: r.cmd('blockdev-create', job_id=name, options={
+                    'driver': 'file', 'filename': r.path(name), 'size': 0})}
+            makers.pop(first)()
+            for make in makers.values():
+                make()
+            # Each is what it is called.
+            assert name in r.nodes()
+            assert {e['id']: e['node-name'] for e in r.cmd('query-block-exports')}[name] \
+                == 'other-' + first
+            assert name in [j['id'] for j in r.cmd('query-jobs')]
+            # One argument for several kinds: the node that is called so, not the one exported so.
+            r.cmd('nbd-server-add', device=name, name='again-' + first)
+            r.cmd('block-export-add', type='nbd', id='more-' + first, node_name=name,
+                  name='more-' + first)
+            nodes = {e['id']: e['node-name'] for e in r.cmd('query-block-exports')}
+            assert nodes['again-' + first] == nodes['more-' + first] == name
+            # What nothing else is called is still found by its export.
+            assert r.error('block_resize', device='more-' + first, size=MiB).desc \
+                == "Image format driver 'null-co' does not support resize"
+
+
+def test_a_drive_and_an_export_of_one_name_are_told_apart():
+    with Rig() as r:
+        r.drive('disk', 'raw', '1M')
+        r.drive('other', 'raw', '1M')
+        r.start()
+        r.cmd('block-export-add', type='nbd', id='disk', node_name='other', name='x')
+        limits = dict.fromkeys(('bps', 'bps_rd', 'bps_wr', 'iops', 'iops_rd', 'iops_wr'), 0)
+        r.qmp.cmd('block_set_io_throttle', dict(limits, device='disk', group='a', iops=100))
+        r.qmp.cmd('block_set_io_throttle', dict(limits, id='disk', group='b', iops=200))
+        groups = {(b['device'], 'qdev' in b): b['inserted'].get('group')
+                  for b in r.cmd('query-block')}
+        assert groups[('disk', False)] == 'a' and groups[('disk', True)] == 'b', groups
+        r.snapshot(r.member('disk', 'disk.snap'))
+        chains = {(b['device'], 'qdev' in b): b['inserted']['file'] for b in r.cmd('query-block')}
+        assert chains[('disk', False)] == r.path('disk.snap')
+        assert chains[('disk', True)] == chains[('other', False)] == r.path('other.raw')
+
+
 def test_the_older_commands_for_exports():
     with Daemon() as r:
         r.add_null('n')
         r.cmd('nbd-server-add', device='n', name='x', writable=True, description='an x')
         r.cmd('nbd-server-add', device='n')
-        assert [e['id'] for e in r.cmd('query-block-exports')] == ['x', 'nbd-n']
+        assert [e['id'] for e in r.cmd('query-block-exports')] == ['x', 'n']
         with Wire(r.path('nbd.sock')) as c:
             assert c.option(w.OPT_LIST)[0][1] == w.name_option('x') + b'an x'
         r.refuse('nosuch', execute='nbd-server-add', device='nosuch')
