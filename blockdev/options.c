@@ -85,6 +85,8 @@ static void convert_null(const BlockdevOptionsNull *q, BdrvOpenOptions *o)
         o->u.null.latency_ns = MIN(q->latency_ns, (uint64_t)INT64_MAX);
     }
     o->u.null.read_zeroes = q->has_read_zeroes && q->read_zeroes;
+    o->u.null.has_size = q->has_size;
+    o->u.null.has_read_zeroes = q->has_read_zeroes;
 }
 
 static bool convert_raw(const BlockdevOptionsRaw *q, BdrvOpenOptions *o, Error **errp)

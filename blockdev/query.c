@@ -40,7 +40,10 @@ static int64_t main_fn actual_size(const BlockDriverState *bs)
     while (bs->file) {
         bs = bs->file->bs;
     }
-    return bs->drv->get_identity && stat(bs->filename, &st) == 0 ? st.st_blocks * 512 : -1;
+    if (!bs->drv->get_identity) {
+        return 0;                   /* it is no file, and occupies nothing */
+    }
+    return stat(bs->filename, &st) == 0 ? st.st_blocks * 512 : -1;
 }
 
 /* Without its backing-image. */

@@ -15,6 +15,24 @@ static void null_options_init(BdrvOpenOptions *opts)
     opts->u.null.size = GiB;
 }
 
+/* The short name, or a description if that would lead to another disk. */
+static char *make_filename(const NullOpenOptions *o)
+{
+    if (!o->has_size && !o->has_read_zeroes) {
+        return g_strdup("null-co://");
+    }
+    GString *s = g_string_new("json:{");
+    if (o->has_read_zeroes) {
+        g_string_append_printf(s, "\"read-zeroes\": %s, ", o->read_zeroes ? "true" : "false");
+    }
+    g_string_append(s, "\"driver\": \"null-co\"");
+    if (o->has_size) {
+        g_string_append_printf(s, ", \"size\": %" PRId64, o->size);
+    }
+    g_string_append_c(s, '}');
+    return g_string_free(s, FALSE);
+}
+
 static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
     NullState *s = bs->opaque;
@@ -27,7 +45,7 @@ static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *op
     s->latency_ns = o->latency_ns;
     s->read_zeroes = o->read_zeroes;
     bs->length = o->size;
-    bs->filename = g_strdup("null-co://");
+    bs->filename = make_filename(o);
     return true;
 }
 

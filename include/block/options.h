@@ -35,6 +35,7 @@ typedef struct NullOpenOptions {            /* null-co */
     int64_t size;                           /* bytes */
     int64_t latency_ns;
     bool read_zeroes;
+    bool has_size, has_read_zeroes;         /* given, and so part of its name */
 } NullOpenOptions;
 
 typedef struct RawOpenOptions {

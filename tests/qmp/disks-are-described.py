@@ -47,6 +47,52 @@ def test_query_named_block_nodes():
         assert len(r.cmd('query-named-block-nodes')) == 5
 
 
+def test_a_disk_without_contents_is_described_so_that_it_can_be_made_again():
+    cases = [({}, 'null-co://'), ({'latency-ns': 5}, 'null-co://'),
+             ({'size': 65536}, 'json:{"driver": "null-co", "size": 65536}'),
+             ({'read-zeroes': False}, 'json:{"read-zeroes": false, "driver": "null-co"}'),
+             ({'read-zeroes': True, 'size': MiB, 'cache': {'direct': True}},
+              'json:{"read-zeroes": true, "driver": "null-co", "size": 1048576}')]
+    with Rig() as r:
+        r.start()
+        for i, (options, name) in enumerate(cases):
+            r.qmp.cmd('blockdev-add', {'driver': 'null-co', 'node-name': 'n%d' % i, **options})
+            r.cmd('blockdev-add', driver='raw', node_name='raw%d' % i, file='n%d' % i)
+        nodes = {n['node-name']: n for n in r.cmd('query-named-block-nodes', flat=True)}
+        for i, (options, name) in enumerate(cases):
+            for n in (nodes['n%d' % i], nodes['raw%d' % i]):
+                assert n['file'] == n['image']['filename'] == name, n
+                assert n['image']['actual-size'] == 0
+        for s in r.cmd('query-blockstats', query_nodes=True):
+            assert not s['stats']['account_invalid'] and not s['stats']['account_failed'], s
+
+
+def test_an_unknown_name_is_told_as_what_it_was_looked_up():
+    both, node, device = ("Cannot find device='x' nor node-name='x'",
+                          "Cannot find device='' nor node-name='x'",
+                          "Cannot find device='x' nor node-name=''")
+    with Rig() as r:
+        r.drive('disk', 'raw', '1M')
+        r.start()
+        for command, args, want in (
+                ('block-export-add', {'type': 'nbd', 'id': 'e', 'node-name': 'x'}, node),
+                ('nbd-server-add', {'device': 'x'}, both),
+                ('block_resize', {'device': 'x', 'size': 512}, device),
+                ('block_resize', {'node-name': 'x', 'size': 512}, node),
+                ('blockdev-snapshot-sync', {'device': 'x', 'snapshot-file': 'f'}, device),
+                ('blockdev-snapshot', {'node': 'x', 'overlay': 'disk'}, both),
+                ('blockdev-snapshot', {'node': 'disk', 'overlay': 'x'}, both),
+                ('blockdev-add', {'driver': 'raw', 'node-name': 'n', 'file': 'x'}, both),
+                ('blockdev-add', {'driver': 'blkdebug', 'node-name': 'n', 'image': 'x'}, both)):
+            assert r.error(command, **args).desc == want, (command, args)
+        r.cmd('blockdev-create', job_id='j', options={'driver': 'qcow2', 'file': 'x', 'size': 512})
+        while True:
+            job, = r.cmd('query-jobs')
+            if job['status'] == 'concluded':
+                break
+        assert job['error'] == both, job
+
+
 def test_query_blockstats_counts():
     with Rig() as r:
         r.drive('disk', 'qcow2', '1M', ',node-name=dnode')
