@@ -72,13 +72,36 @@ static bool make_unix_address(const SocketSpec *spec, struct sockaddr_un *sun, E
     return true;
 }
 
+/* Has the process ended that listens where @fd is connected to?  Its sockets may live on for a moment: the
+ * kernel takes down the io_uring of a killed process, and what that holds, after the process itself. */
+static bool listener_has_ended(int fd)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    g_autofree char *path = NULL, *stat = NULL;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || cred.pid <= 0) {
+        return false;               /* not of our namespace: take it for alive */
+    }
+    path = g_strdup_printf("/proc/%d/stat", cred.pid);
+    if (!g_file_get_contents(path, &stat, NULL, NULL)) {
+        return kill(cred.pid, 0) < 0 && errno == ESRCH;
+    }
+    const char *state = strrchr(stat, ')');
+    return state && (state[2] == 'Z' || state[2] == 'X');
+}
+
 /* Is somebody listening there? */
 static bool unix_is_alive(const struct sockaddr_un *sun)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool alive = fd >= 0 && (connect(fd, (struct sockaddr *)sun, sizeof(*sun)) == 0 ||
-                             errno == EAGAIN);
+    bool alive = false;
 
+    if (fd >= 0 && connect(fd, (struct sockaddr *)sun, sizeof(*sun)) == 0) {
+        alive = !listener_has_ended(fd);
+    } else if (fd >= 0) {
+        alive = errno == EAGAIN;
+    }
     if (fd >= 0) {
         close(fd);
     }
