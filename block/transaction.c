@@ -37,7 +37,8 @@ struct Transaction {
     BdrvWork *work;                 /* of the step under way */
     GPtrArray *work_actions;        /* whose action the i-th work is */
     TransactionTimes times;
-    int makers;                     /* coroutines inside of co_make functions */
+    int makers;                     /* coroutines inside of co_take or co_make functions */
+    bool making;                    /* co_make, else co_take */
     guint next_to_make;
     bool give_up_making;            /* no further action is to be made */
     Coroutine *make_waiter;
@@ -226,7 +227,7 @@ void co_main_fn transaction_drop_last(Transaction *t)
 {
     BdrvAction *a = g_ptr_array_steal_index(t->actions, t->actions->len - 1);
 
-    g_assert(!a->made && !a->prepared);
+    g_assert(!a->taken && !a->made && !a->prepared);
     for (guint i = t->pins->len; i-- > 0 && pin_at(t, i)->action == a; ) {
         Pin p = *pin_at(t, i);
         bool shared = false;        /* with an earlier action of this transaction */
@@ -275,10 +276,10 @@ static void co_main_fn abort_actions(Transaction *t)
     /* The last goes first: it may build on earlier ones. */
     for (guint i = t->actions->len; i-- > 0; ) {
         BdrvAction *a = transaction_action(t, i);
-        if (a->ops->co_abort && (a->made || a->prepared)) {
+        if (a->ops->co_abort && a->taken) {
             a->ops->co_abort(a);
         }
-        a->made = a->prepared = false;
+        a->taken = a->made = a->prepared = false;
     }
 }
 
@@ -323,22 +324,28 @@ static void co_main_fn free_orphan(Transaction *t)
     bdrv_outliving_work_end();
 }
 
+/* One step of one action, unless it has been taken before. */
+static void co_main_fn make_one(Transaction *t, BdrvAction *a)
+{
+    bool *begun = t->making ? &a->made : &a->taken;
+    bool (*co_step)(BdrvAction *, Error **) = t->making ? a->ops->co_make : a->ops->co_take;
+
+    if (*begun) {
+        return;
+    }
+    *begun = true;
+    if (co_step) {
+        co_step(a, &a->err);
+        coroutine_reschedule();     /* guests served by this thread take turns with us */
+    }
+}
+
 static void co_main_fn maker_entry(void *opaque)
 {
     Transaction *t = opaque;
 
     while (t->next_to_make < t->actions->len && !t->give_up_making) {
-        BdrvAction *a = transaction_action(t, t->next_to_make++);
-        Error *err = NULL;
-        if (a->made) {
-            continue;
-        }
-        a->made = true;
-        if (a->ops->co_make) {
-            a->ops->co_make(a, &err);
-            error_propagate(&a->err, err);          /* the first one stays */
-            coroutine_reschedule();
-        }
+        make_one(t, transaction_action(t, t->next_to_make++));
     }
     if (--t->makers == 0) {
         if (t->orphan) {
@@ -358,12 +365,13 @@ static void main_fn make_timeout_cb(void *opaque)
     }
 }
 
-/* Everything that is not made yet, side by side.  False: not before the deadline, or some action failed. */
-static bool co_main_fn make_all(Transaction *t)
+/* That step of all actions, side by side.  False: not before the deadline, or some action failed. */
+static bool co_main_fn make_step(Transaction *t, bool making, int64_t deadline_ns)
 {
     AioTimer timer;
     bool ok = true;
 
+    t->making = making;
     t->next_to_make = 0;
     for (int i = 0; i < MAX_MAKERS; i++) {
         t->makers++;
@@ -371,7 +379,7 @@ static bool co_main_fn make_all(Transaction *t)
     }
     if (t->makers > 0) {
         aio_timer_init(&timer, aio_context_current(), make_timeout_cb, t);
-        aio_timer_arm(&timer, clock_ns() + t->make_timeout_ns);
+        aio_timer_arm(&timer, deadline_ns);
         t->make_waiter = coroutine_self();
         coroutine_yield();
         aio_timer_disarm(&timer);
@@ -380,6 +388,26 @@ static bool co_main_fn make_all(Transaction *t)
         ok &= !transaction_action(t, i)->err;
     }
     return ok && t->makers == 0;
+}
+
+static bool main_fn check_all_taken(Transaction *t)
+{
+    for (guint i = 0; i < t->actions->len; i++) {
+        BdrvAction *a = transaction_action(t, i);
+        if (!a->made && a->ops->check_taken && !a->ops->check_taken(a, &a->err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Everything that is not made yet. */
+static bool co_main_fn make_all(Transaction *t)
+{
+    int64_t deadline_ns = clock_ns() + t->make_timeout_ns;
+
+    return make_step(t, false, deadline_ns) && check_all_taken(t) &&
+           make_step(t, true, deadline_ns);
 }
 
 /* The makers go on by themselves, undo what they made and free the transaction. */
@@ -393,7 +421,7 @@ static void main_fn leave_to_makers(Transaction *t, Error **errp)
     }
     for (guint i = 0; i < t->actions->len; i++) {
         BdrvAction *a = transaction_action(t, i);
-        if (a->made && a->ops->co_make) {
+        if (t->making ? a->made && a->ops->co_make : a->taken && a->ops->co_take) {
             Error *err = NULL;
             error_setg(&err, "Cannot %s: its file was not made in time", a->what);
             blame(a, err);

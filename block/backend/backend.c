@@ -7,29 +7,23 @@
 
 static BlockBackend *first_backend, *last_backend;
 
-static BlockBackend *main_fn find(const char *name, bool of_export)
+/* By name: drives and other backends, and those of exports. */
+static GHashTable *by_name[2];
+
+static void __attribute__((constructor)) backends_init(void)
 {
-    for (BlockBackend *blk = first_backend; blk; blk = blk->next) {
-        if (blk->of_export == of_export && blk->name && strcmp(blk->name, name) == 0) {
-            return blk;
-        }
-    }
-    return NULL;
+    by_name[false] = g_hash_table_new(g_str_hash, g_str_equal);
+    by_name[true] = g_hash_table_new(g_str_hash, g_str_equal);
 }
 
 BlockBackend *main_fn blk_find(const char *name)
 {
-    return find(name, false);
+    return g_hash_table_lookup(by_name[false], name);
 }
 
 BlockBackend *main_fn blk_find_export(const char *id)
 {
-    return find(id, true);
-}
-
-bool main_fn bdrv_name_is_backend(const char *name)
-{
-    return blk_find(name) != NULL;
+    return g_hash_table_lookup(by_name[true], id);
 }
 
 BlockBackend *main_fn blk_next(BlockBackend *prev)
@@ -37,11 +31,13 @@ BlockBackend *main_fn blk_next(BlockBackend *prev)
     return prev ? prev->next : first_backend;
 }
 
-static BlockBackend *main_fn make(const char *name, unsigned needs, unsigned allows)
+static BlockBackend *main_fn make(const char *name, bool of_export, unsigned needs,
+                                  unsigned allows)
 {
     BlockBackend *blk = g_new0(BlockBackend, 1);
 
     blk->name = g_strdup(name);
+    blk->of_export = of_export;
     blk->needs = needs;
     blk->allows = allows;
     blk->write_cache = true;
@@ -49,6 +45,9 @@ static BlockBackend *main_fn make(const char *name, unsigned needs, unsigned all
     blk->prev = last_backend;
     *(last_backend ? &last_backend->next : &first_backend) = blk;
     last_backend = blk;
+    if (name) {
+        g_hash_table_insert(by_name[of_export], blk->name, blk);
+    }
     return blk;
 }
 
@@ -62,16 +61,16 @@ BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows,
         error_setg(errp, "Device name '%s' conflicts with an existing node name", name);
         return NULL;
     }
-    return make(name, needs, allows);
+    if (name) {
+        bdrv_set_device_name(name, true);
+    }
+    return make(name, false, needs, allows);
 }
 
 BlockBackend *main_fn blk_new_export(const char *id, unsigned needs, unsigned allows)
 {
     g_assert(!blk_find_export(id));
-    BlockBackend *blk = make(id, needs, allows);
-
-    blk->of_export = true;
-    return blk;
+    return make(id, true, needs, allows);
 }
 
 void co_main_fn blk_free(BlockBackend *blk)
@@ -83,6 +82,12 @@ void co_main_fn blk_free(BlockBackend *blk)
     blk_set_throttle_group(blk, NULL);
     *(blk->prev ? &blk->prev->next : &first_backend) = blk->next;
     *(blk->next ? &blk->next->prev : &last_backend) = blk->prev;
+    if (blk->name) {
+        g_hash_table_remove(by_name[blk->of_export], blk->name);
+        if (!blk->of_export) {
+            bdrv_set_device_name(blk->name, false);
+        }
+    }
     pthread_mutex_destroy(&blk->lock);
     g_free(blk->name);
     g_free(blk->user);

@@ -72,38 +72,50 @@ static void main_fn list_remove(BlkExport *exp)
     *(exp->next ? &exp->next->prev : &last_export) = exp->prev;
 }
 
+static BlkExport *main_fn export_new(const BlkExportDriver *drv, const BlkExportOptions *opts,
+                                     BlockBackend *blk)
+{
+    BlkExport *exp = g_malloc0(drv->instance_size);
+
+    exp->drv = drv;
+    exp->id = g_strdup(opts->id);
+    exp->blk = blk;
+    exp->iothread = opts->iothread;
+    return exp;
+}
+
 BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
 {
     const BlkExportDriver *drv = find_driver(opts->type);
+    BlkExport *exp = NULL;
 
     if (!drv) {
         error_setg(errp, "No driver found for the requested export type");
         return NULL;
     }
-    if (blk_export_find(opts->id)) {
+    /* The backend has the id from the beginning: another command may be adding that export. */
+    if (blk_find_export(opts->id)) {
         error_setg(errp, "Block export id '%s' is already in use", opts->id);
         return NULL;
     }
-    BlockBackend *blk = make_backend(opts, errp);
-    if (!blk) {
-        return NULL;
+    if (opts->iothread) {
+        iothread_ref(opts->iothread);
     }
-    BlkExport *exp = g_malloc0(drv->instance_size);
-    exp->drv = drv;
-    exp->id = g_strdup(opts->id);
-    exp->blk = blk;
-    exp->iothread = opts->iothread;
-    if (!drv->start(exp, opts, errp)) {
+    BlockBackend *blk = make_backend(opts, errp);
+    if (blk) {
+        exp = export_new(drv, opts, blk);
+        if (drv->start(exp, opts, errp)) {
+            list_add(exp);
+            return exp;
+        }
         blk_free(blk);
         g_free(exp->id);
         g_free(exp);
-        return NULL;
     }
-    if (exp->iothread) {
-        iothread_ref(exp->iothread);
+    if (opts->iothread) {
+        iothread_unref(opts->iothread);
     }
-    list_add(exp);
-    return exp;
+    return NULL;
 }
 
 /* Who waits in blk_export_del_all() for the last export to go. */

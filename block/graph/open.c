@@ -20,7 +20,7 @@ bool main_fn bdrv_check_node_name(const char *name, Error **errp)
         error_setg(errp, "Duplicate nodes with node-name='%s'", name);
         return false;
     }
-    if (bdrv_name_is_backend(name)) {
+    if (bdrv_name_is_device(name)) {
         error_setg(errp, "node-name=%s is conflicting with a device id", name);
         return false;
     }

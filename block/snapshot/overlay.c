@@ -36,39 +36,54 @@ static bool main_fn check_not_open(SnapshotAction *s, BdrvFileId id, Error **err
     return false;
 }
 
-/* Not the file of another member either.  Of two, the later one in the list fails. */
-static bool main_fn check_not_taken(SnapshotAction *s, Error **errp)
+/* Not the file of an earlier member either. */
+bool main_fn snapshot_check_taken(BdrvAction *a, Error **errp)
 {
-    SnapshotAction *other;
+    SnapshotAction *s = container_of(a, SnapshotAction, action), *other;
 
-    SNAPSHOT_FOREACH(s->action.txn, transaction_count(s->action.txn), other) {
-        if (other != s && other->file && new_file_equal(s->file, other->file)) {
-            SnapshotAction *later = other->action.index > s->action.index ? other : s;
-            SnapshotAction *first = later == s ? other : s;
-            error_setg(later == s ? errp : &later->action.err, "Cannot use '%s' for the snapshot of "
-                       "'%s': it is the same file as '%s'", later->req.filename,
-                       later->req.device, first->req.filename);
-            return later != s;
+    if (!s->file) {
+        return true;
+    }
+    SNAPSHOT_FOREACH(a->txn, a->index, other) {
+        if (other->file && new_file_equal(s->file, other->file)) {
+            error_setg(errp, "Cannot use '%s' for the snapshot of '%s': it is the same file as '%s'",
+                       s->req.filename, s->req.device, other->req.filename);
+            return false;
         }
     }
     /* Once more: what was looked at by name may have been exchanged before it was opened. */
     return check_not_open(s, new_file_id(s->file), errp);
 }
 
-static bool co_main_fn make_file(SnapshotAction *s, Error **errp)
+/* Errors without a class of their own say that the image could not be made. */
+static void set_open_failed(Error *err)
 {
-    g_autofree char *path = bdrv_path_combine(NULL, s->req.filename);
+    if (error_get_class(err) == ERROR_CLASS_GENERIC_ERROR) {
+        error_change_class(err, ERROR_CLASS_OPEN_FILE_FAILED);
+    }
+}
+
+bool co_main_fn snapshot_take(BdrvAction *a, Error **errp)
+{
+    SnapshotAction *s = container_of(a, SnapshotAction, action);
     BdrvFileId id;
 
+    if (s->req.overlay) {
+        return true;
+    }
+    g_autofree char *path = bdrv_path_combine(NULL, s->req.filename);
     /* Before it is opened: closing it again would drop POSIX locks that others rely on. */
     if (file_id_of_path_co(path, &id) && !check_not_open(s, id, errp)) {
         return false;
     }
-    if (s->req.existing) {
-        return true;
+    if (!s->req.existing) {
+        s->file = new_file_prepare(s->req.filename, errp);
+        if (!s->file) {
+            set_open_failed(*errp);
+            return false;
+        }
     }
-    s->file = new_file_prepare(s->req.filename, errp);
-    return s->file != NULL;
+    return true;
 }
 
 /* ---- the image ---- */
@@ -285,32 +300,13 @@ static bool co_main_fn make_new(SnapshotAction *s, Error **errp)
     return s->snap != NULL;
 }
 
-/* Errors without a class of their own say that the image could not be made. */
-static void set_open_failed(Error *err)
-{
-    if (error_get_class(err) == ERROR_CLASS_GENERIC_ERROR) {
-        error_change_class(err, ERROR_CLASS_OPEN_FILE_FAILED);
-    }
-}
-
 static bool co_main_fn make_overlay(SnapshotAction *s, Error **errp)
 {
-    if (!make_file(s, errp)) {
-        set_open_failed(*errp);
-        return false;
+    if (!s->req.existing) {
+        return make_new(s, errp);
     }
-    if (s->req.existing) {
-        s->snap = open_overlay(s, NULL, errp);
-        if (s->snap) {
-            return check_existing(s, errp);
-        }
-    } else if (!check_not_taken(s, errp)) {
-        return false;
-    } else if (make_new(s, errp)) {
-        return true;
-    }
-    set_open_failed(*errp);
-    return false;
+    s->snap = open_overlay(s, NULL, errp);
+    return s->snap && check_existing(s, errp);
 }
 
 bool co_main_fn snapshot_make(BdrvAction *a, Error **errp)
@@ -322,6 +318,9 @@ bool co_main_fn snapshot_make(BdrvAction *a, Error **errp)
         /* That the base stays writable is a pity and no reason to fail: the event tells. */
         s->ro_nodes = bdrv_ro_prepare(s->req.base, &s->ro_error);
         return true;
+    }
+    if (!s->snap) {
+        set_open_failed(err);
     }
     error_propagate(errp, err);
     return false;

@@ -42,6 +42,8 @@ bool main_fn snapshot_check(SnapshotAction *s, Error **errp);
 bool main_fn snapshot_check_users(SnapshotAction *s, Error **errp);
 
 /* overlay.c: the steps of one action, see BdrvActionOps. */
+bool co_main_fn snapshot_take(BdrvAction *a, Error **errp);
+bool main_fn snapshot_check_taken(BdrvAction *a, Error **errp);
 bool co_main_fn snapshot_make(BdrvAction *a, Error **errp);
 bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp);
 void co_main_fn snapshot_abort(BdrvAction *a);

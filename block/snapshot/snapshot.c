@@ -3,7 +3,8 @@
  * The snapshot as an action of a transaction: what its steps do.
  *
  *   check     no disk is touched (check.c)
- *   make      the overlay's file made, synced and opened; its directory synced (overlay.c)
+ *   take      the overlay's file, without a name where that is possible (overlay.c)
+ *   make      the overlay laid out, synced and opened; its directory synced (overlay.c)
  *   prepare   the overlay linked to its base (overlay.c)
  *   commit    the pivot: void
  *   clean     the base's write locks given up
@@ -115,6 +116,8 @@ static void main_fn snapshot_release(BdrvAction *a)
 static const BdrvActionOps snapshot_ops = {
     .holder        = "the snapshot command",
     .instance_size = sizeof(SnapshotAction),
+    .co_take       = snapshot_take,
+    .check_taken   = snapshot_check_taken,
     .co_make       = snapshot_make,
     .co_prepare    = snapshot_prepare,
     .commit        = snapshot_commit,

@@ -145,6 +145,9 @@ void main_fn bdrv_show(BlockDriverState *bs);
 bool main_fn bdrv_check_node_name(const char *node_name, Error **errp);
 /* Is there a node of that name, hidden or not, or is the name kept for one? */
 bool main_fn bdrv_node_name_is_taken(const char *node_name);
+/* A drive has that name, or has it no more: nodes and drives are named from one set. */
+void main_fn bdrv_set_device_name(const char *name, bool used);
+bool main_fn bdrv_name_is_device(const char *name);
 /* Keep a free name for a node to come / for nobody any more. */
 void main_fn bdrv_reserve_node_name(const char *node_name);
 void main_fn bdrv_release_node_name(const char *node_name);

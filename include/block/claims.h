@@ -23,9 +23,6 @@ void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec);
 /* The file of @bs once the change that is prepared is made; NULL: it has none. */
 BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs);
 
-/* Is there a backend of this name?  Names of nodes and backends are one set (block/backend/backend.c). */
-bool main_fn bdrv_name_is_backend(const char *name);
-
 void main_fn bdrv_registry_add(BlockDriverState *bs);
 
 /* Close @bs, which has no users left; @opened: its driver's co_open succeeded. */

@@ -46,9 +46,12 @@ typedef struct BdrvActionOps {
     const char *holder;             /* of pinned nodes, for messages: "the snapshot command" */
     size_t instance_size;           /* of the struct that begins with a BdrvAction, zeroed */
     /*
-     * First half of the preparation: all that takes as long as a disk likes.  Side by side with other
-     * actions, without the graph mutex: what it makes is hidden from others.
+     * First half of the preparation: all that takes as long as a disk likes, side by side with other actions,
+     * without the graph mutex.  All actions take what they want for themselves (files); it is looked at in
+     * the order of the actions (does not yield); then they are made, hidden from others.
      */
+    bool (*co_take)(BdrvAction *a, Error **errp);
+    bool (*check_taken)(BdrvAction *a, Error **errp);
     bool (*co_make)(BdrvAction *a, Error **errp);
     /* Second half: under the graph mutex, in the order of the actions.  What was true when the action was
      * checked is looked at again, for others have changed the graph meanwhile. */
@@ -70,7 +73,7 @@ struct BdrvAction {
 
     /* The transaction's own. */
     Error *err;
-    bool made, prepared;            /* co_make has been begun / co_prepare has */
+    bool taken, made, prepared;     /* co_take, co_make, co_prepare has been begun */
 };
 
 /* Durations of the steps, ns. */
