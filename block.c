@@ -23,13 +23,15 @@
 static CoMutex graph_mutex;
 static BlockDriverState *first_node, *last_node;
 static GHashTable *nodes_by_name;       /* of BlockDriverState, hidden ones too */
-static GHashTable *reserved_names;      /* a set of strings */
+static GHashTable *reserved_names;      /* a set of strings: for nodes to come */
+static GHashTable *device_names;        /* a set of strings: drives have no name of a node */
 
 static void __attribute__((constructor)) graph_init(void)
 {
     co_mutex_init(&graph_mutex);
     nodes_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     reserved_names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    device_names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 }
 
 void co_main_fn bdrv_graph_lock(void)
@@ -84,6 +86,20 @@ void main_fn bdrv_reserve_node_name(const char *node_name)
 void main_fn bdrv_release_node_name(const char *node_name)
 {
     g_hash_table_remove(reserved_names, node_name);
+}
+
+void main_fn bdrv_set_device_name(const char *name, bool used)
+{
+    if (used) {
+        g_hash_table_add(device_names, g_strdup(name));
+    } else {
+        g_hash_table_remove(device_names, name);
+    }
+}
+
+bool main_fn bdrv_name_is_device(const char *name)
+{
+    return g_hash_table_contains(device_names, name);
 }
 
 void main_fn bdrv_show(BlockDriverState *bs)
