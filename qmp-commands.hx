@@ -39,6 +39,14 @@ handler: qmp_query_status
 -> { "execute": "query-status" }
 <- { "return": { "status": "running", "singlestep": false, "running": true } }
 
+command: query-chardev
+handler: qmp_query_chardev
+options: --chardev socket,id=chr0,path=other.sock,server=on,wait=off
+-> { "execute": "query-chardev" }
+<- { "return": [ { "label": "...", "filename": "...", "frontend-open": true },
+                 { "label": "chr0", "filename": "disconnected:unix:other.sock,server=on",
+                   "frontend-open": false } ] }
+
 command: quit
 handler: qmp_quit
 -> { "execute": "quit" }
@@ -84,6 +92,11 @@ setup: { "execute": "blockdev-create", "arguments": { "job-id": "job0", "options
 -> { "execute": "query-jobs" }
 <- { "return": [ { "id": "job0", "type": "create", "status": "concluded",
                    "current-progress": ..., "total-progress": ... } ] }
+
+command: query-block-jobs
+handler: qmp_query_block_jobs
+-> { "execute": "query-block-jobs" }
+<- { "return": [] }
 
 command: job-dismiss
 handler: qmp_job_dismiss

@@ -43,6 +43,7 @@ static void set_terminal_signals(bool on)
 
 static void chardev_free(MonitorChardev *chr)
 {
+    g_assert(chr->clients.length == 0);
     if (chr->no_signals) {
         set_terminal_signals(true);
     }
@@ -59,6 +60,11 @@ static void chardev_free(MonitorChardev *chr)
 }
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MonitorChardev, chardev_free)
+
+GList *monitor_chardevs(void)
+{
+    return chardevs;
+}
 
 void monitor_chardev_free_all(void)
 {
@@ -312,6 +318,7 @@ MonitorChardev *monitor_chardev_new(QDict *options, Error **errp)
     const char *id = qdict_get_str(options, "id");
 
     chr->listener = SOCKET_LISTENER_NONE;
+    g_queue_init(&chr->clients);
     chr->fd = chr->address.fd = -1;
     if (!backend) {
         error_setg(errp, "chardev: \"backend\" is missing");

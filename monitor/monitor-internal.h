@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A channel, the monitor on it, the session of the client that is there; all on the main thread. */
+/* A channel, the monitor on it, the sessions of its clients; all on the main thread. */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
 
@@ -91,16 +91,19 @@ typedef struct MonitorChardev {
     bool in_use;
     SocketListener listener;    /* may be none */
     int fd;                     /* connected already; -1: none */
+    GQueue clients;             /* of Channel, those that are served, oldest first */
 } MonitorChardev;
 
 MonitorChardev *main_fn monitor_chardev_find(const char *id);
+/* All of them, oldest first. */
+GList *main_fn monitor_chardevs(void);
 /* Make the channel described by @options (borrowed), a flat dict as of -chardev. */
 MonitorChardev *co_main_fn monitor_chardev_new(QDict *options, Error **errp);
 void main_fn monitor_chardev_free_all(void);
 /* If monitor_chardev_new() waits for a client or server, it fails. */
 void main_fn monitor_chardev_cancel_open(void);
 
-/* Serve the clients of @chr, one after the other. */
+/* Serve the clients of @chr. */
 bool main_fn monitor_serve(MonitorChardev *chr, bool pretty, Error **errp);
 
 /* ---- HMP ---- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Monitors: serving the clients of a channel, one after the other; options; the end. */
+/* Monitors: serving the clients of a channel, each by itself; options; the end. */
 #include "qemu/osdep.h"
 
 #include "monitor-internal.h"
@@ -8,26 +8,65 @@
 /* How long clients have at the end to take what was written to them. */
 #define FAREWELL_NS (2 * NS_PER_SEC)
 
+/* On one channel at once; further ones are greeted when one of these leaves. */
+#define MAX_CLIENTS 64
+
 typedef struct MonitorServer {
     MonitorChardev *chr;
     bool pretty;
+    CoGroup sessions;
     Coroutine *acceptor;        /* while it waits for a client */
+    Coroutine *full;            /* the acceptor, while it waits for a client to leave */
 } MonitorServer;
+
+typedef struct MonitorClient {
+    MonitorServer *srv;
+    Channel chan;
+} MonitorClient;
 
 static GList *servers;          /* of MonitorServer, while their coroutines run */
 static Coroutine *shutdown_waiter;
 static bool shutting_down;
 
-static void co_main_fn serve_fd(MonitorServer *srv, int fd)
+static void main_fn wake(Coroutine **waiter)
 {
-    Channel chan;
+    if (*waiter) {
+        coroutine_wake(g_steal_pointer(waiter));
+    }
+}
 
+static void co_main_fn client_entry(void *opaque)
+{
+    MonitorClient *c = opaque;
+    MonitorServer *srv = c->srv;
+
+    context_assert_main();
+    context_assert_coroutine();
+    monitor_session_run(&c->chan, srv->pretty);
+    g_queue_remove(&srv->chr->clients, &c->chan);
+    if (!srv->chr->is_stdio) {
+        channel_close(&c->chan);
+    }
+    g_free(c);
+    wake(&srv->full);
+}
+
+static void co_main_fn serve(MonitorServer *srv, int in_fd, int out_fd)
+{
+    MonitorClient *c = g_new0(MonitorClient, 1);
+
+    c->srv = srv;
+    channel_init(&c->chan, in_fd, out_fd);
+    g_queue_push_tail(&srv->chr->clients, &c->chan);
+    co_group_start(&srv->sessions, client_entry, c);
+}
+
+static void co_main_fn serve_socket(MonitorServer *srv, int fd)
+{
     if (!srv->chr->delay) {
         socket_set_nodelay(fd);
     }
-    channel_init(&chan, fd, fd);
-    monitor_session_run(&chan, srv->pretty);
-    channel_close(&chan);
+    serve(srv, fd, fd);
 }
 
 static void co_main_fn accept_clients(MonitorServer *srv)
@@ -35,11 +74,18 @@ static void co_main_fn accept_clients(MonitorServer *srv)
     while (!shutting_down) {
         int fd;
 
+        if (srv->chr->clients.length >= MAX_CLIENTS) {
+            srv->full = coroutine_self();
+            coroutine_yield();
+            continue;
+        }
         srv->acceptor = coroutine_self();
         fd = socket_accept(&srv->chr->listener);
         srv->acceptor = NULL;
-        if (fd >= 0) {
-            serve_fd(srv, fd);
+        if (fd >= 0 && shutting_down) {
+            close(fd);              /* it came in the same turn as the end */
+        } else if (fd >= 0) {
+            serve_socket(srv, fd);
         } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM || fd == -ENOBUFS) {
             /* Others will have to give something up first: do not spin. */
             aio_co_sleep_ns(100 * NS_PER_MS);
@@ -56,23 +102,22 @@ static void co_main_fn server_entry(void *opaque)
     context_assert_main();
     context_assert_coroutine();
     if (srv->chr->is_stdio) {
-        Channel chan;
-        channel_init(&chan, STDIN_FILENO, STDOUT_FILENO);
-        monitor_session_run(&chan, srv->pretty);
+        serve(srv, STDIN_FILENO, STDOUT_FILENO);
     }
     if (srv->chr->fd >= 0) {
         int fd = srv->chr->fd;
 
         srv->chr->fd = -1;
-        serve_fd(srv, fd);
+        serve_socket(srv, fd);
     }
     if (srv->chr->listener.n > 0) {
         accept_clients(srv);
     }
+    co_group_wait(&srv->sessions);
     servers = g_list_remove(servers, srv);
     g_free(srv);
-    if (!servers && shutdown_waiter) {
-        coroutine_wake(g_steal_pointer(&shutdown_waiter));
+    if (!servers) {
+        wake(&shutdown_waiter);
     }
 }
 
@@ -88,6 +133,7 @@ bool monitor_serve(MonitorChardev *chr, bool pretty, Error **errp)
     srv = g_new0(MonitorServer, 1);
     srv->chr = chr;
     srv->pretty = pretty;
+    srv->sessions = (CoGroup)CO_GROUP_INIT;
     servers = g_list_append(servers, srv);
     coroutine_start(server_entry, srv);
     return true;
@@ -115,6 +161,7 @@ void monitor_shutdown_all(void)
         if (srv->acceptor) {
             aio_co_cancel(srv->acceptor);
         }
+        wake(&srv->full);
     }
     for (GList *l = monitor_sessions; l; l = l->next) {
         monitor_session_end(l->data);

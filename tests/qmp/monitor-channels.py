@@ -36,20 +36,116 @@ class Daemon:
 
 
 def unix_server():
-    """The socket is there as soon as the daemon is, one client at a time, and is gone after it."""
+    """The socket is there as soon as the daemon is, and is gone after it."""
     with Daemon('--qmp', 'unix:s,server=on,wait=off'):
-        first = QMP('s')
-        second = socket.socket(socket.AF_UNIX)
-        second.connect('s')
-        second.settimeout(0.2)
-        try:
-            assert not second.recv(1), 'the second client was greeted'
-        except TimeoutError:
-            pass
-        first.close()
-        second.settimeout(None)
-        QMP(second).quit()
+        QMP('s').close()
+        QMP('s').quit()
     assert not os.path.exists('s')
+
+
+def several_clients_at_once():
+    """Who is stuck, or only looks, keeps nobody else from the socket; each has a session of its own."""
+    with Daemon('--qmp', 'unix:s,server=on,wait=off'):
+        plain, urgent, half = QMP('s'), QMP('s', oob=True), QMP('s')
+        silent = socket.socket(socket.AF_UNIX)          # does not negotiate, and reads nothing
+        silent.connect('s')
+        half.send_raw(b'{"execute": ')                  # a request that does not end
+        deaf = QMP('s')
+        deaf.sock.setblocking(False)
+        try:
+            while True:
+                deaf.sock.send(b'{"execute":"query-qmp-schema"}' * 100)
+        except BlockingIOError:
+            pass
+        for _ in range(20):
+            for client in (plain, urgent):
+                assert client.cmd('query-status')['running']
+        assert 'error' in plain.cmd_obj({'exec-oob': 'query-version'})
+        assert 'return' in urgent.cmd_obj({'exec-oob': 'query-version'})
+        plain.cmd('blockdev-create', {'job-id': 'j', 'options': {
+            'driver': 'file', 'filename': 'f', 'size': 0}})
+        for client in (plain, urgent, half):            # events go to all
+            client.wait_event('JOB_STATUS_CHANGE')
+        plain.close()
+        assert urgent.cmd('query-jobs')[0]['id'] == 'j'
+        half.send_raw(b'"query-jobs"}')
+        assert half.recv_reply()['return'][0]['id'] == 'j'
+        late = QMP('s')
+        late.cmd('query-version')
+        deaf.close()
+        silent.close()
+        late.send('quit')
+        for client in (late, urgent, half):
+            client.wait_event('SHUTDOWN')
+        assert late.recv_reply() == {'return': {}}
+
+
+def more_clients_than_one_channel_takes():
+    """Those that are too many are greeted when others leave."""
+    with Daemon('--qmp', 'unix:s,server=on,wait=off') as proc:
+        clients = [QMP('s') for _ in range(64)]
+        waiting = []
+        for _ in range(2):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect('s')
+            s.settimeout(0.2)
+            waiting.append(s)
+        for s in waiting:
+            try:
+                raise AssertionError('greeted: %r' % s.recv(1))
+            except TimeoutError:
+                s.settimeout(None)
+        clients.pop(7).close()
+        QMP(waiting[0]).cmd('query-version')
+        clients.pop(0).close()
+        QMP(waiting[1]).cmd('query-version')
+        assert clients[0].cmd('query-status')['running']
+        for s in range(2):                              # and the daemon ends while somebody waits
+            waiting[s] = socket.socket(socket.AF_UNIX)
+            waiting[s].connect('s')
+        proc.terminate()
+        assert clients[0].recv_object()['event'] == 'SHUTDOWN'
+
+
+def channels_are_listed():
+    """With what is at the other end, if somebody is."""
+    ours, theirs = socket.socketpair()
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with Daemon('--chardev', 'socket,id=a,path=s,server=on,wait=off', '--monitor', 'a',
+                    '--chardev', 'socket,id=b,path=t,server=on,wait=off', '--monitor', 'b',
+                    '--chardev', 'socket,id=c,path=u,server=on,wait=off',
+                    '--chardev', 'socket,id=d,host=127.0.0.1,port=%d' % port, '--monitor', 'd',
+                    '--chardev', 'socket,id=e,host=127.0.0.1,port=0,server=on,wait=off',
+                    '--monitor', 'e', '--chardev', 'socket,id=f,fd=%d' % theirs.fileno(),
+                    '--monitor', 'f', '--chardev', 'stdio,id=g', '--monitor', 'g',
+                    fds=(theirs.fileno(),), stdout=subprocess.DEVNULL):
+            qmp = QMP('s')
+
+            def seen():
+                return {c['label']: (c['filename'], c['frontend-open'])
+                        for c in qmp.cmd('query-chardev')}
+
+            got = seen()
+            assert list(got) == list('abcdefg')
+            assert got['a'] == ('unix:s,server=on', True)
+            assert got['b'] == ('disconnected:unix:t,server=on', True)
+            assert got['c'] == ('disconnected:unix:u,server=on', False)
+            far = listener.accept()[0]
+            assert got['d'] == ('tcp:127.0.0.1:%d <-> 127.0.0.1:%d'
+                                % (far.getpeername()[1], port), True)
+            text, there = got['e']
+            assert there and text.startswith('disconnected:tcp:127.0.0.1:'), text
+            assert got['f'] == ('unix:', True) and got['g'] == ('stdio', True), got
+            at = int(text.split(',')[0].rpartition(':')[2])
+            with QMP(('127.0.0.1', at)) as other:
+                mine = other.sock.getsockname()[1]
+                assert seen()['e'][0] == 'tcp:127.0.0.1:%d,server=on <-> 127.0.0.1:%d' % (at, mine)
+                with QMP('t'), QMP('t'):
+                    assert seen()['b'][0] == 'unix:t,server=on'
+            qmp.quit()
 
 
 def waits_for_client():
@@ -249,7 +345,8 @@ def wrong_options():
 
 
 def main():
-    for test in (unix_server, waits_for_client, tcp_server, client_mode, inherited_descriptors,
+    for test in (unix_server, several_clients_at_once, more_clients_than_one_channel_takes,
+                 channels_are_listed, waits_for_client, tcp_server, client_mode, inherited_descriptors,
                  stdio_script, end_of_stdio, client_that_does_not_read, signal_with_clients,
                  signal_while_waiting_for_client, small_messages_wait_if_asked_to,
                  terminal_keys_are_signals_or_not, wrong_options):

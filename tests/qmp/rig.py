@@ -63,7 +63,6 @@ class Rig:
         self.proc = None
         self.qmp = None
         self.options = []
-        self.more_monitors = []
         self.log = ''
 
     def __enter__(self):
@@ -86,11 +85,7 @@ class Rig:
 
     def start(self, *options, qsd=None, env=None, preexec_fn=None):
         sock = self.path('qmp.sock')
-        self.more_monitors = [self.path('qmp%d.sock' % i) for i in range(4)]
-        cmd = [qsd or QSD]
-        for path in [sock] + self.more_monitors:        # one takes one client at a time
-            cmd += ['--qmp', 'unix:%s,server=on,wait=off' % path]
-        cmd += ['--nbd-server', 'addr.type=unix,max-connections=1000,addr.path=' + self.path('nbd.sock'),
+        cmd = [qsd or QSD, '--qmp', 'unix:%s,server=on,wait=off' % sock, '--nbd-server', 'addr.type=unix,max-connections=1000,addr.path=' + self.path('nbd.sock'),
                *self.options, *options]
         self.proc = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                      stderr=subprocess.STDOUT, preexec_fn=preexec_fn,
@@ -109,8 +104,8 @@ class Rig:
         return b'__asan_init' in program or b'__tsan_init' in program
 
     def connect(self, **kwargs):
-        """Another QMP client, on a monitor of its own; at most four."""
-        return QMP(self.more_monitors.pop(), **kwargs)
+        """Another QMP client."""
+        return QMP(self.path('qmp.sock'), **kwargs)
 
     def stop(self, check=True):
         if not self.proc:
