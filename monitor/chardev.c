@@ -10,6 +10,30 @@
 
 static GList *chardevs;         /* of MonitorChardev */
 static Coroutine *opener;       /* while it waits for somebody at the other end */
+static bool stdio_refused;
+
+static const char *const backends[] = { "socket", "stdio", NULL };
+static const char *const socket_keys[] = {
+    "backend", "id", "path", "mode", "host", "port", "to", "ipv4", "ipv6", "fd", "server", "wait",
+    "mux", "nodelay", "delay", NULL,
+};
+static const char *const stdio_keys[] = { "backend", "id", "mux", "signal", NULL };
+
+const char *const *monitor_chardev_backends(void)
+{
+    return backends;
+}
+
+const char *const *monitor_chardev_keys(const char *backend)
+{
+    return strcmp(backend, "socket") == 0 ? socket_keys :
+           strcmp(backend, "stdio") == 0  ? stdio_keys : NULL;
+}
+
+void monitor_refuse_stdio(void)
+{
+    stdio_refused = true;
+}
 
 void monitor_chardev_cancel_open(void)
 {
@@ -220,12 +244,7 @@ static bool refuse_mux(const QDict *options, Error **errp)
 
 static bool parse_socket(MonitorChardev *chr, const QDict *options, Error **errp)
 {
-    static const char *const known[] = {
-        "backend", "id", "path", "mode", "host", "port", "to", "ipv4", "ipv6", "fd", "server",
-        "wait", "mux", "nodelay", "delay", NULL,
-    };
-
-    if (!check_keys(options, known, errp) || !get_address(chr, options, errp) ||
+    if (!check_keys(options, socket_keys, errp) || !get_address(chr, options, errp) ||
         !get_switch(options, "server", &chr->server, errp) || !get_delay(chr, options, errp) ||
         !refuse_mux(options, errp)) {
         return false;
@@ -293,8 +312,10 @@ static bool co_main_fn open_chardev(MonitorChardev *chr, Error **errp)
 
 static bool parse_stdio(MonitorChardev *chr, const QDict *options, Error **errp)
 {
-    static const char *const known[] = { "backend", "id", "mux", "signal", NULL };
-
+    if (stdio_refused) {
+        error_setg(errp, "cannot use stdio with --daemonize");
+        return false;
+    }
     chr->is_stdio = true;
     for (GList *l = chardevs; l; l = l->next) {
         if (((MonitorChardev *)l->data)->is_stdio) {
@@ -303,7 +324,7 @@ static bool parse_stdio(MonitorChardev *chr, const QDict *options, Error **errp)
         }
     }
     bool signals = true;
-    if (!check_keys(options, known, errp) || !refuse_mux(options, errp) ||
+    if (!check_keys(options, stdio_keys, errp) || !refuse_mux(options, errp) ||
         !get_switch(options, "signal", &signals, errp)) {
         return false;
     }
@@ -342,7 +363,7 @@ MonitorChardev *monitor_chardev_new(QDict *options, Error **errp)
             return NULL;
         }
     } else {
-        error_setg(errp, "'%s' is not a valid char driver name", backend);
+        error_setg(errp, "'%s' is not a valid char driver name (accepted: socket, stdio)", backend);
         return NULL;
     }
     if (!open_chardev(chr, errp)) {

@@ -139,6 +139,11 @@ bool monitor_serve(MonitorChardev *chr, bool pretty, Error **errp)
     return true;
 }
 
+bool monitor_is_there(void)
+{
+    return servers != NULL;
+}
+
 /* ---- the end ---- */
 
 static void cut_off_all(void *opaque)

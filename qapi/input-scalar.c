@@ -8,6 +8,9 @@
 #include "qobject/json.h"
 #include "qobject/keyval.h"
 
+/* An error lists the values of an enum that has no more than these. */
+#define MAX_LISTED 16
+
 /* The string that @value is on a command line, or NULL. */
 static const char *keyval_str(const QapiInput *in, const QObject *value)
 {
@@ -208,7 +211,12 @@ bool qapi_in_enum(QapiInput *in, QObject *value, const QapiEnum *lookup, int *re
     if (*ret < 0) {
         g_autofree char *path = qapi_in_path(in, NULL);
 
-        error_setg(errp, "Parameter '%s' does not accept value '%s'", path, str);
+        g_autoptr(GString) accepted = g_string_new(NULL);
+        for (int i = 0; i < lookup->count && lookup->count <= MAX_LISTED; i++) {
+            g_string_append_printf(accepted, "%s%s", i ? ", " : " (accepted: ", lookup->names[i]);
+        }
+        error_setg(errp, "Parameter '%s' does not accept value '%s'%s%s", path, str, accepted->str,
+                   accepted->len ? ")" : "");
         return false;
     }
     return true;

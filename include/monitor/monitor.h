@@ -24,6 +24,12 @@ void any_fn monitor_set_name(const char *name);
  */
 bool co_main_fn monitor_chardev_add(const char *options, Error **errp);
 
+/* Kinds of channels, and the keys that each has (NULL: there is none called @backend). */
+const char *const *any_fn monitor_chardev_backends(void);
+const char *const *any_fn monitor_chardev_keys(const char *backend);
+/* Standard input and output are nobody's: no channel may be on them. */
+void main_fn monitor_refuse_stdio(void);
+
 /* --monitor OPTIONS: `[chardev=]ID[,mode=control][,pretty=on|off]`; the channel must be there. */
 bool co_main_fn monitor_option_add(const char *options, Error **errp);
 
@@ -31,6 +37,9 @@ bool co_main_fn monitor_option_add(const char *options, Error **errp);
 bool co_main_fn monitor_qmp_add(const char *options, Error **errp);
 /* --qmp-pretty: the same, and output is laid out for people. */
 bool co_main_fn monitor_qmp_pretty_add(const char *options, Error **errp);
+
+/* Is there a monitor, with or without clients? */
+bool main_fn monitor_is_there(void);
 
 /* Begin to run commands.  What clients sent before has waited: the command line comes first. */
 void main_fn monitor_start_commands(void);

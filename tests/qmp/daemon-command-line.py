@@ -71,12 +71,68 @@ def test_help_and_version():
         assert status == 0 and re.match(r'qemu-storage-daemon version \d+\.\d+', out), out
 
 
+def listed(option, value):
+    """What the option's help lists, without a daemon being started."""
+    status, out, err = qsd(option, value)
+    assert (status, err) == (0, ''), (status, err)
+    title, *lines = out.splitlines()
+    assert title.endswith(':') and lines and all(line.startswith('  ') for line in lines), out
+    return [line.strip() for line in lines]
+
+
+def test_help_lists_what_there_is():
+    for value in ('help', 'qom-type=help'):
+        assert listed('--object', value) == ['iothread', 'secret', 'throttle-group']
+    assert listed('--object', 'iothread,help') == ['poll-max-ns=<int>']
+    assert listed('--object', 'secret,help') == ['data=<string>', 'file=<string>',
+                                                 'format=<raw|base64>']
+    assert listed('--object', 'throttle-group,help')
+    for value in ('help', 'backend=help'):
+        assert listed('--chardev', value) == ['socket', 'stdio']
+    assert {'path', 'host', 'port', 'to'} <= set(listed('--chardev', 'socket,help'))
+    assert listed('--export', 'type=help') == ['nbd']
+    drivers = listed('--blockdev', 'driver=help')
+    assert {'qcow2', 'raw', 'file'} <= set(drivers)
+    for option in ('--blockdev', '--export', '--nbd-server', '--monitor', '--qmp', '--drive'):
+        fails(option, 'help', 'Help is not available for this option')
+    # What is not there is refused with the same list.
+    text = fails('--blockdev', 'nbd,node-name=x', "does not accept value 'nbd'")
+    assert all(d in text for d in drivers), text
+    fails('--object', 'tls-creds-x509,id=x', 'iothread, secret, throttle-group')
+    fails('--export', 'fuse,id=x,node-name=y', '(accepted: nbd)')
+    fails('--chardev', 'file,id=x,path=y', '(accepted: socket, stdio)')
+
+
+def test_a_daemon_that_nobody_can_reach_says_so():
+    text = 'nobody can reach this daemon'
+    for options, reached in (([], False), (NULL_NODE, False), (['--chardev', 'socket,id=c,path=s,'
+                             'server=on,wait=off'], False), (['--qmp', 'stdio'], True),
+                             (['--nbd-server', 'addr.type=inet,addr.host=127.0.0.1,addr.port=0'],
+                              True)):
+        with Rig() as r:
+            pidfile = r.path('pid')
+            proc = subprocess.Popen([QSD, *options, '--pidfile', pidfile], cwd=r.dir,
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE, text=True)
+            if not reached:
+                assert text in proc.stderr.readline()
+            w.wait_until(lambda: os.path.exists(pidfile))
+            proc.terminate()
+            assert text not in proc.communicate()[1] and proc.returncode == 0
+
+
+def test_a_daemon_in_the_background_has_no_monitor_on_standard_input():
+    fails('--chardev', 'stdio,id=c', 'cannot use stdio with --daemonize', before=['--daemonize'])
+    fails('--qmp', 'stdio', 'cannot use stdio with --daemonize', before=['--daemonize'])
+
+
 def test_what_is_no_option_is_refused():
     for args in (['--colour'], ['-x'], ['file.img'], ['--blockdev'], ['--pidfile'],
                  ['--daemonize=yes']):
         status, out, err = qsd(*args)
         assert status == 1, args
         assert args[0].split('=')[0].lstrip('-') in err and '--help' in err, err
+        assert err.startswith('qemu-storage-daemon: '), err     # not the path that it was run by
 
 
 def test_a_fatal_option_is_named_with_its_cause():

@@ -30,7 +30,7 @@ const QsdOption qsd_options[] = {
       qsd_apply_blockdev },
     { "drive", "id=ID,file=FILE[,format=F][,readonly=on|off][,cache=MODE][,...]",
       "open FILE in a backend called ID", 0, qsd_apply_drive },
-    { "object", "iothread|secret,id=ID[,...]",
+    { "object", "iothread|secret|throttle-group,id=ID[,...]",
       "create an object; the options are those of QMP's object-add", 0, qsd_apply_object },
     { "nbd-server", "addr.type=unix|inet,addr.path=P|addr.host=H,addr.port=P[,id=ID]"
       "[,max-connections=N][,handshake-max-seconds=N]", "start an NBD server", 0, qsd_apply_nbd_server },
@@ -86,7 +86,9 @@ static void print_help(void)
         printf("  %s--%s%s%s\n          %s\n", letter, o->name, o->arg ? " " : "", o->arg ?: "",
                o->help);
     }
-    printf("\nOptions take effect in their order.  See qemu-storage-daemon(1).\n");
+    printf("\nOptions take effect in their order.  What there is: --blockdev driver=help, "
+           "--object help,\n--object TYPE,help, --export type=help, --chardev help, "
+           "--chardev KIND,help.\nSee qemu-storage-daemon(1).\n");
 }
 
 static void handle_early(const QsdOption *o, const char *value)
@@ -137,6 +139,9 @@ static void parse_command_line(int argc, char **argv)
             exit(1);
         }
         Step step = { &qsd_options[index], optarg };
+        if (optarg && qsd_help(step.option->name, optarg)) {
+            exit(0);
+        }
         if (step.option->co_apply) {
             g_array_append_val(command_line.steps, step);
         } else {
@@ -220,7 +225,12 @@ static bool co_main_fn start(Error **errp)
 {
     for (guint i = 0; i < command_line.steps->len && !shutdown_wanted; i++) {
         Step *s = &g_array_index(command_line.steps, Step, i);
-        if (!s->option->co_apply(s->value, errp)) {
+        /* Where there is help, it was printed when the command line was read. */
+        bool is_help = strcmp(s->value, "help") == 0;
+        if (is_help) {
+            error_setg(errp, "Help is not available for this option");
+        }
+        if (is_help || !s->option->co_apply(s->value, errp)) {
             error_prepend(errp, "--%s %s: ", s->option->name, s->value);
             return false;
         }
@@ -237,6 +247,10 @@ static void co_main_fn daemon_entry(void *opaque)
     Error *err = NULL;
 
     if (start(&err)) {
+        if (!monitor_is_there() && !nbd_server_next(NULL) && !shutdown_wanted) {
+            log_line("warning: nobody can reach this daemon: there is neither a monitor (--qmp, "
+                     "--monitor) nor a server (--nbd-server)");
+        }
         monitor_start_commands();
         qsd_daemonize_done(0);
         systemd_notify("READY=1");
@@ -265,6 +279,7 @@ int main(int argc, char **argv)
     /* Mapping and unmapping a buffer for every request stops all threads for a moment each time. */
     mallopt(M_MMAP_THRESHOLD, 4 * MiB);
     mallopt(M_TRIM_THRESHOLD, 16 * MiB);
+    argv[0] = (char *)g_get_prgname();      /* what getopt_long() says begins with it */
     parse_command_line(argc, argv);
     if (command_line.daemonize) {
         qsd_daemonize();
@@ -284,6 +299,9 @@ int main(int argc, char **argv)
     }
     blockdev_init();
     monitor_init(quit_from_monitor);
+    if (command_line.daemonize) {
+        monitor_refuse_stdio();
+    }
     coroutine_start(signal_entry, GINT_TO_POINTER(signal_fd));
     coroutine_start(daemon_entry, NULL);
     aio_context_run(main_ctx);

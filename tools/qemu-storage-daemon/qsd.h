@@ -26,6 +26,9 @@ bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp);
 bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp);
 bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp);
 
+/* help.c: if @value, of the option --@option, asks for help, prints it and returns true. */
+bool any_fn qsd_help(const char *option, const char *value);
+
 /* ---- process.c: the process around the daemon ---- */
 
 /*
