@@ -169,13 +169,6 @@ static int co_fn map_write_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t star
                                                         ret->bytes, "guest data");
 }
 
-int co_fn qcow2_prepare_reserve(BlockDriverState *bs)
-{
-    int r = qcow2_prepare_change(bs);
-
-    return r < 0 ? r : qcow2_writeback_throttle(bs);
-}
-
 int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret)
 {
     int r = qcow2_prepare_reserve(bs);
@@ -184,7 +177,7 @@ int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes
         return r;
     }
     bdrv_debug_event(bs->file, "cluster_alloc");
-    r = QCOW2_WALK(qcow2_state(bs), w, map_write_try(bs, &w, offset, offset + bytes, ret));
+    r = QCOW2_WALK(bs, w, map_write_try(bs, &w, offset, offset + bytes, ret));
     return qcow2_end(bs, r);
 }
 
@@ -281,7 +274,7 @@ int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc)
     if (allocation_kind(alloc) == ALLOCATION_IN_PLACE) {
         return 0;
     }
-    int r = QCOW2_WALK(qcow2_state(bs), w, commit_try(bs, &w, alloc, alloc->offset + alloc->bytes));
+    int r = QCOW2_WALK(bs, w, commit_try(bs, &w, alloc, alloc->offset + alloc->bytes));
     if (r < 0) {
         allocation_free(bs, alloc);
     }

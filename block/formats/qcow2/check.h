@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the files of the check share: check.c (the whole), check-walk.c (counting references),
- * repair.c. */
+ * repair.c, check-report.c (what these need). */
 #ifndef QCOW2_CHECK_H
 #define QCOW2_CHECK_H
 
@@ -43,6 +43,8 @@ typedef struct Qcow2Check {
     uint64_t next_host;             /* for fragmentation */
     Error **errp;
 } Qcow2Check;
+
+/* ---- check-report.c ---- */
 
 /* Count one more corruption. */
 void any_fn qcow2_check_corrupt(Qcow2Check *c, const char *fmt, ...) G_GNUC_PRINTF(2, 3);

@@ -2,13 +2,8 @@
 /*
  * Writing compressed clusters.  As with other writes (alloc.c): reserve, write, link; (A1) and (A2) hold.
  *
- * Several compressed clusters share a host cluster, which has a reference from each.
- *
- * (Z1) A byte of a host cluster is written at most once between its allocation and its becoming free:
- *      @pack_at only goes up, and is dropped when the last reference goes (qcow2_pack_forget()).
- *      So what a descriptor on disk points to is never overwritten.
- * (Z2) A reference is added (in memory) before anything is written there, and each is dropped by
- *      the clusters that the descriptor touches, no more and no less (qcow2_compressed_clusters()).
+ * Several compressed clusters share a host cluster, which has a reference from each: see (Z1) and (Z2) in
+ * allocator.c.
  */
 #include "qemu/osdep.h"
 
@@ -16,83 +11,7 @@
 #include "qcow2.h"
 #include "qemu/aio.h"
 
-/* ---- room ---- */
-
-void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index)
-{
-    if (s->pack_at >> s->g.cluster_bits == index) {
-        s->pack_at = 0;
-    }
-}
-
-static uint64_t refcount_max(const Qcow2Geometry *g)
-{
-    return UINT64_MAX >> (64 - (1u << g->refcount_order));
-}
-
-/* The refcount of the cluster at s->pack_at, if one more reference fits: *@ret_page is NULL if not,
- * then there is nothing to pack into any more. */
-static int co_fn pack_refcount_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page **ret_page,
-                                    size_t *ret_number)
-{
-    Qcow2State *s = qcow2_state(bs);
-    uint64_t count = 0;
-
-    *ret_page = NULL;
-    if (s->pack_at == 0) {
-        return 0;
-    }
-    int r = qcow2_refcount_try(bs, w, s->pack_at >> s->g.cluster_bits, ret_page, ret_number);
-    if (r < 0) {
-        return r;
-    }
-    if (*ret_page) {
-        count = qcow2_refcount_load((*ret_page)->buf, s->g.refcount_order, *ret_number);
-    }
-    if (count == 0 || count == refcount_max(&s->g)) {
-        *ret_page = NULL;
-        s->pack_at = 0;
-    }
-    return 0;
-}
-
-/* Reserve @bytes, less than a cluster: behind the last compressed data if they fit there, or at least
- * begin there, else at the beginning of a new cluster. */
-static int co_fn pack_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uint64_t *ret_offset)
-{
-    Qcow2State *s = qcow2_state(bs);
-    const Qcow2Geometry *g = &s->g;
-    Qcow2Page *page;
-    size_t number;
-    int r = pack_refcount_try(bs, w, &page, &number);
-
-    if (r < 0) {
-        return r;
-    }
-    uint64_t at = s->pack_at, end = ROUND_UP(at, g->cluster_size);
-    if (!page || end - at < bytes) {
-        HostOffset fresh;
-        uint64_t n;
-        bool zero;
-
-        r = qcow2_alloc_try(bs, w, 1, &fresh, &n, &zero);
-        if (r < 0) {
-            return r;
-        }
-        if (!page || fresh.v != end) {
-            at = fresh.v;
-            page = NULL;
-        }
-    }
-    if (page) {
-        qcow2_cache_touch(&s->cache, page);
-        uint64_t count = qcow2_refcount_load(page->buf, g->refcount_order, number);
-        qcow2_refcount_store(page->buf, g->refcount_order, number, count + 1);
-    }
-    *ret_offset = at;
-    s->pack_at = (at + bytes) & (g->cluster_size - 1) ? at + bytes : 0;
-    return 0;
-}
+/* ---- an allocation ---- */
 
 /* Room for @bytes that the cluster at @guest is going to have, whose L2 entry can be changed. */
 static int co_fn reserve_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, uint64_t bytes,
@@ -110,7 +29,7 @@ static int co_fn reserve_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
         qcow2_note_damage(bs, 0, 0, "the L2 entry of guest offset %" PRIu64 " is invalid", guest);
         return -EIO;
     }
-    return pack_try(bs, w, bytes, ret_offset);
+    return qcow2_pack_try(bs, w, bytes, ret_offset);
 }
 
 static int co_fn reserve(BlockDriverState *bs, uint64_t guest, uint64_t bytes, uint64_t *ret_offset)
@@ -121,7 +40,7 @@ static int co_fn reserve(BlockDriverState *bs, uint64_t guest, uint64_t bytes, u
         return r;
     }
     bdrv_debug_event(bs->file, "cluster_alloc_bytes");
-    return QCOW2_WALK(qcow2_state(bs), w, reserve_try(bs, &w, guest, bytes, ret_offset));
+    return QCOW2_WALK(bs, w, reserve_try(bs, &w, guest, bytes, ret_offset));
 }
 
 /* Drop the references that reserve() added for @bytes at @offset. */
@@ -178,7 +97,7 @@ static int co_fn store(BlockDriverState *bs, uint64_t guest, const void *buf, ui
     bdrv_debug_event(bs->file, "write_compressed");
     r = bdrv_co_pwrite(bs->file, offset, bytes, buf, 0);
     if (r == 0) {
-        r = QCOW2_WALK(qcow2_state(bs), w, link_try(bs, &w, guest, desc));
+        r = QCOW2_WALK(bs, w, link_try(bs, &w, guest, desc));
     }
     if (r < 0) {
         unreserve(bs, offset, bytes);

@@ -7,11 +7,6 @@
 #include "qemu/log.h"
 #include "qcow2.h"
 
-const char *any_fn qcow2_name(BlockDriverState *bs)
-{
-    return bs->filename ?: bs->file->bs->filename;
-}
-
 /* ---- reading the header ---- */
 
 static bool co_fn read_header(BlockDriverState *bs, Error **errp)
@@ -131,6 +126,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Header *h = &s->header;
 
+    co_mutex_init(&s->free_lock);
     co_mutex_init(&s->l2_lock);
     co_mutex_init(&s->refcount_lock);
     co_mutex_init(&s->header_lock);
@@ -138,6 +134,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     qcow2_cache_init(&s->cache, s->g.page_size);
     s->metadata = g_hash_table_new(NULL, NULL);
     s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    s->unlinked = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->l1_offset = h->l1_offset;
     s->l1_size = h->l1_size;
     s->reftable_offset = h->reftable_offset;
@@ -159,8 +156,10 @@ static void state_destroy(BlockDriverState *bs)
     g_free(s->damage.text);
     qcow2_inflated_unref(s->inflated);
     g_array_unref(s->frees);
+    g_array_unref(s->unlinked);
     g_hash_table_unref(s->metadata);
     qcow2_cache_destroy(&s->cache);
+    co_mutex_destroy(&s->free_lock);
     co_mutex_destroy(&s->l2_lock);
     co_mutex_destroy(&s->refcount_lock);
     co_mutex_destroy(&s->header_lock);

@@ -36,21 +36,9 @@
 #include "block/qcow2.h"
 #include "qcow2.h"
 
-/* Unlinked ranges that may wait before a writeback is due. */
-#define MAX_FREES 1024
-/* Dirty pages that make the next writer start a writeback; twice that, and everybody waits for
- * it. */
-#define SOFT_DIRTY_DIVISOR 4
 /* Requests that write pages at the same time, and pages in one of them. */
 #define MAX_PARALLEL 32
 #define MAX_RUN 64
-
-/* What a writeback is for. */
-typedef enum WritebackMode {
-    WRITEBACK_ROOM,                 /* make pages clean */
-    WRITEBACK_FLUSH,                /* make durable what guests wrote, too; refcounts may wait (F6) */
-    WRITEBACK_SETTLE,               /* the same, and nothing waits */
-} WritebackMode;
 
 /* One writeback. */
 typedef struct Writeback {
@@ -93,11 +81,6 @@ static void order_assert(const Writeback *wb, int cls)
     }
 }
 
-bool co_fn qcow2_in_writeback(Qcow2State *s)
-{
-    return __atomic_load_n(&s->writeback_owner, __ATOMIC_RELAXED) == coroutine_self();
-}
-
 /* ---- the instant ---- */
 
 static int by_offset(const void *a, const void *b)
@@ -137,8 +120,8 @@ static void freeze(Writeback *wb)
     }
 }
 
-/* After a failure everything of the instant is dirty again: even what was written before a sync
- * failed may be lost.  What waits to be freed goes on waiting. */
+/* What was unlinked can be freed.  After a failure everything of the instant is dirty again: even what was written
+ * before a sync failed may be lost, and what waits to be freed goes on waiting. */
 static void thaw(Writeback *wb)
 {
     Qcow2State *s = qcow2_state(wb->bs);
@@ -152,9 +135,12 @@ static void thaw(Writeback *wb)
     }
     if (wb->ret < 0) {
         g_array_prepend_vals(s->frees, wb->frees->data, wb->frees->len);
-        g_array_set_size(wb->frees, 0);
+    } else {
+        assert(!wb->unsynced);                          /* (F4) */
+        g_array_append_vals(s->unlinked, wb->frees->data, wb->frees->len);
     }
     qcow2_unlock(s);
+    g_array_unref(wb->frees);
 }
 
 /* ---- writing pages ---- */
@@ -232,20 +218,6 @@ static void co_fn sync_files(Writeback *wb)
     wb->unsynced = wb->ret < 0;
 }
 
-/* ---- frees ---- */
-
-static void co_fn free_one(BlockDriverState *bs, const Qcow2Free *f)
-{
-    Qcow2State *s = qcow2_state(bs);
-
-    if (f->discard) {
-        /* Not free yet, so nobody else's. Advisory. */
-        bdrv_co_pdiscard(bs->file, f->offset.v, f->clusters << s->g.cluster_bits);
-    }
-    /* What cannot be given back is a leak. */
-    qcow2_free_now(bs, f->offset, f->clusters);
-}
-
 /* ---- the whole ---- */
 
 static bool has_pages_from(const Writeback *wb, int cls)
@@ -300,10 +272,10 @@ static int co_fn mark_dirty(BlockDriverState *bs, bool dirty)
     return ret;
 }
 
-static int co_fn writeback_locked(BlockDriverState *bs, WritebackMode mode)
+static int co_fn writeback_locked(BlockDriverState *bs, Qcow2WritebackMode mode)
 {
     Qcow2State *s = qcow2_state(bs);
-    Writeback wb = { .bs = bs, .lazy = s->lazy_refcounts && mode == WRITEBACK_FLUSH };
+    Writeback wb = { .bs = bs, .lazy = s->lazy_refcounts && mode == QCOW2_WRITEBACK_FLUSH };
 
     if (__atomic_load_n(&s->header_unknown, __ATOMIC_ACQUIRE)) {
         return -EIO;
@@ -314,21 +286,16 @@ static int co_fn writeback_locked(BlockDriverState *bs, WritebackMode mode)
         wb.ret = mark_dirty(bs, true);
     }
     if (wb.ret == 0) {
-        write_stages(&wb, mode != WRITEBACK_ROOM);
+        write_stages(&wb, mode != QCOW2_WRITEBACK_ROOM);
     }
     thaw(&wb);
     if (wb.ret == 0 && work) {
         bdrv_debug_event(bs->file, "flush_to_os");
     }
-    for (guint i = 0; i < wb.frees->len; i++) {
-        assert(wb.ret == 0 && !wb.unsynced);            /* (F4) */
-        free_one(bs, &g_array_index(wb.frees, Qcow2Free, i));
-    }
-    g_array_unref(wb.frees);
-    return wb.ret < 0 || mode != WRITEBACK_SETTLE ? wb.ret : mark_dirty(bs, false);
+    return wb.ret < 0 || mode != QCOW2_WRITEBACK_SETTLE ? wb.ret : mark_dirty(bs, false);
 }
 
-static int co_fn run(BlockDriverState *bs, WritebackMode mode)
+int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode)
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t begun = __atomic_load_n(&s->writebacks, __ATOMIC_SEQ_CST);
@@ -338,103 +305,19 @@ static int co_fn run(BlockDriverState *bs, WritebackMode mode)
         return ret;
     }
     co_mutex_lock(&s->writeback_lock);
-    if (mode == WRITEBACK_ROOM && s->writebacks > begun) {
+    if (mode == QCOW2_WRITEBACK_ROOM && s->writebacks > begun) {
         /* One that began after this call has done its work. */
         ret = s->writeback_ret;
         co_mutex_unlock(&s->writeback_lock);
         return ret;
     }
-    __atomic_store_n(&s->writeback_owner, coroutine_self(), __ATOMIC_RELAXED);
-    if (!s->lazy_refcounts || mode != WRITEBACK_FLUSH) {
+    __atomic_store_n(&s->writeback_running, true, __ATOMIC_RELAXED);
+    if (!s->lazy_refcounts || mode != QCOW2_WRITEBACK_FLUSH) {
         __atomic_fetch_add(&s->writebacks, 1, __ATOMIC_SEQ_CST);
     }
     ret = writeback_locked(bs, mode);
-    __atomic_store_n(&s->writeback_owner, NULL, __ATOMIC_RELAXED);
+    __atomic_store_n(&s->writeback_running, false, __ATOMIC_RELAXED);
     s->writeback_ret = ret;
     co_mutex_unlock(&s->writeback_lock);
     return ret;
-}
-
-int co_fn qcow2_writeback(BlockDriverState *bs)
-{
-    return run(bs, WRITEBACK_ROOM);
-}
-
-static size_t soft_limit(Qcow2State *s)
-{
-    size_t pages = MIN(s->cache.max_pages, qcow2_cache_global_budget() / s->g.page_size);
-
-    return MAX(pages / SOFT_DIRTY_DIVISOR, 8);
-}
-
-int co_fn qcow2_writeback_throttle(BlockDriverState *bs)
-{
-    Qcow2State *s = qcow2_state(bs);
-
-    qcow2_lock(s);
-    size_t dirty = s->cache.n_dirty, soft = soft_limit(s);
-    bool frees = s->frees->len > MAX_FREES;
-    qcow2_unlock(s);
-    if (dirty <= soft && !frees) {
-        return 0;
-    }
-    bool running = __atomic_load_n(&s->writeback_owner, __ATOMIC_RELAXED) != NULL;
-    if (running && dirty <= 2 * soft && !frees) {
-        return 0;
-    }
-    return qcow2_writeback(bs);
-}
-
-/* ---- flush ---- */
-
-static bool anything_dirty(Qcow2State *s)
-{
-    qcow2_lock(s);
-    bool dirty = s->cache.n_dirty || s->frees->len;
-    qcow2_unlock(s);
-    return dirty;
-}
-
-/* The end of the last cluster in use, bytes, if the file does not reach as far; else 0. */
-static int64_t missing_end(BlockDriverState *bs)
-{
-    Qcow2State *s = qcow2_state(bs);
-
-    qcow2_lock(s);
-    int64_t end = s->tail_known ? s->tail_cursor << s->g.cluster_bits : 0;
-    qcow2_unlock(s);
-    return end > bdrv_length(bs->file->bs) ? end : 0;
-}
-
-/* Clusters at the end that were not written whole read as zeroes; make the file's length say so, too.
- * Where the file may not be that long nothing is lost: reads behind its end give zeroes. */
-static int co_fn extend_file(BlockDriverState *bs)
-{
-    int64_t end = missing_end(bs);
-
-    return end && bdrv_co_extend(bs->file, end) == 0 ? bdrv_co_flush(bs->file, 0) : 0;
-}
-
-int co_main_fn qcow2_set_file_end(BlockDriverState *bs)
-{
-    int64_t end = bs->read_only ? 0 : missing_end(bs);
-
-    return end && bdrv_co_truncate(bs->file, end, BDRV_PREALLOC_OFF, NULL)
-           ? bdrv_co_flush(bs->file, 0) : 0;
-}
-
-int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)
-{
-    Qcow2State *s = qcow2_state(bs);
-    WritebackMode mode = flags & BDRV_FLUSH_SETTLE ? WRITEBACK_SETTLE : WRITEBACK_FLUSH;
-    int ret = run(bs, mode);
-
-    if (!(flags & BDRV_FLUSH_SETTLE) || ret < 0) {
-        return qcow2_end(bs, ret);
-    }
-    /* Frees make refcounts dirty, which need another round; more only if guests go on writing. */
-    for (int i = 0; i < 8 && ret == 0 && anything_dirty(s); i++) {
-        ret = run(bs, mode);
-    }
-    return qcow2_end(bs, ret < 0 ? ret : extend_file(bs));
 }

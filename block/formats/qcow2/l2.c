@@ -133,7 +133,7 @@ static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page *
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
-    return QCOW2_WALK_LOCKED(s, w, l1_entry_try(bs, &w, guest, ret_page, ret_pos));
+    return QCOW2_WALK_INNER(s, w, l1_entry_try(bs, &w, guest, ret_page, ret_pos));
 }
 
 /* The part of the new, empty table at @table that is going to be used first.  Dirty, so that the

@@ -152,5 +152,5 @@ int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, Bdrv
         .left = MAX_ENTRIES,
     };
 
-    return qcow2_end(bs, QCOW2_WALK(qcow2_state(bs), w, map_try(bs, &w, &r)));
+    return qcow2_end(bs, QCOW2_WALK(bs, w, map_try(bs, &w, &r)));
 }

@@ -11,23 +11,6 @@ static const char *const load_events[QCOW2_PAGE_CLASSES] = {
     [QCOW2_PAGE_L1] = "l1_load",
 };
 
-int co_fn qcow2_read_table(BlockDriverState *bs, HostOffset offset, void *buf, size_t bytes)
-{
-    if (offset.v > BDRV_MAX_LENGTH - bytes) {
-        return -EIO;
-    }
-    return bdrv_co_pread(bs->file, offset.v, bytes, buf);
-}
-
-int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void *buf,
-                            size_t bytes)
-{
-    if (offset.v > BDRV_MAX_LENGTH - bytes) {
-        return -EIO;
-    }
-    return bdrv_co_pwrite(bs->file, offset.v, bytes, buf, 0);
-}
-
 void any_fn qcow2_forget_metadata(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -112,7 +95,7 @@ int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls,
         wait_until_loaded(s, page);
         return -EAGAIN;
     }
-    page = qcow2_cache_add(&s->cache, cls, offset, qcow2_in_writeback(s));
+    page = qcow2_cache_add(&s->cache, cls, offset, w->inner);
     if (!page && s->cache.n_dirty + s->cache.n_frozen == 0) {
         /* Everything is in use by walks, which end. */
         page = qcow2_cache_add(&s->cache, cls, offset, true);
@@ -120,8 +103,6 @@ int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls,
     if (page) {
         return load(bs, w, page);
     }
-    qcow2_unlock(s);
-    int wret = qcow2_writeback(bs);
-    qcow2_lock(s);
-    return wret < 0 ? wret : -EAGAIN;
+    w->full = true;
+    return -EAGAIN;
 }

@@ -4,15 +4,16 @@
  * docs/design/qcow2.md has the picture.
  *
  * Locks, in the order in which they are taken:
+ *   free_lock       freeing what was unlinked (refcount.c)
  *   l2_lock         making an L2 table writable (l2.c)
  *   refcount_lock   making room for refcounts (refgrow.c)
  *   writeback_lock  writing dirty metadata (flush.c)
  *   header_lock     writing the header
  *   cache.lock      everything else; a plain mutex that is never held across a yield
- * The first four are CoMutexes that are held over I/O; requests that find what they need in the
+ * All but the last are CoMutexes that are held over I/O; requests that find what they need in the
  * cache take cache.lock only.
  *
- * Functions named _step run under cache.lock.  Where they need something that is not in
+ * Functions named _try run under cache.lock.  Where they need something that is not in
  * memory they release it, get that, take the lock again and return -EAGAIN: whatever was looked at
  * before may have changed, and the caller starts over.
  */
@@ -52,8 +53,8 @@ typedef struct Qcow2State {
     bool discard_request;           /* pass on what a guest discarded ... */
     bool discard_other;             /* ... and what we freed ourselves */
 
-    CoMutex l2_lock, refcount_lock, header_lock, writeback_lock;
-    Coroutine *writeback_owner;     /* atomic; who runs a writeback, or NULL */
+    CoMutex free_lock, l2_lock, refcount_lock, header_lock, writeback_lock;
+    bool writeback_running;         /* atomic */
     /* whole ones begun so far; atomic, changes under writeback_lock */
     uint64_t writebacks;
     int writeback_ret;              /* of the last one of any kind; guarded by writeback_lock */
@@ -95,6 +96,7 @@ typedef struct Qcow2State {
     AioTimer clean_timer;           /* of the main thread, like the next one */
     int64_t clean_interval_ns;      /* cache-clean.c; 0: never */
     GArray *frees;                  /* of Qcow2Free: wait for the next writeback */
+    GArray *unlinked;               /* of Qcow2Free: nothing on disk refers to them any more */
     Qcow2Inflated *inflated;        /* or NULL */
     /* bytes: where in a cluster that has compressed data already there is room for more, up to its
      * end; 0: nowhere */
@@ -124,14 +126,22 @@ static inline bool qcow2_may_change(Qcow2State *s)
            !__atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE);
 }
 
-/* For messages; during and after co_open. */
-const char *any_fn qcow2_name(BlockDriverState *bs);
-
 /* What is unallocated does not simply read as zeroes. */
 static inline bool qcow2_has_backing(BlockDriverState *bs)
 {
     return bs->backing || bs->backing_file;
 }
+
+/* ---- table.c: metadata past the cache ---- */
+
+/* For messages; during and after co_open. */
+const char *any_fn qcow2_name(BlockDriverState *bs);
+
+/* Read metadata without the cache, and write it; what lies past the end of the file reads as
+ * zeroes. */
+int co_fn qcow2_read_table(BlockDriverState *bs, HostOffset offset, void *buf, size_t bytes);
+int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void *buf,
+                            size_t bytes);
 
 /* ---- page.c: pages of tables ---- */
 
@@ -139,30 +149,43 @@ static inline bool qcow2_has_backing(BlockDriverState *bs)
 typedef struct Qcow2Walk {
     Qcow2Page *pins[8];
     unsigned n;
+    bool inner;                     /* part of another walk, or of freeing: goes over the budget rather than
+                                     * wait for a writeback */
+    bool full;                      /* a step needs a page, and dirty ones have all the memory */
 } Qcow2Walk;
 
 /* Under cache.lock.  Every walk is ended. */
 void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
+/* writeback.c: after a step that set @w->full: 0 if there is memory now, or -errno.  Releases cache.lock
+ * meanwhile. */
+int co_fn qcow2_walk_make_room(BlockDriverState *bs, Qcow2Walk *w);
 
 /*
- * What @step returns once it has got through: an expression that calls a _step function with &@w, a walk that lives
- * that long.  It runs under cache.lock, again and again until it is not -EAGAIN.
+ * What @step returns once it has got through: an expression that calls a _try function with &@w, a walk that
+ * lives that long.  It runs under cache.lock, again and again until it is not -EAGAIN.  For the outermost walk of
+ * an operation, which holds no lock and runs the writeback that makes room for pages.
  */
-#define QCOW2_WALK_LOCKED(s, w, step) ({                    \
-        Qcow2Walk w = { .n = 0 };                           \
+#define QCOW2_WALK(bs, w, step) ({                                                  \
+        Qcow2State *w##_state = qcow2_state(bs);                                    \
+        Qcow2Walk w = { .n = 0 };                                                   \
+        int w##_ret;                                                                \
+        qcow2_lock(w##_state);                                                      \
+        while ((w##_ret = (step)) == -EAGAIN &&                                     \
+               (!w.full || (w##_ret = qcow2_walk_make_room(bs, &w)) == 0)) {        \
+        }                                                                           \
+        qcow2_walk_end(w##_state, &w);                                              \
+        qcow2_unlock(w##_state);                                                    \
+        w##_ret;                                                                    \
+    })
+
+/* The same for a part of another walk, under cache.lock. */
+#define QCOW2_WALK_INNER(s, w, step) ({                     \
+        Qcow2Walk w = { .inner = true };                    \
         int w##_ret;                                        \
         while ((w##_ret = (step)) == -EAGAIN) {             \
         }                                                   \
         qcow2_walk_end(s, &w);                              \
         w##_ret;                                            \
-    })
-
-/* The same from outside of the lock. */
-#define QCOW2_WALK(s, w, step) ({                           \
-        qcow2_lock(s);                                      \
-        int w##_result = QCOW2_WALK_LOCKED(s, w, step);     \
-        qcow2_unlock(s);                                    \
-        w##_result;                                         \
     })
 
 /*
@@ -174,12 +197,6 @@ int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls,
 
 /* Metadata on disk was changed without the cache; nothing in it is dirty, and nobody allocates. */
 void any_fn qcow2_forget_metadata(BlockDriverState *bs);
-
-/* Read metadata without the cache, and write it; what lies past the end of the file reads as
- * zeroes. */
-int co_fn qcow2_read_table(BlockDriverState *bs, HostOffset offset, void *buf, size_t bytes);
-int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void *buf,
-                            size_t bytes);
 
 /* ---- l2.c: from a guest offset to its L2 entry ---- */
 
@@ -204,7 +221,28 @@ bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
 int co_fn qcow2_l2_writable_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
                                  Qcow2L2Ref *ret);
 
-/* ---- refcount.c: host clusters ---- */
+/* ---- refcount.c ---- */
+
+/* The page of the refcount of cluster @cluster_index, and its number in there. *@ret is NULL if
+ * there is no refcount block for it. */
+int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
+                              Qcow2Page **ret, size_t *ret_number);
+/* log2 of the refcounts in a page. */
+static inline unsigned qcow2_page_refcount_bits(const Qcow2Geometry *g)
+{
+    return __builtin_ctz(g->page_size) + 3 - g->refcount_order;
+}
+/* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under
+ * cache.lock. */
+int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters);
+/* Drop a reference after the next writeback.  Under cache.lock. */
+void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard);
+/* Free what is in @unlinked, whoever else is at it.  Not under cache.lock. */
+void co_fn qcow2_free_unlinked(BlockDriverState *bs);
+/* As qcow2_free_later() for the clusters of @e, whatever it is; nothing if it has none. */
+void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool discard);
+
+/* ---- allocator.c: host clusters ---- */
 
 /*
  * Reserve at least one and up to @want contiguous clusters, with a refcount of 1 in memory.
@@ -215,17 +253,9 @@ int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
 /* @want clusters in one piece. Not under cache.lock. */
 int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset,
                                  bool *ret_zero);
-/* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under
- * cache.lock. */
-int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters);
-/* Drop a reference after the next writeback.  Under cache.lock. */
-void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard);
-/* The same for the clusters of @e, whatever it is; nothing if it has none. */
-void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool discard);
-/* The page of the refcount of cluster @cluster_index, and its number in there. *@ret is NULL if
- * there is no refcount block for it. */
-int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
-                              Qcow2Page **ret, size_t *ret_number);
+/* Reserve @bytes, less than a cluster: behind the last compressed data if they fit there, or at least
+ * begin there, else at the beginning of a new cluster. */
+int co_fn qcow2_pack_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uint64_t *ret_offset);
 
 /* ---- overlap.c: would a write hit metadata? ---- */
 
@@ -250,18 +280,31 @@ int co_fn qcow2_refblock_make(BlockDriverState *bs, uint64_t cluster_index);
 /* Find where the used part of the file ends: sets tail_cursor. Not under cache.lock. */
 int co_fn qcow2_find_tail(BlockDriverState *bs);
 
-/* ---- flush.c ---- */
+/* ---- flush.c: the order of writes ---- */
 
-/* Bring the image on disk up to what is in memory now, in the order that flush.c documents. */
+/* What a writeback is for. */
+typedef enum Qcow2WritebackMode {
+    QCOW2_WRITEBACK_ROOM,           /* make pages clean */
+    QCOW2_WRITEBACK_FLUSH,          /* make durable what guests wrote, too; refcounts may wait (F6) */
+    QCOW2_WRITEBACK_SETTLE,         /* the same, and nothing waits */
+} Qcow2WritebackMode;
+
+/* Bring the image on disk up to what is in memory now, in the order that flush.c documents.  What nothing
+ * on disk refers to any more is in @unlinked then. */
+int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode);
+
+/* ---- writeback.c: when it is written ---- */
+
+/* qcow2_write_dirty() to make pages clean, and free what was unlinked.  No locks held. */
 int co_fn qcow2_writeback(BlockDriverState *bs);
 /* Before a request that changes metadata: slows it down while too much is dirty. */
 int co_fn qcow2_writeback_throttle(BlockDriverState *bs);
+/* Before room for a write is reserved: qcow2_prepare_change(), and not more dirty metadata than there may be. */
+int co_fn qcow2_prepare_reserve(BlockDriverState *bs);
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
 /* On close, when nobody writes any more: the file's length covers the last cluster, also where a flush could
  * not see to that while others wrote. */
 int co_main_fn qcow2_set_file_end(BlockDriverState *bs);
-/* Does this coroutine run a writeback (and so must not start one)? */
-bool co_fn qcow2_in_writeback(Qcow2State *s);
 
 /* ---- damage.c ---- */
 
@@ -286,15 +329,21 @@ static inline int co_fn qcow2_end(BlockDriverState *bs, int ret)
     return ret;
 }
 
-/* ---- update.c: the header in place ---- */
+/* ---- prepare.c ---- */
 
-/* Before a change of anything; at the first, it is found out where metadata is (overlap.c), and what autoclear bits promise about the image is taken
- * back: bits that are not known are cleared, bitmaps are marked (bitmaps.c). */
+/* Before a change of anything; at the first, it is found out where metadata is (overlap.c), and what
+ * autoclear bits promise about the image is taken back: bits that are not known are cleared, bitmaps are
+ * marked (bitmaps.c). */
 int co_fn qcow2_prepare_change(BlockDriverState *bs);
+
+/* ---- header-write.c: the header in place ---- */
+
 /* If it is not known which header is on disk, make it the one that we go by. */
 int co_fn qcow2_header_settle(BlockDriverState *bs);
 /* Set and clear incompatible feature bits; durable on return.  Version 2 has none. */
 int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear);
+/* Clear autoclear bits; durable on return.  Under header_lock. */
+int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
 /* Another size and L1 table; durable on return. */
@@ -321,8 +370,6 @@ int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, bool all);
 /* map.c */
 int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret);
 /* alloc.c */
-/* Before room for a write is reserved: qcow2_prepare_change(), and not more dirty metadata than there may be. */
-int co_fn qcow2_prepare_reserve(BlockDriverState *bs);
 int co_fn qcow2_co_map_write(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret);
 int co_fn qcow2_co_map_commit(BlockDriverState *bs, BdrvAlloc *alloc);
 void co_fn qcow2_co_map_abort(BlockDriverState *bs, BdrvAlloc *alloc);
@@ -340,8 +387,6 @@ void any_fn qcow2_inflated_forget(Qcow2State *s, uint64_t desc);
 /* compress-write.c */
 int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                     const void *buf, bool *ret_stored);
-/* The last reference to cluster @index went: nothing more may be packed into it.  Under cache.lock. */
-void any_fn qcow2_pack_forget(Qcow2State *s, uint64_t index);
 /* reopen.c */
 /* Can the image have what @o asks for? */
 bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o, Error **errp);

@@ -1,25 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Host clusters: reserving and giving back, through the cached refcount blocks.
+ * Refcounts of host clusters: finding them in the cached refcount blocks, and giving clusters back.
  *
- * (R1) A cluster is handed out only if its refcount in memory is 0, and has a refcount of 1 when
- *      it is.
  * (R2) A refcount in memory goes down only when nothing on disk and nothing in memory refers to the
- *      cluster any more (qcow2_free_now); so what (R1) hands out is free on disk, too.
+ *      cluster any more (qcow2_free_now); so what (R1, allocator.c) hands out is free on disk, too.
  */
 #include "qemu/osdep.h"
 
 #include "qcow2.h"
 
-/* Returned by the searches below. */
-#define NOT_FOUND 1
-
 /* ---- finding a refcount ---- */
-
-static unsigned page_refcount_bits(const Qcow2Geometry *g)
-{
-    return __builtin_ctz(g->page_size) + 3 - g->refcount_order;
-}
 
 int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluster_index,
                               Qcow2Page **ret, size_t *ret_number)
@@ -47,189 +37,21 @@ int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluste
         return qcow2_note_damage(bs, 0, 0, "refcount block %" PRIu64 " has the offset %" PRIu64, block,
                                  offset);
     }
-    unsigned bits = page_refcount_bits(g);
+    unsigned bits = qcow2_page_refcount_bits(g);
     *ret_number = in_block & ((UINT64_C(1) << bits) - 1);
     return qcow2_page_try(bs, w, QCOW2_PAGE_REFBLOCK,
                            offset + (in_block >> bits) * g->page_size, ret);
 }
 
-/* ---- allocating ---- */
-
-/* Number of the first free cluster in @page from number @from on, or of all in a page. */
-static size_t find_free(const Qcow2Geometry *g, const Qcow2Page *page, size_t from)
-{
-    size_t n = (size_t)1 << page_refcount_bits(g);
-
-    while (from < n && qcow2_refcount_load(page->buf, g->refcount_order, from) != 0) {
-        from++;
-    }
-    return from;
-}
-
-/* Take up to @want clusters from number @number of @page on, which is that of cluster @index. */
-static int take(BlockDriverState *bs, Qcow2Page *page, size_t number, uint64_t index, uint64_t want,
-                HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero)
-{
-    Qcow2State *s = qcow2_state(bs);
-    const Qcow2Geometry *g = &s->g;
-    size_t limit = MIN((size_t)1 << page_refcount_bits(g), number + want), end = number;
-    uint64_t first = index << g->cluster_bits;
-
-    if (index >= QCOW2_MAX_HOST_OFFSET >> g->cluster_bits) {
-        return -ENOSPC;
-    }
-    while (end < limit && qcow2_refcount_load(page->buf, g->refcount_order, end) == 0) {
-        end++;
-    }
-    uint64_t n = end - number;
-    /* Refcounts that are wrong: writing there would do damage. */
-    int ret = qcow2_overlap_check(bs, 0, host_offset(first), n << g->cluster_bits, "a new cluster");
-    if (ret < 0) {
-        return ret;
-    }
-    qcow2_cache_touch(&s->cache, page);
-    for (size_t i = number; i < end; i++) {
-        qcow2_refcount_store(page->buf, g->refcount_order, i, 1);
-    }
-    *ret_offset = host_offset(first);
-    *ret_clusters = n;
-    *ret_zero = first >= s->fresh_from;
-    s->fresh_from = MAX(s->fresh_from, first + (n << g->cluster_bits));
-    s->tail_cursor = MAX(s->tail_cursor, index + n);
-    return 0;
-}
-
-/*
- * Look for a hole in one page of refcounts, then leave it to the next allocation to look further:
- * in a large old image the search must not hold up the first write.
- */
-static int co_fn search_hole(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
-                             HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero)
-{
-    Qcow2State *s = qcow2_state(bs);
-    const Qcow2Geometry *g = &s->g;
-    uint64_t index = s->hole_cursor;
-    Qcow2Page *page;
-    size_t number;
-    int r = qcow2_refcount_try(bs, w, index, &page, &number);
-
-    if (r < 0) {
-        return r;
-    }
-    if (!page) {
-        s->hole_cursor = ((index >> g->refblock_bits) + 1) << g->refblock_bits;
-        return NOT_FOUND;
-    }
-    size_t free = find_free(g, page, number);
-    index += free - number;
-    s->hole_cursor = index;
-    if (free == (size_t)1 << page_refcount_bits(g) || index >= s->tail_cursor) {
-        return NOT_FOUND;
-    }
-    r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
-    if (r == 0) {
-        s->hole_cursor = index + *ret_clusters;
-    }
-    return r;
-}
-
-static int co_fn alloc_at_tail(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
-                               HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero)
-{
-    Qcow2State *s = qcow2_state(bs);
-    const Qcow2Geometry *g = &s->g;
-
-    if (!s->tail_known) {
-        qcow2_unlock(s);
-        int r = qcow2_find_tail(bs);
-        qcow2_lock(s);
-        return r < 0 ? r : -EAGAIN;
-    }
-    for (;;) {
-        uint64_t index = s->tail_cursor;
-        bool no_holes = s->hole_cursor >= index;
-        Qcow2Page *page;
-        size_t number;
-        int r = qcow2_refcount_try(bs, w, index, &page, &number);
-
-        if (r < 0) {
-            return r;
-        }
-        if (!page) {
-            qcow2_unlock(s);
-            r = qcow2_refblock_make(bs, index);
-            qcow2_lock(s);
-            return r < 0 ? r : -EAGAIN;
-        }
-        size_t free = find_free(g, page, number);
-        index += free - number;
-        if (free == (size_t)1 << page_refcount_bits(g)) {
-            s->tail_cursor = index;
-        } else {
-            r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
-        }
-        if (no_holes) {
-            s->hole_cursor = s->tail_cursor;
-        }
-        if (s->tail_cursor != index || r < 0) {
-            return r;
-        }
-    }
-}
-
-int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
-                           HostOffset *ret_offset, uint64_t *ret_clusters, bool *ret_zero)
-{
-    Qcow2State *s = qcow2_state(bs);
-
-    if (s->tail_known && s->hole_cursor < s->tail_cursor) {
-        int r = search_hole(bs, w, want, ret_offset, ret_clusters, ret_zero);
-        if (r != NOT_FOUND) {
-            return r;
-        }
-    }
-    return alloc_at_tail(bs, w, want, ret_offset, ret_clusters, ret_zero);
-}
-
-int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset,
-                                 bool *ret_zero)
-{
-    Qcow2State *s = qcow2_state(bs);
-    HostOffset start = host_offset(0), offset;
-    uint64_t have = 0, n;
-    bool all_zero = true;
-    int ret = 0;
-
-    while (have < want && ret == 0) {
-        bool zero;
-
-        bdrv_debug_event(bs->file, "cluster_alloc");
-        ret = QCOW2_WALK(s, w, want == 1
-                         ? qcow2_alloc_try(bs, &w, 1, &offset, &n, &zero)
-                         : alloc_at_tail(bs, &w, want - have, &offset, &n, &zero));
-        if (ret < 0) {
-            break;
-        }
-        if (have && offset.v != start.v + (have << s->g.cluster_bits)) {
-            qcow2_free_now(bs, start, have);
-            have = 0;
-        }
-        if (have == 0) {
-            start = offset;
-            all_zero = true;
-        }
-        have += n;
-        all_zero = all_zero && zero;
-    }
-    if (ret < 0 && have) {
-        qcow2_free_now(bs, start, have);
-    }
-    *ret_offset = start;
-    *ret_zero = all_zero;
-    return ret;
-}
-
 /* ---- freeing ---- */
+
+/* The last reference to cluster @index went: nothing more may be packed into it (Z1, allocator.c). */
+static void pack_forget(Qcow2State *s, uint64_t index)
+{
+    if (s->pack_at >> s->g.cluster_bits == index) {
+        s->pack_at = 0;
+    }
+}
 
 /* Drop a reference of cluster @index and those that follow in the same page, at most @clusters. */
 static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index,
@@ -249,7 +71,7 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index
         return qcow2_note_damage(bs, index << g->cluster_bits, g->cluster_size,
                                  "a cluster was in use that no refcount block covers");
     }
-    uint64_t n = MIN(clusters, ((uint64_t)1 << page_refcount_bits(g)) - number);
+    uint64_t n = MIN(clusters, ((uint64_t)1 << qcow2_page_refcount_bits(g)) - number);
     qcow2_cache_touch(&s->cache, page);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t count = qcow2_refcount_load(page->buf, g->refcount_order, number + i);
@@ -261,7 +83,7 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index
         qcow2_refcount_store(page->buf, g->refcount_order, number + i, count - 1);
         if (count == 1) {
             s->hole_cursor = MIN(s->hole_cursor, index + i);
-            qcow2_pack_forget(s, index + i);
+            pack_forget(s, index + i);
         }
     }
     *ret_done = n;
@@ -277,13 +99,44 @@ int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clust
     bdrv_debug_event(bs->file, "cluster_free");
     while (clusters) {
         uint64_t done = 1;          /* a page that cannot be read: go on with the next cluster */
-        int r = QCOW2_WALK(s, w, drop_in_page(bs, &w, index, clusters, &done));
+
+        qcow2_lock(s);
+        int r = QCOW2_WALK_INNER(s, w, drop_in_page(bs, &w, index, clusters, &done));
+        qcow2_unlock(s);
 
         ret = ret ?: r;
         index += done;
         clusters -= done;
     }
     return ret;
+}
+
+static void co_fn free_one(BlockDriverState *bs, const Qcow2Free *f)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    if (f->discard) {
+        /* Not free yet, so nobody else's. Advisory. */
+        bdrv_co_pdiscard(bs->file, f->offset.v, f->clusters << s->g.cluster_bits);
+    }
+    /* What cannot be given back is a leak. */
+    qcow2_free_now(bs, f->offset, f->clusters);
+}
+
+void co_fn qcow2_free_unlinked(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    co_mutex_lock(&s->free_lock);
+    qcow2_lock(s);
+    GArray *list = s->unlinked;
+    s->unlinked = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
+    qcow2_unlock(s);
+    for (guint i = 0; i < list->len; i++) {
+        free_one(bs, &g_array_index(list, Qcow2Free, i));
+    }
+    g_array_unref(list);
+    co_mutex_unlock(&s->free_lock);
 }
 
 void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard)

@@ -170,7 +170,7 @@ static int co_fn grow_table(BlockDriverState *bs, uint64_t block)
     if (ret == 0) {
         /* Nothing but this function and new blocks, under the same lock, makes pages of the
          * table dirty: afterwards the disk has what is copied. */
-        ret = qcow2_writeback(bs);
+        ret = qcow2_write_dirty(bs, QCOW2_WRITEBACK_ROOM);
     }
     if (ret == 0) {
         ret = growth_write_blocks(bs, &grow);
@@ -193,7 +193,7 @@ static int co_fn lock_table_page(BlockDriverState *bs, uint64_t block, Qcow2Page
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
-    return QCOW2_WALK_LOCKED(s, w, qcow2_page_try(
+    return QCOW2_WALK_INNER(s, w, qcow2_page_try(
         bs, &w, QCOW2_PAGE_REFTABLE,
         s->reftable_offset.v + ROUND_DOWN(block * 8, s->g.page_size), ret));
 }

@@ -133,7 +133,7 @@ static int co_fn clear_range(BlockDriverState *bs, ClearMode mode, uint64_t offs
     while (r == 0 && c.pos < c.end) {
         r = qcow2_writeback_throttle(bs);
         if (r == 0) {
-            r = QCOW2_WALK(s, w, clear_try(&c, &w));
+            r = QCOW2_WALK(bs, w, clear_try(&c, &w));
         }
     }
     return qcow2_end(bs, r);

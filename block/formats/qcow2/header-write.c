@@ -51,55 +51,15 @@ int co_fn qcow2_header_settle(BlockDriverState *bs)
     return ret;
 }
 
-/* Under header_lock. */
-static int co_fn clear_autoclear_bits(BlockDriverState *bs)
+int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits)
 {
     Qcow2State *s = qcow2_state(bs);
-    uint64_t clear = s->autoclear_pending;
     uint8_t sector[512];
 
-    if (clear & QCOW2_AUTOCLEAR_BITMAPS) {
-        int ret = qcow2_bitmaps_mark_in_use(bs, false);
-        if (ret < 0 && ret != -EINVAL) {
-            return ret;
-        }
-        if (ret == 0) {
-            clear &= ~QCOW2_AUTOCLEAR_BITMAPS;      /* the directory is right again */
-        }
-    }
-    if (!clear) {
-        return 0;
-    }
     memcpy(sector, s->header_sector, sizeof(sector));
     be64_store(sector + QCOW2_HDR_AUTOCLEAR,
-               be64_load(s->header_sector + QCOW2_HDR_AUTOCLEAR) & ~clear);
+               be64_load(s->header_sector + QCOW2_HDR_AUTOCLEAR) & ~bits);
     return write_sector(bs, sector);
-}
-
-int co_fn qcow2_prepare_change(BlockDriverState *bs)
-{
-    Qcow2State *s = qcow2_state(bs);
-    int ret = qcow2_header_settle(bs);
-
-    if (ret == 0 && __atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE)) {
-        ret = -EIO;
-    }
-    if (ret < 0 || qcow2_may_change(s)) {
-        return ret;
-    }
-    co_mutex_lock(&s->header_lock);
-    if (!s->overlap_loaded) {
-        ret = qcow2_overlap_load(bs);
-        __atomic_store_n(&s->overlap_loaded, ret == 0, __ATOMIC_RELEASE);
-    }
-    if (ret == 0 && s->autoclear_pending) {
-        ret = clear_autoclear_bits(bs);
-        if (ret == 0) {
-            __atomic_store_n(&s->autoclear_pending, 0, __ATOMIC_RELEASE);
-        }
-    }
-    co_mutex_unlock(&s->header_lock);
-    return ret;
 }
 
 int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear)
