@@ -4,6 +4,8 @@
 #include "tests/lib/memdisk.h"
 
 #define SECTOR 512
+/* What space is given out in. */
+#define BLOCK 4096
 /* Beyond it the disk is full: a damaged image may ask for anything. */
 #define MAX_BYTES (40 * MiB)
 
@@ -30,6 +32,8 @@ struct MemDisk {
     int64_t operations;
     int64_t max_bytes;
     bool fixed_length;
+    int64_t free_blocks;            /* < 0: without end */
+    GHashTable *blocks;             /* numbers of those that are not holes, kept if @free_blocks >= 0 */
     int64_t fail_after;             /* < 0: never */
     int fail_error;
     bool fail_sticky;
@@ -130,6 +134,8 @@ MemDisk *memdisk_new(const char *name)
     d->ops = g_ptr_array_new_with_free_func(op_free);
     d->fail_after = -1;
     d->max_bytes = MAX_BYTES;
+    d->free_blocks = -1;
+    d->blocks = g_hash_table_new(NULL, NULL);
     if (!disks) {
         disks = g_hash_table_new(g_str_hash, g_str_equal);
     }
@@ -142,6 +148,7 @@ void memdisk_free(MemDisk *d)
 {
     g_hash_table_remove(disks, d->name);
     g_ptr_array_unref(d->ops);
+    g_hash_table_unref(d->blocks);
     g_free(d->now.data);
     g_free(d->synced.data);
     g_free(d->name);
@@ -273,6 +280,48 @@ void memdisk_set_max_bytes(MemDisk *d, int64_t bytes)
     d->max_bytes = bytes;
 }
 
+/* Whole blocks of the range become holes. */
+static void punch(MemDisk *d, int64_t offset, int64_t end)
+{
+    for (int64_t i = DIV_ROUND_UP(offset, BLOCK); d->free_blocks >= 0 && (i + 1) * BLOCK <= end; i++) {
+        d->free_blocks += g_hash_table_remove(d->blocks, GSIZE_TO_POINTER(i));
+    }
+}
+
+/* Blocks for the range; all or none. */
+static int take_space(MemDisk *d, int64_t offset, int64_t bytes)
+{
+    int64_t first = offset / BLOCK, end = DIV_ROUND_UP(offset + bytes, BLOCK), need = 0;
+
+    for (int64_t i = first; d->free_blocks >= 0 && i < end; i++) {
+        need += !g_hash_table_contains(d->blocks, GSIZE_TO_POINTER(i));
+    }
+    if (d->free_blocks >= 0 && need > d->free_blocks) {
+        return -ENOSPC;
+    }
+    for (int64_t i = first; need && i < end; i++) {
+        d->free_blocks -= g_hash_table_add(d->blocks, GSIZE_TO_POINTER(i));
+    }
+    return 0;
+}
+
+void memdisk_set_free_space(MemDisk *d, int64_t bytes)
+{
+    bool was_kept = d->free_blocks >= 0;
+
+    d->free_blocks = bytes < 0 ? -1 : bytes / BLOCK;
+    for (int64_t i = 0; !was_kept && bytes >= 0 && i * BLOCK < d->now.length; i++) {
+        if (!buffer_is_zero(d->now.data + i * BLOCK, MIN(BLOCK, d->now.length - i * BLOCK))) {
+            g_hash_table_add(d->blocks, GSIZE_TO_POINTER(i));
+        }
+    }
+}
+
+int64_t memdisk_free_space(MemDisk *d)
+{
+    return d->free_blocks * BLOCK;
+}
+
 void memdisk_fix_length(MemDisk *d, int64_t bytes)
 {
     image_set_length(&d->now, bytes);
@@ -398,6 +447,9 @@ static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_
     int ret = begin(bs, offset + bytes);
 
     if (ret == 0) {
+        ret = take_space(disk_of(bs), offset, bytes);
+    }
+    if (ret == 0) {
         disk_of(bs)->counts.writes++;
         add_op(disk_of(bs), OP_WRITE, offset, bytes, qiov);
         note_length(bs);
@@ -410,6 +462,11 @@ static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, 
 {
     int ret = begin(bs, offset + bytes);
 
+    if (ret == 0 && flags & BDRV_REQ_MAY_UNMAP) {
+        punch(disk_of(bs), offset, offset + bytes);
+    } else if (ret == 0) {
+        ret = take_space(disk_of(bs), offset, bytes);
+    }
     if (ret == 0) {
         disk_of(bs)->counts.zeroes++;
         add_op(disk_of(bs), OP_ZERO, offset, bytes, NULL);
@@ -424,6 +481,7 @@ static int co_fn memdisk_co_pdiscard(BlockDriverState *bs, int64_t offset, int64
 
     if (ret == 0) {
         disk_of(bs)->counts.discards++;
+        punch(disk_of(bs), offset, offset + bytes);
         add_op(disk_of(bs), OP_ZERO, offset, MIN(bytes, bdrv_length(bs) - offset), NULL);
     }
     return ret;

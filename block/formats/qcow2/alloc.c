@@ -249,6 +249,10 @@ static int co_fn commit_try(BlockDriverState *bs, Qcow2Walk *w, const BdrvAlloc 
         return qcow2_note_damage(bs, 0, 0, "the L2 table of guest offset %" PRId64 " changed by "
                                  "itself", alloc->offset);
     }
+    r = qcow2_page_change_try(bs, w, ref.page);
+    if (r < 0) {
+        return r;
+    }
     qcow2_cache_touch(&s->cache, ref.page);
     for (unsigned i = 0; i < n; i++) {
         commit_entry(s, alloc, ref.guest + ((uint64_t)i << g->cluster_bits),

@@ -90,7 +90,10 @@ static int co_fn search_hole(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
     if (free == (size_t)1 << qcow2_page_refcount_bits(g) || index >= s->tail_cursor) {
         return NOT_FOUND;
     }
-    r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
+    r = qcow2_page_change_try(bs, w, page);
+    if (r == 0) {
+        r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
+    }
     if (r == 0) {
         s->hole_cursor = index + *ret_clusters;
     }
@@ -130,6 +133,10 @@ static int co_fn alloc_at_tail(BlockDriverState *bs, Qcow2Walk *w, uint64_t want
         if (free == (size_t)1 << qcow2_page_refcount_bits(g)) {
             s->tail_cursor = index;
         } else {
+            r = qcow2_page_change_try(bs, w, page);
+            if (r < 0) {
+                return r;
+            }
             r = take(bs, page, free, index, want, ret_offset, ret_clusters, ret_zero);
         }
         if (no_holes) {
@@ -219,6 +226,10 @@ static int co_fn pack_refcount_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page
         return r;
     }
     if (*ret_page) {
+        r = qcow2_page_change_try(bs, w, *ret_page);
+        if (r < 0) {
+            return r;
+        }
         count = qcow2_refcount_load((*ret_page)->buf, s->g.refcount_order, *ret_number);
     }
     if (count == 0 || count == refcount_max(&s->g)) {

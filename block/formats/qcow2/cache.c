@@ -313,7 +313,7 @@ void any_fn qcow2_cache_load_failed(Qcow2Cache *c, Qcow2Page *page)
 
 void any_fn qcow2_cache_touch(Qcow2Cache *c, Qcow2Page *page)
 {
-    assert(!page->loading);
+    assert(!page->loading && page->has_space);
     if (page->flush_buf == page->buf) {
         uint8_t *copy = bdrv_try_blockalign(c->page_size);
         if (!copy) {

@@ -42,6 +42,7 @@ typedef struct Qcow2Page {
     Qcow2PageClass cls;
     bool loading;
     bool dirty;
+    bool has_space;                 /* its place in the file is no hole: (S1), space.c */
     bool referenced;                /* used since the clock hand passed */
     unsigned last_used;             /* in which round, see Qcow2Cache.round */
     /* the table is gone: drop the page when it is loaded, written and unpinned */

@@ -70,6 +70,10 @@ static int co_fn link_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, ui
         !qcow2_entry_decode(&s->g, qcow2_l2_entry(&s->g, &ref, 0), guest, &old)) {
         return -EIO;
     }
+    r = qcow2_page_change_try(bs, w, ref.page);
+    if (r < 0) {
+        return r;
+    }
     qcow2_cache_touch(&s->cache, ref.page);
     qcow2_entry_encode(&s->g, &e, qcow2_l2_entry(&s->g, &ref, 0));
     qcow2_free_entry_later(s, &old, s->discard_other);

@@ -129,9 +129,11 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     co_mutex_init(&s->free_lock);
     co_mutex_init(&s->l2_lock);
     co_mutex_init(&s->refcount_lock);
+    co_mutex_init(&s->space_lock);
     co_mutex_init(&s->header_lock);
     co_mutex_init(&s->writeback_lock);
     qcow2_cache_init(&s->cache, s->g.page_size);
+    s->with_space = g_hash_table_new(NULL, NULL);
     s->metadata = g_hash_table_new(NULL, NULL);
     s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     s->unlinked = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
@@ -157,11 +159,13 @@ static void state_destroy(BlockDriverState *bs)
     qcow2_inflated_unref(s->inflated);
     g_array_unref(s->frees);
     g_array_unref(s->unlinked);
+    g_hash_table_unref(s->with_space);
     g_hash_table_unref(s->metadata);
     qcow2_cache_destroy(&s->cache);
     co_mutex_destroy(&s->free_lock);
     co_mutex_destroy(&s->l2_lock);
     co_mutex_destroy(&s->refcount_lock);
+    co_mutex_destroy(&s->space_lock);
     co_mutex_destroy(&s->header_lock);
     co_mutex_destroy(&s->writeback_lock);
 }

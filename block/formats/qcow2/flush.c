@@ -59,14 +59,6 @@ static const char *const write_events[QCOW2_PAGE_CLASSES] = {
     [QCOW2_PAGE_L1] = "l1_update",
 };
 
-/* What pages of a class are themselves. */
-static const unsigned page_kinds[QCOW2_PAGE_CLASSES] = {
-    [QCOW2_PAGE_REFBLOCK] = QCOW2_OL_REFBLOCK,
-    [QCOW2_PAGE_REFTABLE] = QCOW2_OL_REFTABLE,
-    [QCOW2_PAGE_L2] = QCOW2_OL_ACTIVE_L2,
-    [QCOW2_PAGE_L1] = QCOW2_OL_ACTIVE_L1,
-};
-
 /* Before anything of class @cls is written. */
 static void order_assert(const Writeback *wb, int cls)
 {
@@ -106,7 +98,7 @@ static void freeze(Writeback *wb)
             continue;
         }
         if (wb->ret == 0) {
-            wb->ret = qcow2_overlap_check(wb->bs, page_kinds[page->cls], host_offset(page->offset),
+            wb->ret = qcow2_overlap_check(wb->bs, qcow2_page_kind(page->cls), host_offset(page->offset),
                                           s->g.page_size, "metadata");
         }
         qcow2_cache_freeze(&s->cache, page);

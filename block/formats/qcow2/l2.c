@@ -101,7 +101,7 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
 
     if (from.v == 0) {
         bdrv_debug_event(bs->file, "l2_alloc_write");
-        return bdrv_co_pwrite_zeroes(bs->file, to.v, bytes, 0);
+        return qcow2_space_take(bs, to, 1);
     }
     void *buf = bdrv_try_blockalign(bytes);
     if (!buf) {
@@ -113,6 +113,11 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
         bdrv_debug_event(bs->file, "l2_alloc_write");
         ret = qcow2_write_table(bs, to, buf, bytes);
     }
+    if (ret == 0) {
+        qcow2_lock(s);
+        qcow2_space_note(s, to, 1);
+        qcow2_unlock(s);
+    }
     free(buf);
     return ret;
 }
@@ -123,10 +128,11 @@ static int co_fn l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest
     uint64_t l1_page;
 
     *ret_pos = l1_position(qcow2_state(bs), guest, &l1_page);
-    return qcow2_page_try(bs, w, QCOW2_PAGE_L1, l1_page, ret_page);
+    int ret = qcow2_page_try(bs, w, QCOW2_PAGE_L1, l1_page, ret_page);
+    return ret < 0 ? ret : qcow2_page_change_try(bs, w, *ret_page);
 }
 
-/* The page of the L1 table with the entry for @guest, in memory; returns with cache.lock held. */
+/* The page of the L1 table with the entry for @guest, in memory and ready to be changed; returns with cache.lock held. */
 static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page **ret_page,
                                size_t *ret_pos)
 {
@@ -145,6 +151,7 @@ static void add_first_page(Qcow2State *s, HostOffset table, uint64_t guest)
     Qcow2Page *page = qcow2_cache_add(&s->cache, QCOW2_PAGE_L2, table.v + in_table, true);
 
     memset(page->buf, 0, s->g.page_size);
+    page->has_space = true;
     qcow2_cache_loaded(&s->cache, page);
     qcow2_cache_touch(&s->cache, page);
 }
@@ -188,9 +195,7 @@ static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset 
     if (ret < 0) {
         return ret;                 /* the cluster stays allocated */
     }
-    if (old.v || !zero) {
-        ret = table_fill(bs, old, table);
-    }
+    ret = table_fill(bs, old, table);
     if (ret == 0) {
         bdrv_debug_event(bs->file, "l1_update");
         ret = lock_l1_entry(bs, guest, &l1, &pos);
@@ -232,8 +237,11 @@ int co_fn qcow2_l2_writable_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t gue
     Qcow2State *s = qcow2_state(bs);
     int r = qcow2_l2_try(bs, w, guest, ret);
 
-    if (r < 0 || (ret->page && ret->writable)) {
+    if (r < 0) {
         return r;
+    }
+    if (ret->page && ret->writable) {
+        return qcow2_page_change_try(bs, w, ret->page);
     }
     /* "Writable" without a table is an entry that no healthy image has. */
     if (ret->writable) {

@@ -22,6 +22,14 @@
 #define SET_KINDS (QCOW2_OL_ACTIVE_L2 | QCOW2_OL_REFBLOCK | QCOW2_OL_INACTIVE_L1 | \
                    QCOW2_OL_INACTIVE_L2)
 
+/* What pages of a class are themselves. */
+static const unsigned page_kinds[QCOW2_PAGE_CLASSES] = {
+    [QCOW2_PAGE_REFBLOCK] = QCOW2_OL_REFBLOCK,
+    [QCOW2_PAGE_REFTABLE] = QCOW2_OL_REFTABLE,
+    [QCOW2_PAGE_L2] = QCOW2_OL_ACTIVE_L2,
+    [QCOW2_PAGE_L1] = QCOW2_OL_ACTIVE_L1,
+};
+
 static const char *const kind_names[] = {
     "the header", "the active L1 table", "an active L2 table", "the refcount table",
     "a refcount block", "the table of snapshots", "an L1 table of a snapshot",
@@ -132,6 +140,11 @@ int co_fn qcow2_overlap_load(BlockDriverState *bs)
 }
 
 /* ---- asking ---- */
+
+unsigned any_fn qcow2_page_kind(Qcow2PageClass cls)
+{
+    return page_kinds[cls];
+}
 
 static bool overlaps(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
 {

@@ -35,7 +35,7 @@ void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w)
     w->n = 0;
 }
 
-static void walk_pin(Qcow2State *s, Qcow2Walk *w, Qcow2Page *page)
+void any_fn qcow2_walk_pin(Qcow2State *s, Qcow2Walk *w, Qcow2Page *page)
 {
     unsigned slot = w->n % G_N_ELEMENTS(w->pins);
 
@@ -71,8 +71,10 @@ static int co_fn load(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page *page)
         qcow2_cache_load_failed(&s->cache, page);
         return ret;
     }
+    page->has_space = !buffer_is_zero(page->buf, s->cache.page_size) ||
+                      qcow2_space_known(s, page->offset);
     if (qcow2_cache_loaded(&s->cache, page)) {
-        walk_pin(s, w, page);
+        qcow2_walk_pin(s, w, page);
     }
     return -EAGAIN;
 }

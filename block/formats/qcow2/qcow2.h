@@ -7,6 +7,7 @@
  *   free_lock       freeing what was unlinked (refcount.c)
  *   l2_lock         making an L2 table writable (l2.c)
  *   refcount_lock   making room for refcounts (refgrow.c)
+ *   space_lock      taking space for a page (space.c)
  *   writeback_lock  writing dirty metadata (flush.c)
  *   header_lock     writing the header
  *   cache.lock      everything else; a plain mutex that is never held across a yield
@@ -53,7 +54,7 @@ typedef struct Qcow2State {
     bool discard_request;           /* pass on what a guest discarded ... */
     bool discard_other;             /* ... and what we freed ourselves */
 
-    CoMutex free_lock, l2_lock, refcount_lock, header_lock, writeback_lock;
+    CoMutex free_lock, l2_lock, refcount_lock, space_lock, header_lock, writeback_lock;
     bool writeback_running;         /* atomic */
     /* whole ones begun so far; atomic, changes under writeback_lock */
     uint64_t writebacks;
@@ -84,6 +85,7 @@ typedef struct Qcow2State {
 
     /* ---- guarded by cache.lock ---- */
     Qcow2Cache cache;
+    GHashTable *with_space;         /* space.c: numbers of clusters */
     GHashTable *metadata;           /* overlap.c: number of a cluster -> QCOW2_OL_ bits */
     HostOffset l1_offset;           /* changes under a node-wide exclusive range only */
     uint32_t l1_size;
@@ -154,7 +156,9 @@ typedef struct Qcow2Walk {
     bool full;                      /* a step needs a page, and dirty ones have all the memory */
 } Qcow2Walk;
 
-/* Under cache.lock.  Every walk is ended. */
+/* @page stays until the walk ends, under cache.lock as all of these. */
+void any_fn qcow2_walk_pin(Qcow2State *s, Qcow2Walk *w, Qcow2Page *page);
+/* Every walk is ended. */
 void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
 /* writeback.c: after a step that set @w->full: 0 if there is memory now, or -errno.  Releases cache.lock
  * meanwhile. */
@@ -197,6 +201,20 @@ int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls,
 
 /* Metadata on disk was changed without the cache; nothing in it is dirty, and nobody allocates. */
 void any_fn qcow2_forget_metadata(BlockDriverState *bs);
+
+/* ---- space.c: space in the file for metadata ---- */
+
+/* Before a step changes @page (qcow2_cache_touch()): 0 if its place in the file has space; else that is seen to. */
+int co_fn qcow2_page_change_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page *page);
+/* Zeroes, and space for them, for a new table of @clusters clusters. Not under cache.lock. */
+int co_fn qcow2_space_take(BlockDriverState *bs, HostOffset table, uint64_t clusters);
+/* These clusters of metadata were just written as a whole.  Under cache.lock. */
+void any_fn qcow2_space_note(Qcow2State *s, HostOffset offset, uint64_t clusters);
+/* Is that known of the metadata at @offset?  Under cache.lock. */
+static inline bool qcow2_space_known(Qcow2State *s, uint64_t offset)
+{
+    return g_hash_table_contains(s->with_space, GSIZE_TO_POINTER(offset >> s->g.cluster_bits));
+}
 
 /* ---- l2.c: from a guest offset to its L2 entry ---- */
 
@@ -268,6 +286,8 @@ void any_fn qcow2_overlap_remove(Qcow2State *s, unsigned kind, HostOffset offset
 /* The kinds of metadata that [@offset, @offset + @bytes) hits, of those that the image's options say
  * and that are not in @except. */
 unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned except, HostOffset offset, uint64_t bytes);
+/* What pages of that class are themselves. */
+unsigned any_fn qcow2_page_kind(Qcow2PageClass cls);
 /* 0, or -EIO if it hits something, which is noted as damage then; "@what would have been written over
  * the header". */
 int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned except, HostOffset offset,

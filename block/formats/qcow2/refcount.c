@@ -71,6 +71,10 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index
         return qcow2_note_damage(bs, index << g->cluster_bits, g->cluster_size,
                                  "a cluster was in use that no refcount block covers");
     }
+    r = qcow2_page_change_try(bs, w, page);
+    if (r < 0) {
+        return r;
+    }
     uint64_t n = MIN(clusters, ((uint64_t)1 << qcow2_page_refcount_bits(g)) - number);
     qcow2_cache_touch(&s->cache, page);
     for (uint64_t i = 0; i < n; i++) {

@@ -130,6 +130,7 @@ static int co_fn growth_switch(BlockDriverState *bs, const Growth *grow)
     for (uint64_t b = 0; b < grow->blocks; b++) {
         qcow2_overlap_add(s, QCOW2_OL_REFBLOCK, host_add(grow->area, b << g->cluster_bits));
     }
+    qcow2_space_note(s, grow->area, grow->blocks + grow->table_clusters);
     s->reftable_offset = table;
     s->reftable_entries = grow->table_clusters << (g->cluster_bits - 3);
     s->tail_cursor = MAX(s->tail_cursor, end);
@@ -187,15 +188,23 @@ static int co_fn grow_table(BlockDriverState *bs, uint64_t block)
 
 /* ---- a new block ---- */
 
-/* The page of the refcount table with the entry of @block; returns with cache.lock held. */
+static int co_fn table_page_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t block, Qcow2Page **ret)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int r = qcow2_page_try(bs, w, QCOW2_PAGE_REFTABLE,
+                           s->reftable_offset.v + ROUND_DOWN(block * 8, s->g.page_size), ret);
+
+    return r < 0 ? r : qcow2_page_change_try(bs, w, *ret);
+}
+
+/* The page of the refcount table with the entry of @block, ready to be changed; returns with cache.lock
+ * held. */
 static int co_fn lock_table_page(BlockDriverState *bs, uint64_t block, Qcow2Page **ret)
 {
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
-    return QCOW2_WALK_INNER(s, w, qcow2_page_try(
-        bs, &w, QCOW2_PAGE_REFTABLE,
-        s->reftable_offset.v + ROUND_DOWN(block * 8, s->g.page_size), ret));
+    return QCOW2_WALK_INNER(s, w, table_page_try(bs, &w, block, ret));
 }
 
 /* Under refcount_lock; the table has an empty entry for @block. */
@@ -213,7 +222,6 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
     qcow2_lock(s);
     bool bad = qcow2_overlaps(s, 0, offset, g->cluster_size) ||
                qcow2_cache_is_dirty(&s->cache, offset.v, g->cluster_size);
-    bool zero = offset.v >= s->fresh_from;
     if (bad) {
         qcow2_note_damage(bs, offset.v, g->cluster_size, "a place for a refcount block that no refcount "
                           "block covers has metadata in it");
@@ -224,13 +232,10 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
     if (bad) {
         return -EIO;
     }
-    int ret = 0;
-    if (!zero) {
-        bdrv_debug_event(bs->file, "refblock_alloc_write");
-        ret = bdrv_co_pwrite_zeroes(bs->file, offset.v, g->cluster_size, 0);
-        if (ret < 0) {
-            return ret;
-        }
+    bdrv_debug_event(bs->file, "refblock_alloc_write");
+    int ret = qcow2_space_take(bs, offset, 1);
+    if (ret < 0) {
+        return ret;
     }
     bdrv_debug_event(bs->file, "refblock_alloc_hookup");
     ret = lock_table_page(bs, block, &table);
@@ -238,6 +243,7 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
         qcow2_cache_touch(&s->cache, table);        /* or making room could evict it */
         Qcow2Page *page = qcow2_cache_add(&s->cache, QCOW2_PAGE_REFBLOCK, offset.v, true);
         memset(page->buf, 0, g->page_size);
+        page->has_space = true;
         qcow2_cache_loaded(&s->cache, page);
         qcow2_cache_touch(&s->cache, page);
         qcow2_refcount_store(page->buf, g->refcount_order, 0, 1);

@@ -64,6 +64,7 @@ static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     qcow2_lock(s);
     qcow2_cache_forget(&s->cache, old.v, ROUND_UP(s->l1_size * UINT64_C(8), s->g.page_size));
     qcow2_cache_forget(&s->cache, to.v, clusters << s->g.cluster_bits);
+    qcow2_space_note(s, to, clusters);
     s->l1_offset = to;
     s->l1_size = entries;
     qcow2_unlock(s);

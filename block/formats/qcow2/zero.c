@@ -112,7 +112,8 @@ static int co_fn clear_try(Clear *c, Qcow2Walk *w)
     if (r < 0) {
         return r;
     }
-    bool no_table_needed = !ref.page &&
+    /* A page without space is a hole: nothing is mapped there. */
+    bool no_table_needed = (!ref.page || !ref.page->has_space) &&
                    (c->mode >= CLEAR_DISCARD || !qcow2_has_backing(c->bs));
     if (no_table_needed) {
         c->pos = MIN(c->end, ref.guest +

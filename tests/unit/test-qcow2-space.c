@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A disk below that is full: whatever was acknowledged gets there all the same, and what was given
+ * back can be used again.
+ */
+#include "qemu/osdep.h"
+
+#include "block/formats/qcow2/types.h"
+#include "tests/lib/qcow2-rig.h"
+#include "tests/lib/qcow2-share.h"
+
+#define DISK_BYTES (8 * MiB)
+#define UNIT 4096
+#define UNITS (DISK_BYTES / UNIT)
+
+typedef struct Variant {
+    const char *name;
+    int64_t cluster_size;
+    int version, refcount_bits;
+    bool extended_l2, snapshot, backing, lazy;
+    int64_t cache_size;
+} Variant;
+
+static const Variant variants[] = {
+    { "default", 65536 },
+    { "v2", 4096, .version = 2 },
+    { "tiny-clusters", 512 },
+    { "refcount-table-grows", 512, .refcount_bits = 64 },
+    { "small-clusters", 4096 },
+    { "extended-l2", 131072, .extended_l2 = true },
+    { "extended-l2-backing", 16384, .extended_l2 = true, .backing = true },
+    { "snapshot", 4096, .snapshot = true },
+    { "snapshot-64k", 65536, .snapshot = true },
+    { "backing", 65536, .backing = true },
+    { "lazy", 4096, .lazy = true },
+    { "tiny-cache", 512, .cache_size = 1 },
+};
+
+typedef enum Limit {
+    LIMIT_SPACE,                    /* blocks of the file system */
+    LIMIT_LENGTH,                   /* of the file */
+    LIMITS,
+} Limit;
+
+typedef struct Bed {
+    const Variant *v;
+    MemDisk *disk, *base_disk;
+    BdrvLink *base, *link;
+    uint64_t seed;
+    uint8_t value[UNITS];           /* what was acknowledged */
+    unsigned acknowledged, refused;
+} Bed;
+
+static void co_main_fn bed_open(Bed *b)
+{
+    b->link = rig_open(b->disk, &(RigOpen){ .cache_size = b->v->cache_size, .backing = b->base });
+}
+
+static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
+{
+    BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+
+    *b = (Bed){ .v = v, .seed = seed };
+    if (v->backing) {
+        b->base_disk = memdisk_new("base");
+        rig_create(b->base_disk, &opts);
+        b->base = rig_open(b->base_disk, NULL);
+        rig_write(b->base, 0, DISK_BYTES, 0xbb);
+        rig_flush(b->base);
+        memset(b->value, 0xbb, sizeof(b->value));
+        opts.u.qcow2.backing_file = (char *)"base";
+    }
+    b->disk = memdisk_new("disk");
+    opts.u.qcow2.cluster_size = v->cluster_size;
+    opts.u.qcow2.version = v->version ?: 3;
+    opts.u.qcow2.refcount_bits = v->refcount_bits ?: 16;
+    opts.u.qcow2.extended_l2 = v->extended_l2;
+    opts.u.qcow2.lazy_refcounts = v->lazy;
+    rig_create(b->disk, &opts);
+    bed_open(b);
+    if (v->snapshot) {
+        rig_write(b->link, 0, 256 * KiB, 0xcc);
+        memset(b->value, 0xcc, 256 * KiB / UNIT);
+        rig_close(b->link);
+        qcow2_share_with_snapshot(b->disk);
+        bed_open(b);
+    }
+}
+
+static void co_main_fn bed_teardown(Bed *b)
+{
+    rig_close(b->link);
+    memdisk_free(b->disk);
+    if (b->base) {
+        rig_close(b->base);
+        memdisk_free(b->base_disk);
+    }
+}
+
+static void bed_limit(Bed *b, Limit limit, int64_t bytes)
+{
+    if (limit == LIMIT_SPACE) {
+        memdisk_set_free_space(b->disk, bytes);
+    } else {
+        memdisk_set_max_bytes(b->disk, memdisk_length(b->disk) + bytes);
+    }
+}
+
+static void bed_unlimit(Bed *b)
+{
+    memdisk_set_free_space(b->disk, -1);
+    memdisk_set_max_bytes(b->disk, 64 * MiB);
+}
+
+/* One request somewhere; if it is refused, what is there is not known any more. */
+static void co_fn one_request(Bed *b)
+{
+    uint64_t unit = rig_random(&b->seed) % UNITS;
+    uint8_t value = rig_random(&b->seed) % 250 + 1;
+    uint8_t buf[UNIT];
+    int ret;
+
+    memset(buf, value, UNIT);
+    switch (rig_random(&b->seed) % 8) {
+    case 0:
+        value = 0;
+        ret = bdrv_co_pwrite_zeroes(b->link, unit * UNIT, UNIT,
+                                    rig_random(&b->seed) % 2 ? BDRV_REQ_MAY_UNMAP : 0);
+        break;
+    case 1:
+        ret = bdrv_co_pwrite(b->link, unit * UNIT, UNIT, buf,
+                             b->v->version == 2 ? 0 : BDRV_REQ_WRITE_COMPRESSED);
+        break;
+    default:
+        ret = bdrv_co_pwrite(b->link, unit * UNIT, UNIT, buf, 0);
+    }
+    g_assert_true(ret == 0 || ret == -ENOSPC);
+    if (ret == 0) {
+        b->value[unit] = value;
+        b->acknowledged++;
+    } else {
+        b->refused++;
+        b->value[unit] = 0xff;
+    }
+}
+
+static void co_fn expect_all(Bed *b)
+{
+    uint8_t buf[UNIT];
+
+    for (int64_t i = 0; i < UNITS; i++) {
+        g_assert_cmpint(bdrv_co_pread(b->link, i * UNIT, UNIT, buf), ==, 0);
+        if (b->value[i] != 0xff && (buf[0] != b->value[i] || buf[UNIT - 1] != b->value[i])) {
+            g_error("%s: unit %" PRId64 " is 0x%02x, 0x%02x was acknowledged", b->v->name, i, buf[0],
+                    b->value[i]);
+        }
+    }
+}
+
+static void co_main_fn run_full(const Variant *v, Limit limit, int64_t bytes, uint64_t seed)
+{
+    Bed b;
+
+    bed_setup(&b, v, seed);
+    bed_limit(&b, limit, bytes);
+    while (b.refused < 5 && b.acknowledged < 3000) {
+        one_request(&b);
+    }
+    rig_flush(b.link);
+    rig_close(b.link);
+    bed_open(&b);
+    expect_all(&b);
+    rig_check(b.link);
+    /* And with space it goes on. */
+    bed_unlimit(&b);
+    rig_write(b.link, 0, 64 * KiB, 0x55);
+    memset(b.value, 0x55, 64 * KiB / UNIT);
+    rig_flush(b.link);
+    expect_all(&b);
+    rig_check(b.link);
+    bed_teardown(&b);
+}
+
+static void co_main_fn test_acknowledged_writes_survive_a_full_disk(void)
+{
+    uint64_t seed = 1;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
+        for (int limit = 0; limit < LIMITS; limit++) {
+            for (int64_t bytes = 0; bytes < MiB; bytes += bytes < 96 * KiB ? 4096 * RIG_STRIDE : 256 * KiB) {
+                run_full(&variants[i], limit, bytes, seed++);
+            }
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/space/acknowledged-writes-survive-a-full-disk",
+            test_acknowledged_writes_survive_a_full_disk);
+    return g_test_run();
+}
