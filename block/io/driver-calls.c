@@ -149,6 +149,12 @@ int co_fn bdrv_drv_extend(BlockDriverState *bs, int64_t length)
     return bs->drv->co_extend ? checked(bs->drv->co_extend(bs, length)) : -ENOTSUP;
 }
 
+void co_fn bdrv_drv_reclaim(BlockDriverState *bs)
+{
+    g_assert(may_write(bs));
+    bs->drv->co_reclaim(bs);
+}
+
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
 {
     g_assert(!bs->closing);

@@ -37,6 +37,12 @@ void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t byte
 /* The same for a change that gave the range a content of its own: it counts for wr_highest_offset. */
 void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
+/*
+ * A request to @bs, a format, ended with @ret.  True: there was no space, and what waited to be given back
+ * was: it is worth another try.
+ */
+bool co_fn bdrv_reclaim_after(BlockDriverState *bs, int ret);
+
 /* Flush one node and what stores it (not its backing chain), whoever wrote there; skipped if nothing changed. */
 int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags);
 

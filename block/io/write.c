@@ -247,6 +247,14 @@ static int co_fn write_mapped(BlockDriverState *bs, int64_t offset, int64_t byte
     return ret;
 }
 
+static int co_fn write_format(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                              unsigned flags)
+{
+    return flags & BDRV_REQ_WRITE_COMPRESSED && bs->drv->co_write_compressed
+           ? bdrv_write_compressed(bs, offset, bytes, qiov)
+           : write_mapped(bs, offset, bytes, qiov, flags);
+}
+
 /* ---- both ---- */
 
 int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov,
@@ -281,9 +289,10 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
                                      (flags & ~BDRV_REQ_WRITE_COMPRESSED) |
                                      (unmap ? BDRV_REQ_MAY_UNMAP : 0));
     }
-    ret = flags & BDRV_REQ_WRITE_COMPRESSED && bs->drv->co_write_compressed
-          ? bdrv_write_compressed(bs, offset, bytes, qiov)
-          : write_mapped(bs, offset, bytes, qiov, flags);
+    ret = write_format(bs, offset, bytes, qiov, flags);
+    if (bdrv_reclaim_after(bs, ret)) {
+        ret = write_format(bs, offset, bytes, qiov, flags);
+    }
     bdrv_mark_written(bs, offset, bytes);
     if (ret == 0 && flags & BDRV_REQ_FUA) {
         /* The map may be newer than the last flush, whether or not this request changed it. */

@@ -158,6 +158,9 @@ int co_fn bdrv_co_pwrite_zeroes(BdrvLink *link, int64_t offset, int64_t bytes, u
         ret = zero_passed_on(&r, offset, bytes);
     } else {
         ret = zero_mapped_locked(&r, offset, bytes);
+        if (bdrv_reclaim_after(bs, ret)) {
+            ret = zero_mapped_locked(&r, offset, bytes);
+        }
     }
     bdrv_mark_written(bs, offset, bytes);
     if (ret == 0 && flags & BDRV_REQ_FUA) {
@@ -235,6 +238,9 @@ int co_fn bdrv_co_pdiscard(BdrvLink *link, int64_t offset, int64_t bytes)
         ret = discard_passed_on(bs, offset, bytes);
     } else {
         ret = discard_mapped(bs, offset, bytes);
+        if (bdrv_reclaim_after(bs, ret)) {
+            ret = discard_mapped(bs, offset, bytes);
+        }
     }
     bdrv_mark_changed(bs, offset, bytes);
     return ret == -ENOTSUP ? 0 : ret;

@@ -30,6 +30,7 @@ int co_fn bdrv_drv_read_special(BlockDriverState *bs, const BdrvExtent *extent, 
 int co_fn bdrv_drv_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                     const void *buf, bool *ret_stored);
 int co_fn bdrv_drv_extend(BlockDriverState *bs, int64_t length);
+void co_fn bdrv_drv_reclaim(BlockDriverState *bs);
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags);
 
 /* Flushes if it was written, then closes; failures are logged, they have nowhere to go. */

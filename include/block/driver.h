@@ -193,6 +193,9 @@ struct BlockDriver {
     int (*co_write_compressed)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                const void *buf, bool *ret_stored);
 
+    /* A request met a file system that is full: give back at once what only waits to be given back. */
+    void (*co_reclaim)(BlockDriverState *bs);
+
     /* ---- both ---- */
     /* Everything written so far is on stable storage on return, children included, with metadata in its
      * order.  Calls do not overlap for one node. */

@@ -33,7 +33,7 @@ struct MemDisk {
     int64_t max_bytes;
     bool fixed_length;
     int64_t free_blocks;            /* < 0: without end */
-    GHashTable *blocks;             /* numbers of those that are not holes, kept if @free_blocks >= 0 */
+    GHashTable *blocks;             /* numbers of those that are not holes */
     int64_t fail_after;             /* < 0: never */
     int fail_error;
     bool fail_sticky;
@@ -124,6 +124,35 @@ static void add_op(MemDisk *d, OpKind kind, int64_t offset, int64_t bytes, const
     g_ptr_array_add(d->ops, op);
 }
 
+/* ---- space ---- */
+
+/* Whole blocks of the range become holes. */
+static void punch(MemDisk *d, int64_t offset, int64_t end)
+{
+    for (int64_t i = DIV_ROUND_UP(offset, BLOCK); (i + 1) * BLOCK <= end; i++) {
+        bool was = g_hash_table_remove(d->blocks, GSIZE_TO_POINTER(i));
+        d->free_blocks += was && d->free_blocks >= 0;
+    }
+}
+
+/* Blocks for the range; all or none. */
+static int take_space(MemDisk *d, int64_t offset, int64_t bytes)
+{
+    int64_t first = offset / BLOCK, end = DIV_ROUND_UP(offset + bytes, BLOCK), need = 0;
+
+    for (int64_t i = first; i < end; i++) {
+        need += !g_hash_table_contains(d->blocks, GSIZE_TO_POINTER(i));
+    }
+    if (d->free_blocks >= 0 && need > d->free_blocks) {
+        return -ENOSPC;
+    }
+    d->free_blocks -= d->free_blocks >= 0 ? need : 0;
+    for (int64_t i = first; need && i < end; i++) {
+        g_hash_table_add(d->blocks, GSIZE_TO_POINTER(i));
+    }
+    return 0;
+}
+
 /* ---- for tests ---- */
 
 MemDisk *memdisk_new(const char *name)
@@ -187,6 +216,7 @@ void memdisk_poke(MemDisk *d, int64_t offset, int64_t bytes, const void *buf)
 
     image_apply(&d->now, &op, 0, bytes);
     image_apply(&d->synced, &op, 0, bytes);
+    take_space(d, offset, bytes);
 }
 
 void memdisk_set_content(MemDisk *d, const void *data, int64_t bytes)
@@ -194,6 +224,8 @@ void memdisk_set_content(MemDisk *d, const void *data, int64_t bytes)
     g_ptr_array_set_size(d->ops, 0);
     image_fill(&d->now, data, bytes);
     image_fill(&d->synced, data, bytes);
+    g_hash_table_remove_all(d->blocks);
+    take_space(d, 0, bytes);
 }
 
 bool memdisk_load(MemDisk *d, const char *path)
@@ -280,41 +312,9 @@ void memdisk_set_max_bytes(MemDisk *d, int64_t bytes)
     d->max_bytes = bytes;
 }
 
-/* Whole blocks of the range become holes. */
-static void punch(MemDisk *d, int64_t offset, int64_t end)
-{
-    for (int64_t i = DIV_ROUND_UP(offset, BLOCK); d->free_blocks >= 0 && (i + 1) * BLOCK <= end; i++) {
-        d->free_blocks += g_hash_table_remove(d->blocks, GSIZE_TO_POINTER(i));
-    }
-}
-
-/* Blocks for the range; all or none. */
-static int take_space(MemDisk *d, int64_t offset, int64_t bytes)
-{
-    int64_t first = offset / BLOCK, end = DIV_ROUND_UP(offset + bytes, BLOCK), need = 0;
-
-    for (int64_t i = first; d->free_blocks >= 0 && i < end; i++) {
-        need += !g_hash_table_contains(d->blocks, GSIZE_TO_POINTER(i));
-    }
-    if (d->free_blocks >= 0 && need > d->free_blocks) {
-        return -ENOSPC;
-    }
-    for (int64_t i = first; need && i < end; i++) {
-        d->free_blocks -= g_hash_table_add(d->blocks, GSIZE_TO_POINTER(i));
-    }
-    return 0;
-}
-
 void memdisk_set_free_space(MemDisk *d, int64_t bytes)
 {
-    bool was_kept = d->free_blocks >= 0;
-
     d->free_blocks = bytes < 0 ? -1 : bytes / BLOCK;
-    for (int64_t i = 0; !was_kept && bytes >= 0 && i * BLOCK < d->now.length; i++) {
-        if (!buffer_is_zero(d->now.data + i * BLOCK, MIN(BLOCK, d->now.length - i * BLOCK))) {
-            g_hash_table_add(d->blocks, GSIZE_TO_POINTER(i));
-        }
-    }
 }
 
 int64_t memdisk_free_space(MemDisk *d)

@@ -108,6 +108,8 @@ BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
     opts->file.options = memdisk_options(d, how->read_only);
     opts->read_only = how->read_only;
     opts->discard = true;
+    opts->u.qcow2.has_discard_request = how->keep_space;
+    opts->u.qcow2.has_discard_other = opts->u.qcow2.discard_other = how->discard_other;
     opts->no_backing_open = true;
     if (how->cache_size) {
         opts->u.qcow2.cache_size = how->cache_size;

@@ -31,6 +31,8 @@ typedef struct RigOpen {
     unsigned no_overlap_checks;     /* QCOW2_OL_ bits to leave out of all */
     bool lazy_refcounts;            /* as an option */
     bool for_check;                 /* damaged as it may be */
+    bool keep_space;                /* pass-discard-request off */
+    bool discard_other;             /* pass-discard-other */
     MemDisk *data_file;
     BdrvLink *backing;              /* its node is linked below */
 } RigOpen;

@@ -95,3 +95,17 @@ void qcow2_share_with_snapshot(MemDisk *d)
     }
     write_entry(&s, copy, l1_size, rig_load64(d, QCOW2_HDR_SIZE));
 }
+
+void qcow2_view_snapshot(MemDisk *d, MemDisk *to)
+{
+    int64_t length = memdisk_length(d), entry = rig_load64(d, 64);
+    g_autofree uint8_t *data = g_malloc(length);
+
+    memdisk_read(d, 0, length, data);
+    memdisk_set_content(to, data, length);
+    rig_poke64(to, QCOW2_HDR_L1_OFFSET, rig_load64(d, entry));
+    rig_poke64(to, QCOW2_HDR_SIZE, rig_load64(d, entry + 48));
+    uint8_t l1_size[4];
+    memdisk_read(d, entry + 8, 4, l1_size);
+    memdisk_poke(to, QCOW2_HDR_L1_SIZE, 4, l1_size);
+}

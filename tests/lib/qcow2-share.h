@@ -12,4 +12,7 @@
  */
 void qcow2_share_with_snapshot(MemDisk *d);
 
+/* Make @to an image whose disk is the snapshot of the (closed) image on @d, to be read and no more. */
+void qcow2_view_snapshot(MemDisk *d, MemDisk *to);
+
 #endif

@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/formats/qcow2/types.h"
+#include "block/formats/qcow2/qcow2.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 
@@ -194,10 +194,174 @@ static void co_main_fn test_acknowledged_writes_survive_a_full_disk(void)
     }
 }
 
+/* ---- what is given back ---- */
+
+/*
+ * 8 MiB are written and given back over and over, with 3 MiB of space for it and no flush: a request that finds no space
+ * has what waits to be freed freed first.  What was written once before stays.
+ */
+static void co_main_fn run_cycles(const Variant *v, bool keep_space)
+{
+    Bed b;
+
+    bed_setup(&b, v, 1);
+    rig_close(b.link);
+    b.link = rig_open(b.disk, &(RigOpen){ .cache_size = v->cache_size, .backing = b.base,
+                                          .keep_space = keep_space });
+    for (int64_t i = 0; i < 16; i++) {
+        rig_write(b.link, 4 * MiB + i * 256 * KiB, UNIT, i + 1);
+    }
+    memdisk_set_free_space(b.disk, 3 * MiB);
+    for (int i = 0; i < 24; i++) {
+        rig_write(b.link, MiB, MiB, 0x5a);
+        if (v->version == 2 && v->backing) {
+            break;
+        }
+        rig_discard(b.link, MiB, MiB);
+    }
+    rig_flush(b.link);
+    rig_write(b.link, MiB, MiB, 0x5b);
+    rig_close(b.link);
+    bed_open(&b);
+    for (int64_t i = 0; i < 16; i++) {
+        rig_expect(b.link, 4 * MiB + i * 256 * KiB, UNIT, i + 1);
+    }
+    rig_expect(b.link, MiB, MiB, 0x5b);
+    rig_check(b.link);
+    bed_teardown(&b);
+}
+
+static void co_main_fn test_space_that_is_given_back_can_be_used_without_a_flush(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
+        run_cycles(&variants[i], false);
+        run_cycles(&variants[i], true);
+    }
+}
+
+/* However much is given back, little of it waits. */
+static void co_main_fn test_space_that_waits_to_be_freed_is_bounded(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(256 * MiB);
+
+    rig_create(d, &opts);
+    memdisk_set_max_bytes(d, 256 * MiB);
+    memdisk_set_free_space(d, 256 * MiB);
+    BdrvLink *link = rig_open(d, NULL);
+    int64_t empty = memdisk_free_space(d);
+    for (int64_t i = 0; i < 6; i++) {
+        rig_write(link, i * 16 * MiB, 16 * MiB, 0x11);
+    }
+    for (int64_t i = 0; i < 96; i++) {
+        rig_discard(link, i * MiB, MiB);
+    }
+    g_assert_cmpint(memdisk_free_space(d), >, empty - 48 * MiB);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* Nor does it wait until somebody flushes. */
+static void co_main_fn test_space_comes_back_on_an_idle_disk(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+
+    rig_create(d, &opts);
+    memdisk_set_free_space(d, 16 * MiB);
+    BdrvLink *link = rig_open(d, NULL);
+    qcow2_state(link->bs)->free_delay_ns = NS_PER_MS;
+    rig_write(link, 0, MiB, 0x11);
+    rig_discard(link, 0, MiB);
+    int64_t used = memdisk_free_space(d);
+    while (memdisk_free_space(d) < used + MiB) {
+        aio_co_sleep_ns(NS_PER_MS);
+    }
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    /* It may be closed while one is under way. */
+    rig_write(link, 0, MiB, 0x11);
+    rig_discard(link, 0, MiB);
+    memdisk_shuffle(d, 1);
+    qcow2_state(link->bs)->free_delay_ns = 1;
+    coroutine_reschedule();
+    rig_close(link);
+    link = rig_open(d, NULL);
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* ---- what others still have ---- */
+
+static void co_main_fn change_all(BdrvLink *link, int how)
+{
+    switch (how) {
+    case 0:
+        rig_write(link, 64 * KiB, 64 * KiB, 0x77);
+        break;
+    case 1:
+        rig_zero(link, 64 * KiB, 64 * KiB, BDRV_REQ_MAY_UNMAP);
+        break;
+    case 2:
+        rig_discard(link, 64 * KiB, 64 * KiB);
+        break;
+    case 3:
+        rig_discard(link, 0, DISK_BYTES);
+        break;
+    case 4:
+        g_assert_true(bdrv_co_truncate(link, 64 * KiB, BDRV_PREALLOC_OFF, &error_abort));
+        break;
+    default: {
+        g_autofree uint8_t *buf = g_malloc0(256 * KiB);
+        g_assert_cmpint(bdrv_co_pwrite(link, 0, 256 * KiB, buf, BDRV_REQ_WRITE_COMPRESSED), ==, 0);
+    }
+    }
+}
+
+/* Whatever is passed on: only space that nobody refers to any more is given back. */
+static void co_main_fn test_snapshot_keeps_what_the_disk_gives_back(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
+        if (!variants[i].snapshot) {
+            continue;
+        }
+        for (int how = 0; how < 6; how++) {
+            MemDisk *view = memdisk_new("view");
+            Bed b;
+
+            bed_setup(&b, &variants[i], 1);
+            rig_close(b.link);
+            b.link = rig_open(b.disk, &(RigOpen){ .discard_other = true });
+            unsigned discards = memdisk_counts(b.disk).discards;
+            change_all(b.link, how);
+            rig_flush(b.link);
+            change_all(b.link, how);                    /* what is the disk's alone does go */
+            rig_check(b.link);
+            rig_close(b.link);
+            qcow2_view_snapshot(b.disk, view);
+            BdrvLink *snapshot = rig_open(view, &(RigOpen){ .read_only = true });
+            rig_expect(snapshot, 0, 256 * KiB, 0xcc);
+            rig_expect(snapshot, 256 * KiB, DISK_BYTES - 256 * KiB, 0);
+            rig_close(snapshot);
+            g_assert_true(how > 0 || memdisk_counts(b.disk).discards == discards);
+            b.link = rig_open(b.disk, &(RigOpen){ .read_only = true });
+            bed_teardown(&b);
+            memdisk_free(view);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     rig_add("/qcow2/space/acknowledged-writes-survive-a-full-disk",
             test_acknowledged_writes_survive_a_full_disk);
+    rig_add("/qcow2/space/given-back-can-be-used-without-a-flush",
+            test_space_that_is_given_back_can_be_used_without_a_flush);
+    rig_add("/qcow2/space/waiting-to-be-freed-is-bounded",
+            test_space_that_waits_to_be_freed_is_bounded);
+    rig_add("/qcow2/space/comes-back-on-an-idle-disk", test_space_comes_back_on_an_idle_disk);
+    rig_add("/qcow2/space/snapshot-keeps-what-the-disk-gives-back",
+            test_snapshot_keeps_what_the_disk_gives_back);
     return g_test_run();
 }

@@ -158,7 +158,13 @@ int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
         if (r != NOT_FOUND) {
             return r;
         }
+        if (s->scarce) {
+            qcow2_unlock(s);        /* others get their turn; the cursor goes on */
+            qcow2_lock(s);
+            return -EAGAIN;
+        }
     }
+    s->scarce = false;
     return alloc_at_tail(bs, w, want, ret_offset, ret_clusters, ret_zero);
 }
 

@@ -147,6 +147,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
     s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
     qcow2_clean_init(s, coroutine_context(coroutine_self()));
+    qcow2_free_timer_init(bs, coroutine_context(coroutine_self()));
     qcow2_apply_options(s, &opts->u.qcow2, bs->discard);
 }
 
@@ -211,6 +212,7 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
     state_init(bs, opts);
     node_init(bs);
     if (!repair_dirty(bs, errp)) {
+        qcow2_free_timer_stop(bs);
         state_destroy(bs);
         qcow2_header_clear(&s->header);
         return false;
@@ -221,8 +223,9 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
 static int co_main_fn qcow2_co_close(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
-    int ret = qcow2_set_file_end(bs);
 
+    qcow2_free_timer_stop(bs);
+    int ret = qcow2_set_file_end(bs);
     state_destroy(bs);
     qcow2_header_clear(&s->header);
     return ret;
@@ -279,6 +282,7 @@ static const BlockDriver bdrv_qcow2 = {
     .co_discard       = qcow2_co_discard,
     .co_read_special  = qcow2_co_read_special,
     .co_write_compressed = qcow2_co_write_compressed,
+    .co_reclaim       = qcow2_co_reclaim,
     .co_flush         = qcow2_co_flush,
     .co_truncate      = qcow2_co_truncate,
     .co_check         = qcow2_co_check,

@@ -47,6 +47,7 @@ typedef struct Writeback {
     bool lazy_skipped;                  /* ... and there were some */
     GPtrArray *pages[QCOW2_PAGE_CLASSES];   /* frozen */
     GArray *frees;                  /* of Qcow2Free */
+    uint64_t free_clusters;         /* in there */
     int stage;                      /* classes below it are on disk */
     bool unsynced;                  /* something was written that no sync has covered */
     int ret;
@@ -105,6 +106,8 @@ static void freeze(Writeback *wb)
         g_ptr_array_add(wb->pages[page->cls], page);
     }
     wb->frees = s->frees;
+    wb->free_clusters = s->free_clusters;
+    s->free_clusters = 0;
     s->frees = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     qcow2_unlock(s);
     for (int cls = 0; cls < QCOW2_PAGE_CLASSES; cls++) {
@@ -127,6 +130,7 @@ static void thaw(Writeback *wb)
     }
     if (wb->ret < 0) {
         g_array_prepend_vals(s->frees, wb->frees->data, wb->frees->len);
+        s->free_clusters += wb->free_clusters;
     } else {
         assert(!wb->unsynced);                          /* (F4) */
         g_array_append_vals(s->unlinked, wb->frees->data, wb->frees->len);

@@ -92,12 +92,19 @@ typedef struct Qcow2State {
     HostOffset reftable_offset;     /* changes under refcount_lock */
     uint32_t reftable_entries;
     uint64_t hole_cursor;           /* cluster index: below it nothing is known to be free */
+    bool scarce;                    /* there is no space: all holes are looked for before more is taken */
     uint64_t tail_cursor;           /* cluster index: from here on nothing is known to be used */
     bool tail_known;                /* @tail_cursor is valid: looked for at the first allocation */
     uint64_t fresh_from;            /* bytes: host offsets from here on were never written */
     AioTimer clean_timer;           /* of the main thread, like the next one */
     int64_t clean_interval_ns;      /* cache-clean.c; 0: never */
+    AioBh free_bh;                  /* of the main thread, like the next three: free-timer.c */
+    AioTimer free_timer;
+    bool free_timer_armed;
+    int64_t free_delay_ns;
+    CoMutex free_timer_lock;
     GArray *frees;                  /* of Qcow2Free: wait for the next writeback */
+    uint64_t free_clusters;         /* in @frees */
     GArray *unlinked;               /* of Qcow2Free: nothing on disk refers to them any more */
     Qcow2Inflated *inflated;        /* or NULL */
     /* bytes: where in a cluster that has compressed data already there is room for more, up to its
@@ -322,6 +329,7 @@ int co_fn qcow2_writeback_throttle(BlockDriverState *bs);
 /* Before room for a write is reserved: qcow2_prepare_change(), and not more dirty metadata than there may be. */
 int co_fn qcow2_prepare_reserve(BlockDriverState *bs);
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
+void co_fn qcow2_co_reclaim(BlockDriverState *bs);
 /* On close, when nobody writes any more: the file's length covers the last cluster, also where a flush could
  * not see to that while others wrote. */
 int co_main_fn qcow2_set_file_end(BlockDriverState *bs);
@@ -378,6 +386,13 @@ void any_fn qcow2_clean_init(Qcow2State *s, AioContext *ctx);
 void any_fn qcow2_clean_set_interval(Qcow2State *s, int64_t seconds);
 /* Drop clean pages that were not used since the last call.  Not under cache.lock. */
 void any_fn qcow2_cache_drop_unused(Qcow2State *s);
+
+/* ---- free-timer.c ---- */
+
+/* Once, at opening; @ctx: the main thread's. */
+void any_fn qcow2_free_timer_init(BlockDriverState *bs, AioContext *ctx);
+/* The end of it. No locks held. */
+void co_main_fn qcow2_free_timer_stop(BlockDriverState *bs);
 
 /* ---- bitmaps.c ---- */
 

@@ -53,78 +53,107 @@ static void pack_forget(Qcow2State *s, uint64_t index)
     }
 }
 
-/* Drop a reference of cluster @index and those that follow in the same page, at most @clusters. */
-static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, uint64_t index,
-                              uint64_t clusters, uint64_t *ret_done)
+typedef struct Drop {
+    uint64_t index, clusters;       /* what is left to be dropped */
+    bool discard;                   /* give back to the file system what nobody else has ... */
+    uint64_t punch;                 /* ... out: so many clusters from @index on, before they are dropped */
+    int ret;                        /* the first error, which is no reason to stop */
+} Drop;
+
+/*
+ * One cluster of @page, number @number in there.  False: it and others behind it are the last reference's and go to the
+ * file system first; meanwhile nobody takes them, as their refcount is not 0.
+ */
+static bool drop_one(BlockDriverState *bs, Drop *d, Qcow2Page *page, size_t number, size_t limit)
+{
+    Qcow2State *s = qcow2_state(bs);
+    const Qcow2Geometry *g = &s->g;
+    uint64_t count = qcow2_refcount_load(page->buf, g->refcount_order, number);
+
+    if (count == 0) {
+        d->ret = qcow2_note_damage(bs, d->index << g->cluster_bits, g->cluster_size,
+                                   "a cluster was in use with a refcount of 0");
+        return true;
+    }
+    if (count == 1) {
+        pack_forget(s, d->index);
+    }
+    if (count == 1 && d->discard) {
+        for (d->punch = 1; number + d->punch < limit; d->punch++) {
+            if (qcow2_refcount_load(page->buf, g->refcount_order, number + d->punch) != 1) {
+                break;
+            }
+            pack_forget(s, d->index + d->punch);
+        }
+        return false;
+    }
+    qcow2_refcount_store(page->buf, g->refcount_order, number, count - 1);
+    if (count == 1) {
+        s->hole_cursor = MIN(s->hole_cursor, d->index);
+    }
+    return true;
+}
+
+/* Drop a reference of the clusters that are in the same page as the first one. */
+static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, Drop *d)
 {
     Qcow2State *s = qcow2_state(bs);
     const Qcow2Geometry *g = &s->g;
     Qcow2Page *page;
     size_t number;
-    int r = qcow2_refcount_try(bs, w, index, &page, &number);
+    int r = qcow2_refcount_try(bs, w, d->index, &page, &number);
 
+    if (r == 0 && page) {
+        r = qcow2_page_change_try(bs, w, page);
+    }
     if (r < 0) {
         return r;
     }
-    *ret_done = 1;
     if (!page) {
-        return qcow2_note_damage(bs, index << g->cluster_bits, g->cluster_size,
+        return qcow2_note_damage(bs, d->index << g->cluster_bits, g->cluster_size,
                                  "a cluster was in use that no refcount block covers");
     }
-    r = qcow2_page_change_try(bs, w, page);
-    if (r < 0) {
-        return r;
-    }
-    uint64_t n = MIN(clusters, ((uint64_t)1 << qcow2_page_refcount_bits(g)) - number);
+    size_t limit = MIN((uint64_t)1 << qcow2_page_refcount_bits(g), number + d->clusters);
     qcow2_cache_touch(&s->cache, page);
-    for (uint64_t i = 0; i < n; i++) {
-        uint64_t count = qcow2_refcount_load(page->buf, g->refcount_order, number + i);
-        if (count == 0) {
-            r = qcow2_note_damage(bs, (index + i) << g->cluster_bits, g->cluster_size,
-                                  "a cluster was in use with a refcount of 0");
-            continue;
-        }
-        qcow2_refcount_store(page->buf, g->refcount_order, number + i, count - 1);
-        if (count == 1) {
-            s->hole_cursor = MIN(s->hole_cursor, index + i);
-            pack_forget(s, index + i);
+    for (; number < limit && drop_one(bs, d, page, number, limit); number++) {
+        d->index++;
+        d->clusters--;
+    }
+    return 0;
+}
+
+/* Drop a reference of each of the clusters; @discard: and punch holes for those that are free then. */
+static int co_fn drop_references(BlockDriverState *bs, HostOffset offset, uint64_t clusters, bool discard)
+{
+    Qcow2State *s = qcow2_state(bs);
+    Drop d = { offset.v >> s->g.cluster_bits, clusters, discard };
+
+    bdrv_debug_event(bs->file, "cluster_free");
+    while (d.clusters) {
+        d.punch = 0;
+        qcow2_lock(s);
+        int r = QCOW2_WALK_INNER(s, w, drop_in_page(bs, &w, &d));
+        qcow2_unlock(s);
+        if (r < 0) {                /* go on with the next cluster */
+            d.ret = d.ret ?: r;
+            d.index++;
+            d.clusters--;
+        } else if (d.punch) {
+            HostOffset first = host_offset(d.index << s->g.cluster_bits);
+
+            bdrv_co_pdiscard(bs->file, first.v, d.punch << s->g.cluster_bits);      /* advisory */
+            r = drop_references(bs, first, d.punch, false);
+            d.ret = d.ret ?: r;
+            d.index += d.punch;
+            d.clusters -= d.punch;
         }
     }
-    *ret_done = n;
-    return r;
+    return d.ret;
 }
 
 int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters)
 {
-    Qcow2State *s = qcow2_state(bs);
-    uint64_t index = offset.v >> s->g.cluster_bits;
-    int ret = 0;
-
-    bdrv_debug_event(bs->file, "cluster_free");
-    while (clusters) {
-        uint64_t done = 1;          /* a page that cannot be read: go on with the next cluster */
-
-        qcow2_lock(s);
-        int r = QCOW2_WALK_INNER(s, w, drop_in_page(bs, &w, index, clusters, &done));
-        qcow2_unlock(s);
-
-        ret = ret ?: r;
-        index += done;
-        clusters -= done;
-    }
-    return ret;
-}
-
-static void co_fn free_one(BlockDriverState *bs, const Qcow2Free *f)
-{
-    Qcow2State *s = qcow2_state(bs);
-
-    if (f->discard) {
-        /* Not free yet, so nobody else's. Advisory. */
-        bdrv_co_pdiscard(bs->file, f->offset.v, f->clusters << s->g.cluster_bits);
-    }
-    /* What cannot be given back is a leak. */
-    qcow2_free_now(bs, f->offset, f->clusters);
+    return drop_references(bs, offset, clusters, false);
 }
 
 void co_fn qcow2_free_unlinked(BlockDriverState *bs)
@@ -137,7 +166,9 @@ void co_fn qcow2_free_unlinked(BlockDriverState *bs)
     s->unlinked = g_array_new(FALSE, FALSE, sizeof(Qcow2Free));
     qcow2_unlock(s);
     for (guint i = 0; i < list->len; i++) {
-        free_one(bs, &g_array_index(list, Qcow2Free, i));
+        const Qcow2Free *f = &g_array_index(list, Qcow2Free, i);
+
+        drop_references(bs, f->offset, f->clusters, f->discard);    /* what fails is a leak */
     }
     g_array_unref(list);
     co_mutex_unlock(&s->free_lock);
@@ -145,6 +176,10 @@ void co_fn qcow2_free_unlinked(BlockDriverState *bs)
 
 void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard)
 {
+    s->free_clusters += clusters;
+    if (s->frees->len == 0) {
+        aio_bh_schedule(&s->free_bh);
+    }
     if (s->frees->len) {
         Qcow2Free *last = &g_array_index(s->frees, Qcow2Free, s->frees->len - 1);
         if (last->discard == discard &&
@@ -163,10 +198,9 @@ void any_fn qcow2_free_entry_later(Qcow2State *s, const Qcow2Entry *e, bool disc
     uint64_t clusters;
 
     if (e->compressed) {
-        /* Others may use the same cluster: never given back to the file system. */
         qcow2_compressed_clusters(&s->g, e->desc, &first, &clusters);
-        qcow2_free_later(s, first, clusters, false);
+        qcow2_free_later(s, first, clusters, discard);
     } else if (e->has_host && !s->g.has_data_file) {
-        qcow2_free_later(s, host_offset(e->host), 1, discard && e->copied);
+        qcow2_free_later(s, host_offset(e->host), 1, discard);
     }
 }

@@ -5,8 +5,9 @@
 #include "block/qcow2.h"
 #include "qcow2.h"
 
-/* Unlinked ranges that may wait before a writeback is due. */
+/* Unlinked ranges, and bytes in them, that may wait before a writeback is due. */
 #define MAX_FREES 1024
+#define MAX_FREE_BYTES (32 * MiB)
 /* Dirty pages that make the next writer start a writeback; twice that, and everybody waits for
  * it. */
 #define SOFT_DIRTY_DIVISOR 4
@@ -37,6 +38,23 @@ int co_fn qcow2_walk_make_room(BlockDriverState *bs, Qcow2Walk *w)
     return ret;
 }
 
+void co_fn qcow2_co_reclaim(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    bool waiting = s->frees->len > 0;
+    qcow2_unlock(s);
+    if (waiting || __atomic_load_n(&s->writeback_running, __ATOMIC_RELAXED)) {
+        qcow2_writeback(bs);
+    } else {
+        qcow2_free_unlinked(bs);    /* or somebody is about to */
+    }
+    qcow2_lock(s);
+    s->scarce = true;
+    qcow2_unlock(s);
+}
+
 static size_t soft_limit(Qcow2State *s)
 {
     size_t pages = MIN(s->cache.max_pages, qcow2_cache_global_budget() / s->g.page_size);
@@ -50,7 +68,8 @@ int co_fn qcow2_writeback_throttle(BlockDriverState *bs)
 
     qcow2_lock(s);
     size_t dirty = s->cache.n_dirty, soft = soft_limit(s);
-    bool frees = s->frees->len > MAX_FREES;
+    bool frees = s->frees->len > MAX_FREES ||
+                 s->free_clusters > MAX_FREE_BYTES >> s->g.cluster_bits;
     qcow2_unlock(s);
     if (dirty <= soft && !frees) {
         return 0;
