@@ -53,6 +53,16 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
     return ok;
 }
 
+bool any_fn bdrv_truncated_is_zero(BlockDriverState *bs)
+{
+    /* What a format with a map of its own grows by reads as zeroes wherever it is. */
+    while (!bs->drv->is_protocol && !bs->drv->co_map_write && bs->file) {
+        bs = bs->file->bs;
+    }
+    return bs->drv->truncated_is_zero ? bs->drv->truncated_is_zero(bs)
+                                      : !bs->drv->is_protocol && bs->drv->co_map_write;
+}
+
 int co_fn bdrv_co_extend(BdrvLink *link, int64_t length)
 {
     BlockDriverState *bs = link->bs;

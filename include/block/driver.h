@@ -206,6 +206,9 @@ struct BlockDriver {
      * a power cut can come.  The node is held exclusively.  Updates nothing in
      * bs; the core sets bs->length afterwards. */
     bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
+    /* Protocols: is the node's length its own, so that truncated to 0 it is empty, and what it grows by reads as
+     * zeroes?  NULL: no.  A device's is not: it stays as long as it is, with what is on it. */
+    bool (*truncated_is_zero)(BlockDriverState *bs);
     /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
      * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);

@@ -324,6 +324,7 @@ int64_t memdisk_free_space(MemDisk *d)
 
 void memdisk_fix_length(MemDisk *d, int64_t bytes)
 {
+    g_ptr_array_set_size(d->ops, 0);
     image_set_length(&d->now, bytes);
     image_set_length(&d->synced, bytes);
     d->max_bytes = bytes;
@@ -497,6 +498,9 @@ static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
 {
     int ret = begin(bs, length);
 
+    if (ret == 0 && disk_of(bs)->fixed_length && length <= memdisk_length(disk_of(bs))) {
+        return true;                /* and nothing has changed */
+    }
     if (ret == 0 && disk_of(bs)->fixed_length) {
         ret = -ENOTSUP;
     }
@@ -508,10 +512,18 @@ static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
     return true;
 }
 
+static bool memdisk_truncated_is_zero(BlockDriverState *bs)
+{
+    return !disk_of(bs)->fixed_length;
+}
+
 static int co_fn memdisk_co_extend(BlockDriverState *bs, int64_t length)
 {
     int ret = begin(bs, length);
 
+    if (ret == 0 && disk_of(bs)->fixed_length) {
+        ret = -ENOTSUP;
+    }
     if (ret == 0 && length > memdisk_length(disk_of(bs))) {
         add_op(disk_of(bs), OP_TRUNCATE, length, 0, NULL);
         note_length(bs);
@@ -531,6 +543,7 @@ static const BlockDriver bdrv_memdisk = {
     .co_flush         = memdisk_co_flush,
     .co_getlength     = memdisk_co_getlength,
     .co_truncate      = memdisk_co_truncate,
+    .truncated_is_zero = memdisk_truncated_is_zero,
     .co_extend        = memdisk_co_extend,
 };
 

@@ -62,7 +62,7 @@ void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opa
  * discards free them again.  < 0: no end of it. */
 void memdisk_set_free_space(MemDisk *d, int64_t bytes);
 int64_t memdisk_free_space(MemDisk *d);
-/* A device: @bytes long for ever. */
+/* A device: @bytes long for ever.  It can be truncated to less, which changes nothing. */
 void memdisk_fix_length(MemDisk *d, int64_t bytes);
 
 /* The operation after @after more of them fails with @error, and the one after that works again

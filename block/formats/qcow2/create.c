@@ -323,7 +323,10 @@ static bool check_names(const Qcow2CreateOptions *q, Error **errp)
 
 /* ---- the operation ---- */
 
-/* Give the file its length, all zero as far as the tables go and wherever they say that data is. */
+/*
+ * Give the file its length, all zero as far as the tables go and wherever they say that data is.  Only what is known
+ * to read as zeroes is not written: a device that anything was on before can be truncated, too, and keeps it.
+ */
 static bool co_fn prepare_file(BdrvLink *file, const Layout *l, BdrvPrealloc prealloc,
                                Error **errp)
 {
@@ -332,11 +335,10 @@ static bool co_fn prepare_file(BdrvLink *file, const Layout *l, BdrvPrealloc pre
                                                                       : BDRV_PREALLOC_OFF;
     int ret;
 
-    if (bdrv_length(file->bs) == 0 ||
-        bdrv_co_truncate(file, 0, BDRV_PREALLOC_OFF, NULL)) {
+    if (bdrv_truncated_is_zero(file->bs) &&
+        (bdrv_length(file->bs) == 0 || bdrv_co_truncate(file, 0, BDRV_PREALLOC_OFF, NULL))) {
         return bdrv_co_truncate(file, bytes, mode, errp);
     }
-    /* A device: its length is what it is, and so is its content. */
     if (bdrv_length(file->bs) < bytes) {
         error_setg(errp, "It needs %" PRId64 " bytes, but there are only %" PRId64, bytes,
                    bdrv_length(file->bs));

@@ -295,6 +295,7 @@ static void file_options_clear(BdrvOpenOptions *opts)
     .co_flush           = file_flush,                   \
     .co_getlength       = file_co_getlength,            \
     .co_truncate        = file_co_truncate,             \
+    .truncated_is_zero  = file_truncated_is_zero,       \
     .co_extend          = file_co_extend,               \
     .get_identity       = file_get_identity,            \
     .get_locks          = file_get_locks

@@ -174,6 +174,11 @@ static int co_fn preallocate(FileState *s, int64_t from, int64_t to, BdrvPreallo
     }
 }
 
+bool any_fn file_truncated_is_zero(BlockDriverState *bs)
+{
+    return !FILE_STATE(bs)->is_device;
+}
+
 int co_fn file_co_extend(BlockDriverState *bs, int64_t length)
 {
     FileState *s = bs->opaque;
