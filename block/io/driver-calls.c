@@ -6,7 +6,9 @@
 
 static bool range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    return offset >= 0 && bytes > 0 && offset <= bdrv_length(bs) - bytes;
+    int64_t end = MAX(bdrv_length(bs), __atomic_load_n(&bs->resize_end, __ATOMIC_RELAXED));
+
+    return offset >= 0 && bytes > 0 && offset <= end - bytes;
 }
 
 /* A protocol's last block may be padded past the end of a file that is not a multiple of it. */

@@ -9,4 +9,7 @@
 int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
                                  unsigned flags, BdrvRange *range);
 
+/* Zeroes for a range of a format, all of which the caller holds. */
+int co_fn bdrv_zero_held(BlockDriverState *bs, int64_t offset, int64_t bytes);
+
 #endif

@@ -44,7 +44,10 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         return false;
     }
     bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
+    __atomic_store_n(&bs->resize_end, ROUND_UP((uint64_t)MAX(length, bdrv_length(bs)),
+                                               MAX(bs->limits.alloc_unit, 1)), __ATOMIC_RELAXED);
     bool ok = bs->drv->co_truncate(bs, length, prealloc, errp);
+    __atomic_store_n(&bs->resize_end, 0, __ATOMIC_RELAXED);
     if (ok) {
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }

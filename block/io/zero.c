@@ -117,6 +117,13 @@ static int co_fn zero_mapped(ZeroRequest *r, int64_t offset, int64_t bytes)
     return ret;
 }
 
+int co_fn bdrv_zero_held(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    ZeroRequest r = { .bs = bs };
+
+    return bs->drv->co_zero ? zero_mapped(&r, offset, bytes) : zero_by_buffer(&r, offset, bytes);
+}
+
 static int co_fn zero_mapped_locked(ZeroRequest *r, int64_t offset, int64_t bytes)
 {
     int64_t unit = MAX(r->bs->limits.alloc_unit, 1);

@@ -255,6 +255,16 @@ struct BdrvWriteTracker {
  * recorded, relative to bs->filename; a path and nothing else: an image does not say "json:". */
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
 
+/*
+ * For a format's co_truncate, which the core calls with the whole node held: what moves bytes.  Ranges may lie
+ * behind the node's end, up to the end of the unit (limits.alloc_unit) that the new one is in.
+ */
+/* The range reads as zeroes afterwards; what is mapped stays mapped. */
+int co_fn bdrv_resize_zero(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/* [@offset, @end), which is mapped nowhere, has zeroes allocated to it, as @prealloc says. */
+int co_fn bdrv_resize_allocate(BlockDriverState *bs, int64_t offset, int64_t end,
+                               BdrvPrealloc prealloc);
+
 /* "consistent read, write": for messages; caller frees. */
 char *any_fn bdrv_claims_to_text(unsigned claims);
 
@@ -295,6 +305,7 @@ struct BlockDriverState {
     GQueue others;                  /* of BdrvLink: users that stay */
     struct BdrvRangeSet *ranges;    /* requests under way that must not overlap */
     CoMutex flush_lock;
+    int64_t resize_end;             /* bytes; atomic; as far as the map may be used while it is being resized */
     uint64_t write_gen;             /* atomic: +1 after every completed change */
     uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
     int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted again */

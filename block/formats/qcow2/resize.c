@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A new size.  The header, which decides, is written last: growing, after all that the disk shows from then on
- * is zero, also where its backing file has something; shrinking, after everything past the new end was
- * unmapped.  A larger L1 table is complete on disk before the header points to it.  The caller holds the
- * whole node, so nothing else changes its map.
+ * A new size.  The header, one sector, decides:
+ *
+ * (N1) Until the header has the new size on disk nothing that the disk shows has changed: a command that fails has
+ *      changed nothing.  Growing, all that the disk is going to show is zero before, also where its
+ *      backing file has something; shrinking, nothing is unmapped before.
+ * (N2) What is mapped behind the end (by a program that shrank the image, or by a power cut) is never shown.
+ *
+ * A larger L1 table is complete on disk before the header points to it.  The caller holds the
+ * whole node, so nothing else changes its map; the core moves what bytes are to be moved.
  */
 #include "qemu/osdep.h"
 
@@ -74,150 +79,6 @@ static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
     return 0;
 }
 
-/* ---- the cluster that the end of the disk lies in ---- */
-
-/* Unallocated bytes, which the backing file has.  It may end before. */
-static int co_fn read_backing(BlockDriverState *bs, int64_t offset, int64_t bytes, uint8_t *buf)
-{
-    if (!bs->backing) {
-        return bs->backing_file ? -ENOTSUP : 0;         /* it is there but not open, or zeroes */
-    }
-    int64_t n = MIN(bytes, bdrv_length(bs->backing->bs) - offset);
-
-    return n > 0 ? bdrv_co_pread(bs->backing, offset, n, buf) : 0;
-}
-
-/* What [@offset, @end), part of one cluster, reads as; @buf is zeroes. */
-static int co_fn read_part(BlockDriverState *bs, int64_t offset, int64_t end, uint8_t *buf)
-{
-    int ret = 0;
-
-    while (offset < end && ret == 0) {
-        BdrvExtent e = { 0 };
-        IoVec v;
-
-        ret = qcow2_co_map(bs, offset, end - offset, &e);
-        if (ret < 0) {
-            break;
-        }
-        if (e.kind == BDRV_EXTENT_DATA) {
-            ret = bdrv_co_pread(e.link, e.host_offset, e.bytes, buf);
-        } else if (e.kind == BDRV_EXTENT_BACKING) {
-            ret = read_backing(bs, offset, e.bytes, buf);
-        } else if (e.kind == BDRV_EXTENT_SPECIAL) {
-            iovec_init_buf(&v, buf, e.bytes);
-            ret = qcow2_co_read_special(bs, &e, offset, e.bytes, &v);
-        }
-        offset += e.bytes;
-        buf += e.bytes;
-    }
-    return ret;
-}
-
-/*
- * Make what lies from @from on zero in the unit (subcluster or cluster) at @pos >= @from, or in the whole
- * cluster where that must be replaced (it is compressed, or a snapshot has it, too).
- */
-static int co_fn rewrite_unit(BlockDriverState *bs, int64_t pos, int64_t from)
-{
-    int64_t unit = bs->limits.zero_unit;
-    BdrvAlloc a = { 0 };
-    int ret = qcow2_co_map_write(bs, ROUND_DOWN(pos, unit), unit, &a);
-
-    if (ret < 0) {
-        return ret;
-    }
-    uint8_t *buf = bdrv_try_blockalign(a.bytes);
-    if (buf) {
-        memset(buf, 0, a.bytes);
-        ret = a.offset < from ? read_part(bs, a.offset, from, buf) : 0;
-    } else {
-        ret = -ENOMEM;
-    }
-    if (ret == 0) {
-        ret = bdrv_co_pwrite(a.link, a.host_offset, a.bytes, buf, 0);
-    }
-    if (ret == 0) {
-        ret = qcow2_co_map_commit(bs, &a);
-    } else {
-        qcow2_co_map_abort(bs, &a);
-    }
-    free(buf);
-    return ret;
-}
-
-/* What lies behind offset @from in its cluster must be zero, or growing would show it.  What the backing
- * file has there is shown up to @shown, and only whole units are left to hide_backing(). */
-static int co_fn clear_tail(BlockDriverState *bs, int64_t from, int64_t shown)
-{
-    int64_t end = ROUND_UP((uint64_t)from, qcow2_state(bs)->g.cluster_size);
-    int64_t pos = from, unit = bs->limits.zero_unit;
-    int ret = 0;
-
-    while (pos < end && ret == 0) {
-        BdrvExtent e = { 0 };
-
-        ret = qcow2_co_map(bs, pos, end - pos, &e);
-        if (ret < 0) {
-            break;
-        }
-        if (e.kind == BDRV_EXTENT_SPECIAL || (e.kind == BDRV_EXTENT_DATA && !e.writable)) {
-            return rewrite_unit(bs, pos, from);         /* the whole cluster */
-        }
-        if (e.kind == BDRV_EXTENT_DATA) {
-            ret = bdrv_co_pwrite_zeroes(e.link, e.host_offset, e.bytes, 0);
-        } else if (e.kind == BDRV_EXTENT_BACKING && pos % unit && pos < shown) {
-            ret = rewrite_unit(bs, pos, from);
-        }
-        pos += e.bytes;
-    }
-    return ret;
-}
-
-/* ---- preallocation of what was added ---- */
-
-static int co_fn fill_allocation(const BdrvAlloc *a, BdrvPrealloc prealloc)
-{
-    g_autofree uint8_t *zeroes = NULL;
-    int ret = 0;
-
-    if (prealloc == BDRV_PREALLOC_METADATA && a->host_is_zero) {
-        return 0;
-    }
-    if (prealloc != BDRV_PREALLOC_FULL) {
-        return bdrv_co_pwrite_zeroes(a->link, a->host_offset, a->bytes, 0);
-    }
-    zeroes = g_malloc0(MIN(a->bytes, MiB));
-    for (int64_t done = 0; done < a->bytes && ret == 0; done += MiB) {
-        ret = bdrv_co_pwrite(a->link, a->host_offset + done, MIN(MiB, a->bytes - done), zeroes,
-                             0);
-    }
-    return ret;
-}
-
-static int co_fn preallocate(BlockDriverState *bs, int64_t offset, int64_t end,
-                             BdrvPrealloc prealloc)
-{
-    int ret = 0;
-
-    while (offset < end && ret == 0) {
-        BdrvAlloc a = { 0 };
-
-        ret = qcow2_co_map_write(bs, offset, end - offset, &a);
-        if (ret < 0) {
-            break;
-        }
-        ret = fill_allocation(&a, prealloc);
-        if (ret < 0) {
-            qcow2_co_map_abort(bs, &a);
-            break;
-        }
-        ret = qcow2_co_map_commit(bs, &a);
-        offset = a.offset + a.bytes;
-    }
-    return ret;
-}
-
 /* ---- a backing file that is longer than the disk was ---- */
 
 /* Offset up to which a disk of @length bytes shows what its backing file has. */
@@ -234,7 +95,8 @@ static int co_fn hide_backing(BlockDriverState *bs, int64_t from, int64_t end)
         return 0;
     }
     return qcow2_state(bs)->g.has_zero_flag ? qcow2_co_zero(bs, from, end - from, 0)
-                                            : preallocate(bs, from, end, BDRV_PREALLOC_METADATA);
+                                            : bdrv_resize_allocate(bs, from, end,
+                                                                   BDRV_PREALLOC_METADATA);
 }
 
 /* ---- the operation ---- */
@@ -266,17 +128,49 @@ static bool check_new_size(BlockDriverState *bs, int64_t length, BdrvPrealloc pr
     return false;
 }
 
+/* Past the last cluster that the L1 table can map. */
+static int64_t map_end(Qcow2State *s)
+{
+    return (int64_t)s->l1_size << (s->g.cluster_bits + s->g.l2_bits);
+}
+
+/* From its end on the disk of @length bytes has nothing. */
+static int co_fn drop_behind(BlockDriverState *bs, int64_t length)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int64_t from = ROUND_UP((uint64_t)length, s->g.cluster_size);
+
+    return from < map_end(s) ? qcow2_unmap(bs, from, map_end(s)) : 0;
+}
+
+/* The rest of the cluster that offset @end lies in. */
+static int co_fn clear_tail(BlockDriverState *bs, int64_t end)
+{
+    int64_t tail = ROUND_UP((uint64_t)end, qcow2_state(bs)->g.cluster_size) - end;
+
+    return tail ? bdrv_resize_zero(bs, end, tail) : 0;
+}
+
+/*
+ * Once the header has the new size nothing fails any more.  What lies behind the end is of no consequence: it is cleared
+ * for programs that do not look when they grow an image, and to have its space, as far as that is possible.
+ */
 static int co_fn shrink_to(BlockDriverState *bs, int64_t length)
 {
     Qcow2State *s = qcow2_state(bs);
-    int64_t end = MIN(ROUND_UP(s->header.size, s->g.cluster_size),
-                      (uint64_t)s->l1_size << (s->g.cluster_bits + s->g.l2_bits));
-    int ret = qcow2_unmap(bs, ROUND_UP((uint64_t)length, s->g.cluster_size), end);
+    int ret = qcow2_header_set_size(bs, length, s->l1_offset, s->l1_size);
 
-    if (ret == 0) {
-        ret = clear_tail(bs, length, 0);
+    if (ret < 0) {
+        return ret;
     }
-    return ret == 0 ? qcow2_co_flush(bs, 0) : ret;
+    s->header.size = length;
+    drop_behind(bs, length);
+    clear_tail(bs, length);
+    if (s->raw_data && length < bdrv_length(bs->data_file->bs)) {
+        bdrv_co_truncate(bs->data_file, length, BDRV_PREALLOC_OFF, NULL);
+    }
+    qcow2_co_flush(bs, 0);
+    return 0;
 }
 
 static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
@@ -285,8 +179,12 @@ static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prea
     Qcow2State *s = qcow2_state(bs);
     uint64_t entries = qcow2_l1_entries_for(&s->g, length);
     int64_t old = s->header.size, shown = backing_end(bs, length);
-    int ret = old % s->g.cluster_size ? clear_tail(bs, old, shown) : 0;
+    /* Another program, or a power cut, may have left anything behind the end. */
+    int ret = drop_behind(bs, old);
 
+    if (ret == 0) {
+        ret = clear_tail(bs, old);
+    }
     if (ret == 0 && entries > s->l1_size) {
         ret = grow_l1(bs, entries);
     }
@@ -301,10 +199,19 @@ static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prea
         prealloc = BDRV_PREALLOC_METADATA;      /* (raw data) every cluster is mapped */
     }
     if (ret == 0 && prealloc != BDRV_PREALLOC_OFF) {
-        ret = preallocate(bs, ROUND_UP((uint64_t)old, s->g.cluster_size), length, prealloc);
+        ret = bdrv_resize_allocate(bs, ROUND_UP((uint64_t)old, s->g.cluster_size), length, prealloc);
     }
-    /* Settled: the file reaches as far as what was mapped. */
-    return ret == 0 ? qcow2_co_flush(bs, BDRV_FLUSH_SETTLE) : ret;
+    if (ret == 0) {
+        /* Settled: the file reaches as far as what was mapped. */
+        ret = qcow2_co_flush(bs, BDRV_FLUSH_SETTLE);
+    }
+    if (ret == 0) {
+        ret = qcow2_header_set_size(bs, length, s->l1_offset, s->l1_size);
+    }
+    if (ret == 0) {
+        s->header.size = length;
+    }
+    return ret;
 }
 
 bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
@@ -328,13 +235,6 @@ bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc 
         ret = length < (int64_t)s->header.size ? shrink_to(bs, length)
                                                : grow_to(bs, length, prealloc, &err);
     }
-    if (ret == 0) {
-        ret = qcow2_header_set_size(bs, length, s->l1_offset, s->l1_size);
-    }
-    if (ret == 0 && s->raw_data && length < bdrv_length(bs->data_file->bs) &&
-        !bdrv_co_truncate(bs->data_file, length, BDRV_PREALLOC_OFF, &err)) {
-        ret = -EIO;
-    }
     qcow2_end(bs, ret);
     if (err) {
         error_propagate(errp, err);
@@ -344,6 +244,5 @@ bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc 
         error_setg_errno(errp, -ret, "Cannot resize '%s'", qcow2_name(bs));
         return false;
     }
-    s->header.size = length;
     return true;
 }

@@ -131,7 +131,10 @@ static int co_fn clear_range(BlockDriverState *bs, ClearMode mode, uint64_t offs
     Clear c = { .bs = bs, .mode = mode, .pos = offset, .end = ROUND_UP(end, unit) };
     int r = qcow2_prepare_change(bs);
 
-    while (r == 0 && c.pos < c.end) {
+    for (unsigned i = 1; r == 0 && c.pos < c.end; i++) {
+        if (i % 256 == 0) {
+            coroutine_reschedule();     /* others get their turn */
+        }
         r = qcow2_writeback_throttle(bs);
         if (r == 0) {
             r = QCOW2_WALK(bs, w, clear_try(&c, &w));
