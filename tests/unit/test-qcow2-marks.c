@@ -208,6 +208,26 @@ static void co_main_fn test_damage_stops_writes_and_marks_the_image(void)
     }
 }
 
+/* Two tables in one place are damage like any other, whichever of them is in memory first. */
+static void co_main_fn test_two_tables_in_one_place_are_damage(void)
+{
+    MemDisk *d = image(false);
+    BdrvLink *link = rig_open(d, NULL);
+    uint8_t buf[512] = { 1 };
+
+    rig_write(link, 0, 8 * 65536, 0x44);
+    rig_close(link);
+    uint64_t block = rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+    rig_poke64(d, rig_load64(d, QCOW2_HDR_L1_OFFSET), block | QCOW2_COPIED);
+    /* Without the look at what a write would hit, which finds it first. */
+    link = rig_open(d, &(RigOpen){ .no_overlap_checks = QCOW2_OL_ALL });
+    g_assert_cmpint(bdrv_co_pwrite(link, 9 * 65536, 512, buf, 0), ==, -EIO);
+    g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_CORRUPT);
+    g_assert_cmpint(bdrv_co_pwrite(link, 10 * 65536, 512, buf, 0), ==, -EIO);
+    rig_close(link);
+    memdisk_free(d);
+}
+
 static void co_main_fn test_read_only_image_is_never_marked(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(damages); i++) {
@@ -410,6 +430,8 @@ static void co_main_fn test_new_tables_are_protected(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/marks/two-tables-in-one-place-are-damage",
+            test_two_tables_in_one_place_are_damage);
     rig_add("/qcow2/marks/lazy-image-is-marked-while-refcounts-wait",
             test_lazy_image_is_marked_while_refcounts_wait);
     rig_add("/qcow2/marks/image-that-is-not-lazy-is-never-marked",

@@ -86,9 +86,8 @@ int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls,
     Qcow2Page *page = qcow2_cache_find(&s->cache, offset);
 
     if (page && !page->loading) {
-        /* Two tables in one place, or a page that is still read as what its cluster was before. */
         if (page->cls != cls) {
-            return -EIO;
+            return qcow2_note_damage(bs, offset, s->g.page_size, "two tables are in one place");
         }
         *ret = page;
         return 0;
