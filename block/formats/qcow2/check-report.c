@@ -4,6 +4,8 @@
 
 #include "check.h"
 
+#define PIECE_BYTES (64 * KiB)
+
 void any_fn qcow2_check_corrupt(Qcow2Check *c, const char *fmt, ...)
 {
     if (!c->res->first) {
@@ -27,6 +29,42 @@ bool co_fn qcow2_check_read(Qcow2Check *c, uint64_t offset, void *buf, size_t by
     return ret == 0;
 }
 
+/* How many of @bytes at @offset are a hole or behind the end of the file, or 0. */
+static uint64_t co_fn hole_bytes(Qcow2Check *c, uint64_t offset, uint64_t bytes)
+{
+    int64_t n;
+
+    if (offset >= c->file_length) {
+        return bytes;
+    }
+    int ret = bdrv_co_block_status(c->bs->file, offset, MIN(bytes, c->file_length - offset), 0, &n, NULL);
+    return ret >= 0 && ret & BDRV_BLOCK_ZERO ? ROUND_DOWN(n, 8) : 0;
+}
+
+bool co_fn qcow2_check_entries(Qcow2Check *c, uint64_t offset, uint64_t entries,
+                               void (*each)(Qcow2Check *c, uint64_t i, uint64_t entry),
+                               const char *what)
+{
+    g_autofree uint8_t *piece = qcow2_check_alloc(c, PIECE_BYTES);
+    uint64_t pos = 0, end = entries * 8;
+
+    while (piece && pos < end) {
+        uint64_t n = hole_bytes(c, offset + pos, end - pos);
+
+        if (n == 0) {
+            n = MIN(PIECE_BYTES, end - pos);
+            if (!qcow2_check_read(c, offset + pos, piece, n, what)) {
+                return false;
+            }
+            for (uint64_t i = 0; i < n; i += 8) {
+                each(c, (pos + i) / 8, be64_load(piece + i));
+            }
+        }
+        pos += n;
+    }
+    return piece != NULL;
+}
+
 void *any_fn qcow2_check_alloc(Qcow2Check *c, uint64_t bytes)
 {
     void *buf = g_try_malloc(MAX(bytes, 1));
@@ -39,6 +77,7 @@ void *any_fn qcow2_check_alloc(Qcow2Check *c, uint64_t bytes)
 
 bool co_fn qcow2_check_step(Qcow2Check *c)
 {
+    coroutine_reschedule();         /* everything else on this thread gets its turn */
     c->done++;
     if (c->progress && !c->progress->step(c->progress, c->done, MAX(c->total, c->done))) {
         error_setg(c->errp, "The check of '%s' was cancelled", qcow2_name(c->bs));

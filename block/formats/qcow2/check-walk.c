@@ -3,7 +3,7 @@
  * Counting the references to each cluster by walking everything that the format defines.
  *
  * Time is bounded by what the file holds: an L2 table is read once however many L1 entries refer
- * to it, and L1 tables together may not be larger than the file.
+ * to it, L1 tables together may not be larger than the file, and holes are not read.
  */
 #include "qemu/osdep.h"
 
@@ -136,24 +136,20 @@ static void use_table(Qcow2Check *c, uint64_t table, uint64_t guest, bool active
     use->active |= active;
 }
 
-/* Its references to L2 tables. */
-static void scan_l1(Qcow2Check *c, const uint8_t *l1, uint32_t entries, bool active)
+/* The reference of entry @i to an L2 table. */
+static void scan_l1_entry(Qcow2Check *c, uint64_t i, uint64_t entry, bool active)
 {
     const Qcow2Geometry *g = c->g;
+    uint64_t table = entry & QCOW2_OFFSET_MASK;
 
-    for (uint64_t i = 0; i < entries; i++) {
-        uint64_t entry = be64_load(l1 + i * 8), table = entry & QCOW2_OFFSET_MASK;
-
-        if (!table || !aligned_ok(c, table, "L2 table")) {
-            continue;
-        }
-        qcow2_check_mark(c, table, g->cluster_size, 1,
-                         active_flag(active, entry & QCOW2_COPIED));
-        use_table(c, table, i << (g->l2_bits + g->cluster_bits), active);
+    if (!table || !aligned_ok(c, table, "L2 table")) {
+        return;
     }
+    qcow2_check_mark(c, table, g->cluster_size, 1, active_flag(active, entry & QCOW2_COPIED));
+    use_table(c, table, i << (g->l2_bits + g->cluster_bits), active);
 }
 
-/* An L1 table; caller frees. */
+/* The active L1 table, which the repair needs as a whole; caller frees. */
 static uint8_t *co_fn read_l1(Qcow2Check *c, uint64_t offset, uint32_t entries)
 {
     g_autofree uint8_t *l1 = qcow2_check_alloc(c, entries * UINT64_C(8));
@@ -166,6 +162,11 @@ static uint8_t *co_fn read_l1(Qcow2Check *c, uint64_t offset, uint32_t entries)
         return NULL;
     }
     return g_steal_pointer(&l1);
+}
+
+static void scan_snapshot_entry(Qcow2Check *c, uint64_t i, uint64_t entry)
+{
+    scan_l1_entry(c, i, entry, false);
 }
 
 static bool co_fn scan_snapshots(Qcow2Check *c)
@@ -187,11 +188,10 @@ static bool co_fn scan_snapshots(Qcow2Check *c)
             c->incomplete = true;
             return true;
         }
-        g_autofree uint8_t *l1 = read_l1(c, sn->l1_offset.v, sn->l1_size);
-        if (!l1) {
+        qcow2_check_mark(c, sn->l1_offset.v, sn->l1_size * UINT64_C(8), 1, QCOW2_REF_FIXED);
+        if (!qcow2_check_entries(c, sn->l1_offset.v, sn->l1_size, scan_snapshot_entry, "an L1 table")) {
             return false;
         }
-        scan_l1(c, l1, sn->l1_size, false);
     }
     return true;
 }
@@ -227,6 +227,15 @@ bool any_fn qcow2_check_table_ok(const Qcow2Check *c, uint64_t offset)
 
 /* ---- bitmaps ---- */
 
+static void check_bitmap_entry(Qcow2Check *c, uint64_t i, uint64_t entry)
+{
+    uint64_t data = entry & QCOW2_OFFSET_MASK;
+
+    if (data && aligned_ok(c, data, "bitmap data")) {
+        qcow2_check_mark(c, data, c->g->cluster_size, 1, QCOW2_REF_FIXED);
+    }
+}
+
 /* @ret_total: bytes of all tables so far. */
 static bool co_fn check_bitmap(Qcow2Check *c, uint64_t offset, uint32_t entries,
                                uint64_t *ret_total)
@@ -236,27 +245,15 @@ static bool co_fn check_bitmap(Qcow2Check *c, uint64_t offset, uint32_t entries,
     if (!aligned_ok(c, offset, "bitmap table")) {
         return true;
     }
-    *ret_total += bytes;
-    if (*ret_total > c->file_length) {
-        qcow2_check_corrupt(c, "the tables of its bitmaps are larger than the file");
+    if (entries > QCOW2_MAX_BITMAP_BYTES >> c->g->cluster_bits ||
+        *ret_total + bytes > c->file_length) {
+        qcow2_check_corrupt(c, "the table of a bitmap has %u entries, which is too large", entries);
         c->incomplete = true;
         return true;
     }
-    g_autofree uint8_t *table = qcow2_check_alloc(c, bytes);
-    if (!table) {
-        return false;
-    }
+    *ret_total += bytes;
     qcow2_check_mark(c, offset, bytes, 1, QCOW2_REF_FIXED);
-    if (!qcow2_check_read(c, offset, table, bytes, "a bitmap table")) {
-        return false;
-    }
-    for (uint32_t i = 0; i < entries; i++) {
-        uint64_t data = be64_load(table + i * 8) & QCOW2_OFFSET_MASK;
-        if (data && aligned_ok(c, data, "bitmap data")) {
-            qcow2_check_mark(c, data, c->g->cluster_size, 1, QCOW2_REF_FIXED);
-        }
-    }
-    return true;
+    return qcow2_check_entries(c, offset, entries, check_bitmap_entry, "a bitmap table");
 }
 
 static bool bad_directory(Qcow2Check *c, const char *how, uint32_t i)
@@ -318,6 +315,8 @@ bool co_fn qcow2_check_walk(Qcow2Check *c)
     if (!c->l1) {
         return false;
     }
-    scan_l1(c, c->l1, c->l1_size, true);
+    for (uint32_t i = 0; i < c->l1_size; i++) {
+        scan_l1_entry(c, i, be64_load(c->l1 + i * UINT64_C(8)), true);
+    }
     return scan_snapshots(c) && check_tables(c) && check_bitmaps(c);
 }

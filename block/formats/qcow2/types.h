@@ -69,6 +69,8 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_MAX_BACKING_NAME      1023
 #define QCOW2_MAX_BITMAPS           65535
 #define QCOW2_MAX_BITMAP_DIRECTORY  (64 * MiB)
+/* Of one bitmap, uncompressed: QEMU has the same limit. */
+#define QCOW2_MAX_BITMAP_BYTES      (512 * MiB)
 /* Tables and clusters lie below this: their entries have 56 bits for an offset. */
 #define QCOW2_MAX_HOST_OFFSET       (UINT64_C(1) << 56)
 
