@@ -15,6 +15,23 @@ static int co_fn put_sector(BlockDriverState *bs, const uint8_t *sector)
     return ret == 0 ? bdrv_co_flush(bs->file, 0) : ret;
 }
 
+/* Autoclear bits that mean something to us. */
+static uint64_t known_autoclear(const Qcow2State *s)
+{
+    return QCOW2_AUTOCLEAR_BITMAPS | (s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
+}
+
+/* A copy of the header to be changed.  Whatever the change is, unknown autoclear bits do not survive it: they
+ * promise that nobody wrote who does not know them.  Under header_lock. */
+static void begin_change(Qcow2State *s, uint8_t *sector)
+{
+    memcpy(sector, s->header_sector, sizeof(s->header_sector));
+    if (s->header.version >= 3) {
+        be64_store(sector + QCOW2_HDR_AUTOCLEAR,
+                   be64_load(sector + QCOW2_HDR_AUTOCLEAR) & known_autoclear(s));
+    }
+}
+
 /*
  * Write @sector and make it durable; it becomes the known header then.  After a failure either header may
  * be on disk, so the old one is written once more.  Under header_lock.
@@ -26,6 +43,7 @@ static int co_fn write_sector(BlockDriverState *bs, const uint8_t *sector)
 
     if (ret == 0) {
         memcpy(s->header_sector, sector, sizeof(s->header_sector));
+        __atomic_fetch_and(&s->autoclear_pending, known_autoclear(s), __ATOMIC_ACQ_REL);
     } else if (put_sector(bs, s->header_sector) < 0) {
         __atomic_store_n(&s->header_unknown, true, __ATOMIC_RELEASE);
     }
@@ -56,10 +74,23 @@ int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits)
     Qcow2State *s = qcow2_state(bs);
     uint8_t sector[512];
 
-    memcpy(sector, s->header_sector, sizeof(sector));
-    be64_store(sector + QCOW2_HDR_AUTOCLEAR,
-               be64_load(s->header_sector + QCOW2_HDR_AUTOCLEAR) & ~bits);
+    begin_change(s, sector);
+    be64_store(sector + QCOW2_HDR_AUTOCLEAR, be64_load(sector + QCOW2_HDR_AUTOCLEAR) & ~bits);
     return write_sector(bs, sector);
+}
+
+int co_fn qcow2_header_drop_unknown(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = qcow2_header_settle(bs);
+
+    if (ret < 0 || !(__atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) & ~known_autoclear(s))) {
+        return ret;
+    }
+    co_mutex_lock(&s->header_lock);
+    ret = qcow2_header_clear_autoclear(bs, 0);
+    co_mutex_unlock(&s->header_lock);
+    return ret;
 }
 
 int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear)
@@ -72,7 +103,7 @@ int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear)
         return ret;
     }
     co_mutex_lock(&s->header_lock);
-    memcpy(sector, s->header_sector, sizeof(sector));
+    begin_change(s, sector);
     uint64_t old = be64_load(sector + QCOW2_HDR_INCOMPATIBLE), now = (old | set) & ~clear;
     if (now != old) {
         be64_store(sector + QCOW2_HDR_INCOMPATIBLE, now);
@@ -91,7 +122,7 @@ int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uin
     uint8_t sector[512];
 
     co_mutex_lock(&s->header_lock);
-    memcpy(sector, s->header_sector, sizeof(sector));
+    begin_change(s, sector);
     be64_store(sector + QCOW2_HDR_REFTABLE_OFFSET, offset.v);
     be32_store(sector + QCOW2_HDR_REFTABLE_CLUSTERS, clusters);
     int ret = write_sector(bs, sector);
@@ -106,7 +137,7 @@ int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset 
     uint8_t sector[512];
 
     co_mutex_lock(&s->header_lock);
-    memcpy(sector, s->header_sector, sizeof(sector));
+    begin_change(s, sector);
     be64_store(sector + QCOW2_HDR_SIZE, size);
     be64_store(sector + QCOW2_HDR_L1_OFFSET, l1_offset.v);
     be32_store(sector + QCOW2_HDR_L1_SIZE, l1_size);

@@ -23,7 +23,7 @@ typedef struct Qcow2Header {
     uint32_t header_length;
     unsigned compression_type;      /* 0 zlib, 1 zstd */
     char *backing_file, *backing_format, *data_file;    /* owned; NULL: not recorded */
-    bool has_bitmaps;
+    bool has_bitmaps;               /* and the bit that says that they are valid */
     uint32_t nb_bitmaps;            /* <= QCOW2_MAX_BITMAPS */
     uint64_t bitmap_directory_size; /* <= QCOW2_MAX_BITMAP_DIRECTORY */
     HostOffset bitmap_directory;    /* cluster-aligned */

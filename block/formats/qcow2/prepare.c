@@ -20,7 +20,16 @@ static int co_fn clear_autoclear_bits(BlockDriverState *bs)
             clear &= ~QCOW2_AUTOCLEAR_BITMAPS;      /* the directory is right again */
         }
     }
-    return clear ? qcow2_header_clear_autoclear(bs, clear) : 0;
+    int ret = clear ? qcow2_header_clear_autoclear(bs, clear) : 0;
+    if (ret == 0 && clear & QCOW2_AUTOCLEAR_BITMAPS) {
+        /* Without the bit there are none, and their clusters are like any others. */
+        qcow2_lock(s);
+        s->header.has_bitmaps = false;
+        s->header.nb_bitmaps = 0;
+        s->header.bitmap_directory_size = 0;
+        qcow2_unlock(s);
+    }
+    return ret;
 }
 
 int co_fn qcow2_prepare_change(BlockDriverState *bs)

@@ -370,6 +370,8 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs);
 int co_fn qcow2_header_settle(BlockDriverState *bs);
 /* Set and clear incompatible feature bits; durable on return.  Version 2 has none. */
 int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear);
+/* Before a write that is no change of the disk (a repair): clear autoclear bits that are not known. */
+int co_fn qcow2_header_drop_unknown(BlockDriverState *bs);
 /* Clear autoclear bits; durable on return.  Under header_lock. */
 int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits);
 /* Point the header to another refcount table; durable on return. */

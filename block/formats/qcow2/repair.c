@@ -404,7 +404,10 @@ bool co_fn qcow2_repair(Qcow2Check *c, BdrvFix fix)
     if (!plan(c, fix)) {
         return false;
     }
-    if (fix == BDRV_FIX_ALL) {
+    ret = qcow2_header_drop_unknown(c->bs);
+    if (ret < 0) {
+        /* nothing may be written */
+    } else if (fix == BDRV_FIX_ALL) {
         ret = repair_all(c, &ended);
     } else {
         ret = fix_blocks(c);
