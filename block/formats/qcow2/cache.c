@@ -131,6 +131,7 @@ static bool evict_one(Qcow2Cache *c)
             return false;
         }
         TAILQ_REMOVE(&c->clean, page, link);
+        assert(!page->dirty && !page->flush_buf && !page->loading);         /* (C2) */
         if (page->pins == 0 && !page->referenced) {
             page_free(c, page);
             return true;

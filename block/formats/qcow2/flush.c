@@ -66,6 +66,8 @@ static void order_assert(const Writeback *wb, int cls)
     assert(!wb->unsynced);          /* (F2), (F3): a sync lies between */
     assert(wb->ret == 0);
     assert(wb->stage <= cls);
+    /* (F6): nothing leads to what has no refcount on disk unless the image says so. */
+    assert(!wb->lazy_skipped || qcow2_state(wb->bs)->marked_dirty);
     for (int below = 0; below < cls; below++) {
         for (guint i = 0; i < wb->pages[below]->len; i++) {
             const Qcow2Page *page = wb->pages[below]->pdata[i];

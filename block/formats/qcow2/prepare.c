@@ -37,6 +37,9 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
     Qcow2State *s = qcow2_state(bs);
     int ret = qcow2_header_settle(bs);
 
+    if (QEMU_DEBUG_CHECKS) {
+        qcow2_assert_order(bs);
+    }
     if (ret == 0 && __atomic_load_n(&s->damaged, __ATOMIC_ACQUIRE)) {
         ret = -EIO;
     }

@@ -27,6 +27,7 @@
 #include "cache.h"
 #include "header.h"
 #include "qemu/aio.h"
+#include "qemu/debug-checks.h"
 #include "util/sanitizer.h"
 
 /* Clusters that are referenced no longer, once the tables in memory are on disk. */
@@ -103,6 +104,7 @@ typedef struct Qcow2State {
     bool free_timer_armed;
     int64_t free_delay_ns;
     CoMutex free_timer_lock;
+    unsigned assert_calls;          /* assert.c */
     GArray *frees;                  /* of Qcow2Free: wait for the next writeback */
     uint64_t free_clusters;         /* in @frees */
     GArray *unlinked;               /* of Qcow2Free: nothing on disk refers to them any more */
@@ -348,11 +350,19 @@ void co_fn qcow2_report_damage(BlockDriverState *bs);
 /* It was repaired. */
 void any_fn qcow2_forget_damage(BlockDriverState *bs);
 
+/* ---- assert.c ---- */
+
+/* The invariants that hold whenever nobody has cache.lock; for builds with QEMU_DEBUG_CHECKS. */
+void any_fn qcow2_assert_order(BlockDriverState *bs);
+
 /* The last thing that each operation does; returns @ret. No locks held. */
 static inline int co_fn qcow2_end(BlockDriverState *bs, int ret)
 {
     if (__atomic_load_n(&qcow2_state(bs)->damage.noted, __ATOMIC_ACQUIRE)) {
         qcow2_report_damage(bs);
+    }
+    if (QEMU_DEBUG_CHECKS) {
+        qcow2_assert_order(bs);
     }
     return ret;
 }
