@@ -163,6 +163,13 @@ static const QmpCommand *find_command(MonitorSession *s, const QmpRequest *req, 
 }
 
 /* NULL without @errp: success that is not answered. */
+static void (*after_command)(void);
+
+void main_fn monitor_set_after_command(void (*cb)(void))
+{
+    after_command = cb;
+}
+
 static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
 {
     QmpRequest req = { .command = NULL };
@@ -180,6 +187,9 @@ static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
     arguments = req.arguments ? (QDict *)qobject_ref(QOBJECT(req.arguments)) : qdict_new();
     monitor_current_session = s;
     ret = cmd->marshal(arguments, errp);
+    if (after_command) {
+        after_command();
+    }
     if (ret && cmd->no_response) {
         g_clear_pointer(&ret, qobject_unref);
     }

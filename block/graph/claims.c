@@ -334,5 +334,8 @@ bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned al
 
 bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
 {
-    return change(NULL, bs, 0, 0, errp);
+    bool ok = change(NULL, bs, 0, 0, errp);
+
+    bs->claims_stale = !ok;
+    return ok;
 }

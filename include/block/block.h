@@ -227,6 +227,9 @@ bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);
 bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
                                const BdrvCreateOptions *opts, Error **errp);
 
+/* Asserts what has to be true of the graph between commands; nothing in builds without debug checks. */
+void main_fn bdrv_graph_assert(void);
+
 /* Flush and close whatever is left; nothing uses it any more. */
 void co_main_fn bdrv_close_all(void);
 

@@ -314,6 +314,8 @@ struct BlockDriverState {
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
     unsigned new_needs, new_allows; /* valid while claims_change is set */
     const void *claims_change;      /* the change that has set new_*; NULL: none (graph/claims.c) */
+    bool claims_stale;              /* they could not be refreshed after a commit: somebody else's stand in
+                                     * the way, or a lock */
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */

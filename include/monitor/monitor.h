@@ -41,6 +41,9 @@ bool co_main_fn monitor_qmp_pretty_add(const char *options, Error **errp);
 /* Is there a monitor, with or without clients? */
 bool main_fn monitor_is_there(void);
 
+/* Called after every command; for assertions.  NULL (the default): nothing is. */
+void main_fn monitor_set_after_command(void (*cb)(void));
+
 /* Begin to run commands.  What clients sent before has waited: the command line comes first. */
 void main_fn monitor_start_commands(void);
 

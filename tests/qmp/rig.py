@@ -132,6 +132,9 @@ class Rig:
         proc.kill()
         self.log += proc.communicate()[0].decode(errors='replace')
         self.qmp.close()
+        # Its sockets may take clients for a moment longer: the next daemon's are to be waited for.
+        for name in glob.glob(os.path.join(glob.escape(self.dir), '*.sock')):
+            os.unlink(name)
 
     def cmd(self, execute, **kwargs):
         return self.qmp.cmd(execute, {k.replace('_', '-'): v for k, v in kwargs.items()})

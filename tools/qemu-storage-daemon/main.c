@@ -18,6 +18,7 @@
 #include "monitor/monitor.h"
 #include "qapi/qapi-events.h"
 #include "qemu/aio.h"
+#include "qemu/debug-checks.h"
 #include "qemu/log.h"
 #include "qemu/systemd.h"
 #include "qsd.h"
@@ -299,6 +300,9 @@ int main(int argc, char **argv)
     }
     blockdev_init();
     monitor_init(quit_from_monitor);
+    if (QEMU_DEBUG_CHECKS) {
+        monitor_set_after_command(bdrv_graph_assert);
+    }
     if (command_line.daemonize) {
         monitor_refuse_stdio();
     }
