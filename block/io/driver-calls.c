@@ -163,6 +163,13 @@ int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
     return bs->drv->co_flush ? checked(bs->drv->co_flush(bs, flags)) : 0;
 }
 
+static unsigned lossy_closes;       /* atomic */
+
+unsigned any_fn bdrv_lossy_closes(void)
+{
+    return __atomic_load_n(&lossy_closes, __ATOMIC_RELAXED);
+}
+
 void co_main_fn bdrv_drv_close(BlockDriverState *bs)
 {
     int ret = 0;
@@ -172,6 +179,7 @@ void co_main_fn bdrv_drv_close(BlockDriverState *bs)
         if (ret < 0) {
             log_line("cannot flush node '%s' (%s) on close: %s", bs->node_name, bs->filename,
                      g_strerror(-ret));
+            __atomic_fetch_add(&lossy_closes, 1, __ATOMIC_RELAXED);
         }
     }
     bs->closing = true;

@@ -265,7 +265,11 @@ static void co_main_fn daemon_entry(void *opaque)
     }
     systemd_notify("STOPPING=1");
     monitor_finish_commands();
+    unsigned lossy = bdrv_lossy_closes();
     blockdev_shutdown();
+    if (bdrv_lossy_closes() != lossy) {
+        exit_status = 1;
+    }
     monitor_shutdown_all();
     qsd_pidfile_remove();
     qsd_daemonize_done(exit_status);
