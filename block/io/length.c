@@ -56,14 +56,25 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
     return ok;
 }
 
-bool any_fn bdrv_truncated_is_zero(BlockDriverState *bs)
+/* Who decides on the length of @bs: a protocol, or a format with a map of its own. */
+static const BlockDriverState *decides_on_length(const BlockDriverState *bs)
 {
-    /* What a format with a map of its own grows by reads as zeroes wherever it is. */
-    while (!bs->drv->is_protocol && !bs->drv->co_map_write && bs->file) {
+    while (!bs->drv->co_map_write && bs->file) {
         bs = bs->file->bs;
     }
-    return bs->drv->truncated_is_zero ? bs->drv->truncated_is_zero(bs)
-                                      : !bs->drv->is_protocol && bs->drv->co_map_write;
+    return bs;
+}
+
+bool any_fn bdrv_truncate_is_durable(const BlockDriverState *bs)
+{
+    return decides_on_length(bs)->drv->co_map_write != NULL;
+}
+
+bool any_fn bdrv_truncated_is_zero(const BlockDriverState *bs)
+{
+    bs = decides_on_length(bs);
+    /* What a format grows by reads as zeroes wherever it is. */
+    return bs->drv->co_map_write || (bs->drv->truncated_is_zero && bs->drv->truncated_is_zero(bs));
 }
 
 int co_fn bdrv_co_extend(BdrvLink *link, int64_t length)

@@ -202,13 +202,13 @@ struct BlockDriver {
     int (*co_flush)(BlockDriverState *bs, unsigned flags);
     /* Current length in bytes or -errno (protocols; formats keep bs->length). */
     int64_t (*co_getlength)(BlockDriverState *bs);
-    /* New length in bytes; grown space reads as zeroes, whatever a backing file has there, at every moment that
+    /* New length in bytes, durable on return for a format with a map of its own; grown space reads as zeroes, whatever a backing file has there, at every moment that
      * a power cut can come.  The node is held exclusively.  Updates nothing in
      * bs; the core sets bs->length afterwards. */
     bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
     /* Protocols: is the node's length its own, so that truncated to 0 it is empty, and what it grows by reads as
      * zeroes?  NULL: no.  A device's is not: it stays as long as it is, with what is on it. */
-    bool (*truncated_is_zero)(BlockDriverState *bs);
+    bool (*truncated_is_zero)(const BlockDriverState *bs);
     /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
      * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);

@@ -512,9 +512,9 @@ static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
     return true;
 }
 
-static bool memdisk_truncated_is_zero(BlockDriverState *bs)
+static bool memdisk_truncated_is_zero(const BlockDriverState *bs)
 {
-    return !disk_of(bs)->fixed_length;
+    return !(*(MemDisk **)bs->opaque)->fixed_length;
 }
 
 static int co_fn memdisk_co_extend(BlockDriverState *bs, int64_t length)

@@ -12,6 +12,7 @@ The programs are found by $QSD (ours) and on PATH (the installed tools).  A test
 something says so with skip(), which exits with 77.
 """
 
+import glob
 import os
 import shutil
 import signal

@@ -55,7 +55,7 @@ int co_fn file_co_block_status(BlockDriverState *bs, int64_t offset, int64_t byt
                                int64_t *ret_bytes);
 bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                             Error **errp);
-bool any_fn file_truncated_is_zero(BlockDriverState *bs);
+bool any_fn file_truncated_is_zero(const BlockDriverState *bs);
 int co_fn file_co_extend(BlockDriverState *bs, int64_t length);
 int64_t co_fn file_co_getlength(BlockDriverState *bs);
 /* The file is at least @length bytes long now. */

@@ -174,7 +174,7 @@ static int co_fn preallocate(FileState *s, int64_t from, int64_t to, BdrvPreallo
     }
 }
 
-bool any_fn file_truncated_is_zero(BlockDriverState *bs)
+bool any_fn file_truncated_is_zero(const BlockDriverState *bs)
 {
     return !FILE_STATE(bs)->is_device;
 }
