@@ -37,6 +37,7 @@ struct MemDisk {
     int64_t fail_after;             /* < 0: never */
     int fail_error;
     bool fail_sticky;
+    MemFailure failure;
     unsigned shuffle;
     uint64_t shuffle_state;
     void (*on_sync)(MemDisk *d, void *opaque);
@@ -331,6 +332,11 @@ void memdisk_fix_length(MemDisk *d, int64_t bytes)
     d->fixed_length = true;
 }
 
+void memdisk_set_failure(MemDisk *d, MemFailure failure)
+{
+    d->failure = failure;
+}
+
 void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky)
 {
     d->fail_after = after;
@@ -385,6 +391,29 @@ static int co_fn begin(BlockDriverState *bs, int64_t end)
     return -d->fail_error;
 }
 
+/* An operation that begin() failed with @ret: what it has done all the same. */
+static void failed_op(MemDisk *d, int ret, OpKind kind, int64_t offset, int64_t bytes, const IoVec *qiov)
+{
+    if (ret != -d->fail_error || offset + bytes > d->max_bytes || d->failure == MEM_FAILURE_NOTHING) {
+        return;
+    }
+    if (d->failure == MEM_FAILURE_ALL || kind == OP_TRUNCATE) {
+        add_op(d, kind, offset, bytes, qiov);
+        return;
+    }
+    for (int64_t pos = 0, n; pos < bytes; pos += n) {
+        n = MIN(SECTOR - (offset + pos) % SECTOR, bytes - pos);
+        if (next_random(&d->shuffle_state) & 1) {
+            g_auto(IoVec) part;
+            iovec_init(&part);
+            if (qiov) {
+                iovec_add_slice(&part, qiov, pos, n);
+            }
+            add_op(d, kind, offset + pos, n, qiov ? &part : NULL);
+        }
+    }
+}
+
 static void note_length(BlockDriverState *bs)
 {
     __atomic_store_n(&bs->length, disk_of(bs)->now.length, __ATOMIC_RELAXED);
@@ -426,7 +455,7 @@ static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
     MemDisk *d = disk_of(bs);
     int ret = begin(bs, 0);
 
-    if (ret < 0) {
+    if (ret < 0 && d->failure == MEM_FAILURE_NOTHING) {
         return ret;
     }
     if (d->on_sync) {
@@ -439,7 +468,7 @@ static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
         image_apply(&d->synced, op, 0, op->bytes);
     }
     g_ptr_array_set_size(d->ops, 0);
-    return 0;
+    return ret;
 }
 
 static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -453,8 +482,10 @@ static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_
     if (ret == 0) {
         disk_of(bs)->counts.writes++;
         add_op(disk_of(bs), OP_WRITE, offset, bytes, qiov);
-        note_length(bs);
+    } else {
+        failed_op(disk_of(bs), ret, OP_WRITE, offset, bytes, qiov);
     }
+    note_length(bs);
     return ret == 0 && flags & BDRV_REQ_FUA ? memdisk_co_flush(bs, 0) : ret;
 }
 
@@ -471,8 +502,10 @@ static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, 
     if (ret == 0) {
         disk_of(bs)->counts.zeroes++;
         add_op(disk_of(bs), OP_ZERO, offset, bytes, NULL);
-        note_length(bs);
+    } else {
+        failed_op(disk_of(bs), ret, OP_ZERO, offset, bytes, NULL);
     }
+    note_length(bs);
     return ret;
 }
 

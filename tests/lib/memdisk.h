@@ -69,6 +69,14 @@ void memdisk_fix_length(MemDisk *d, int64_t bytes);
  * (@sticky: does not).  Counts reads, writes, zeroes, discards, flushes and truncates. @after <
  * 0: never. */
 void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky);
+typedef enum MemFailure {
+    MEM_FAILURE_NOTHING,            /* an operation that fails has done nothing */
+    MEM_FAILURE_ALL,                /* what was asked for: only the answer was lost */
+    MEM_FAILURE_TORN,               /* a write: some of its sectors */
+} MemFailure;
+
+/* What operations that fail have done from now on. */
+void memdisk_set_failure(MemDisk *d, MemFailure failure);
 /* Operations so far. */
 int64_t memdisk_operations(MemDisk *d);
 /* Requests give way to other coroutines this often (0: never), so that they get mixed up. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The n-th operation of the disk below fails, for every n: the request says so, the image stays
+ * The n-th operation of the disk below fails, for every n, whether or not it has done what it was asked for, or a part
+ * of that: the request says so, the image stays
  * consistent, what was flushed before is there, and once the disk works again so does the image.
  */
 #include "qemu/osdep.h"
@@ -12,6 +13,8 @@ typedef struct Variant {
     const char *name;
     int64_t cluster_size;
     bool extended_l2, snapshot, lazy;
+    int refcount_bits;
+    int64_t more;                   /* bytes behind DISK_BYTES, written before */
     int64_t cache_size;
 } Variant;
 
@@ -22,6 +25,7 @@ static const Variant variants[] = {
     { "snapshot", 4096, .snapshot = true },
     { "lazy", 4096, .lazy = true },
     { "tiny-cache", 512, .cache_size = 1 },
+    { "refcount-table-grows", 512, .refcount_bits = 64, .more = 1536 * KiB },
 };
 
 #define DISK_BYTES (2 * MiB)
@@ -62,19 +66,24 @@ static void co_main_fn expect_consistent(MemDisk *d, const char *when)
 }
 
 /* True: the fault struck. */
-static bool co_main_fn run_with_fault(const Variant *v, int64_t after, bool sticky, int error)
+static bool co_main_fn run_with_fault(const Variant *v, int64_t after, bool sticky, int error,
+                                      MemFailure failure)
 {
     MemDisk *d = memdisk_new("disk"), *crashed = memdisk_new("crashed");
-    BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+    BdrvCreateOptions opts = rig_create_options(DISK_BYTES + v->more);
     g_autofree char *when = g_strdup_printf("%s, operation %" PRId64 "%s", v->name, after,
                                             sticky ? " and all later ones" : "");
 
     opts.u.qcow2.cluster_size = v->cluster_size;
     opts.u.qcow2.extended_l2 = v->extended_l2;
     opts.u.qcow2.lazy_refcounts = v->lazy;
+    opts.u.qcow2.refcount_bits = v->refcount_bits ?: 16;
     rig_create(d, &opts);
     BdrvLink *link = rig_open(d, &(RigOpen){ .cache_size = v->cache_size });
     rig_write(link, 0, FLUSHED_BYTES, 0x11);
+    if (v->more) {
+        rig_write(link, DISK_BYTES, v->more, 0x55);
+    }
     rig_flush(link);
     if (v->snapshot) {
         rig_close(link);
@@ -82,6 +91,7 @@ static bool co_main_fn run_with_fault(const Variant *v, int64_t after, bool stic
         link = rig_open(d, NULL);
     }
     int64_t before = memdisk_operations(d);
+    memdisk_set_failure(d, failure);
     memdisk_fail(d, after, error, sticky);
     work(link);
     bool struck = memdisk_operations(d) - before > after;
@@ -106,10 +116,13 @@ static void co_main_fn test_failing_operation_harms_nothing(void)
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
         int64_t n = 0, step = g_test_thorough() ? 1 : RIG_STRIDE + i % 3;
 
-        while (run_with_fault(&variants[i], n, false, EIO)) {
-            run_with_fault(&variants[i], n, true, ENOSPC);
+        while (run_with_fault(&variants[i], n, false, EIO, MEM_FAILURE_NOTHING)) {
+            MemFailure failure = n / step / 2 % 2 ? MEM_FAILURE_TORN : MEM_FAILURE_ALL;
+
+            run_with_fault(&variants[i], n, true, ENOSPC, MEM_FAILURE_NOTHING);
+            run_with_fault(&variants[i], n, n / step % 2, EIO, failure);
             /* The first ones one by one, then fewer: they are alike. */
-            n += n < 60 ? step : n / 16;
+            n += n < 60 ? step : n / 8;
         }
         g_test_message("%s: %" PRId64 " operations", variants[i].name, n);
         g_assert_cmpint(n, >, 20);
