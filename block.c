@@ -226,6 +226,7 @@ static void main_fn node_destroy(BlockDriverState *bs)
     g_free(bs->opaque);
     g_free(bs->node_name);
     g_free(bs->filename);
+    g_free(bs->path);
     g_free(bs->backing_file);
     g_free(bs->backing_format);
     g_free(bs);

@@ -275,13 +275,41 @@ void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
     };
 }
 
+static guint hash_file(gconstpointer key)
+{
+    const BdrvFileId *id = key;
+
+    return g_int64_hash(&(int64_t){ id->ino ^ (uint64_t)id->dev << 32 });
+}
+
+static gboolean same_file(gconstpointer a, gconstpointer b)
+{
+    const BdrvFileId *x = a, *y = b;
+
+    return x->dev == y->dev && x->ino == y->ino;
+}
+
+/* Adds the file of @bs, an image that fills it, to @files; false: it has been met before. */
+static bool main_fn note_file(GHashTable *files, const BlockDriverState *bs)
+{
+    BlockDriverState *file = bs->file ? bs->file->bs : NULL;
+    BdrvFileId id;
+
+    if (!bs->drv->supports_backing || !file || !file->drv->get_identity ||
+        !file->drv->get_identity(file, &id)) {
+        return true;
+    }
+    return g_hash_table_add(files, g_memdup2(&id, sizeof(id)));
+}
+
 /* Open the chain below @bs, one image after the other: it is as long as the images say. */
 static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOptions *opts,
                                           Error **errp)
 {
     g_autoptr(BdrvOpenOptions) held = NULL;
+    g_autoptr(GHashTable) files = g_hash_table_new_full(hash_file, same_file, g_free, NULL);
 
-    for (int depth = 0; ; depth++) {
+    for (int depth = 1; ; depth++) {
         const BdrvOpenOptions *borrowed;
         BlockDriverState *reference;
         BdrvLinkSpec spec;
@@ -308,9 +336,14 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
         if (!borrowed) {
             return true;
         }
+        if (!note_file(files, bs)) {
+            error_setg(errp, "Cannot open '%s': its chain of backing files goes round in circles",
+                       bs->filename);
+            return false;
+        }
         if (depth >= BDRV_MAX_CHAIN) {
-            error_setg(errp, "Cannot open '%s': its chain of backing files has more than %d "
-                       "images or goes round in circles", bs->filename, BDRV_MAX_CHAIN);
+            error_setg(errp, "Cannot open '%s': its chain of backing files has more than %d images",
+                       bs->filename, BDRV_MAX_CHAIN);
             return false;
         }
         BdrvLink *link = open_one(borrowed, &spec, errp);
@@ -319,6 +352,7 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
             return false;
         }
         bdrv_add_child(link);
+        bs->backing_as_recorded = own != NULL;
         bs = link->bs;
         opts = borrowed;
     }

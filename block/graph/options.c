@@ -98,8 +98,11 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
             return NULL;
         }
         BdrvOpenOptions *opts = bdrv_json_options_parser(filename + strlen("json:"), errp);
-        if (opts) {
-            opts->read_only = true;
+        for (BdrvOpenOptions *o = opts; o; o = o->file.options) {       /* down to its file */
+            o->read_only = true;
+            if (o->data_file.options) {
+                o->data_file.options->read_only = true;
+            }
         }
         return opts;
     }

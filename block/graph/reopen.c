@@ -201,6 +201,7 @@ static void main_fn commit_one(BlockDriverState *bs)
         bs->asked_read_only = to->options->read_only;
     }
     exchange(bs->file, &to->file);
+    bs->backing_as_recorded &= !to->backing.replaces;
     exchange(bs->backing, &to->backing);
 }
 

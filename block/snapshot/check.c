@@ -54,6 +54,23 @@ static bool main_fn check_not_twice(SnapshotAction *s, Error **errp)
     return true;
 }
 
+/* What is acknowledged can be opened again. */
+static bool main_fn check_depth(SnapshotAction *s, Error **errp)
+{
+    const BlockDriverState *bs = s->req.base;
+    int images = 1;
+
+    for (; bs->backing; bs = bs->backing->bs) {
+        images++;
+    }
+    if (images >= BDRV_MAX_CHAIN) {
+        error_setg(errp, "Cannot take a snapshot of '%s': its chain has %d images, and no more than %d "
+                   "could be opened again", s->req.device, images, BDRV_MAX_CHAIN);
+        return false;
+    }
+    return true;
+}
+
 static bool main_fn check_new_image(SnapshotAction *s, Error **errp)
 {
     const SnapshotRequest *req = &s->req;
@@ -137,6 +154,6 @@ static bool main_fn check_given_overlay(SnapshotAction *s, Error **errp)
 
 bool main_fn snapshot_check(SnapshotAction *s, Error **errp)
 {
-    return check_not_twice(s, errp) && snapshot_check_users(s, errp) &&
+    return check_not_twice(s, errp) && snapshot_check_users(s, errp) && check_depth(s, errp) &&
            (s->req.overlay ? check_given_overlay(s, errp) : check_new_image(s, errp));
 }

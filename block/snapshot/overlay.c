@@ -161,6 +161,12 @@ static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
     return true;
 }
 
+/* Of a new overlay, bytes: formats count in sectors.  What is behind the base's end reads as zeroes. */
+static int64_t overlay_size(const BlockDriverState *base)
+{
+    return ROUND_UP(bdrv_length(base), 512);
+}
+
 /* The format's node on @file, or on what is in the file already. */
 static BdrvLink *co_main_fn open_overlay(SnapshotAction *s, BdrvLink *file, Error **errp)
 {
@@ -188,22 +194,43 @@ static BdrvLink *co_main_fn open_overlay(SnapshotAction *s, BdrvLink *file, Erro
 
 /* ---- an image that is there already ---- */
 
+/* What the file that @bs records as its backing file is; false: none, or it cannot be told. */
+static bool co_main_fn recorded_file(const BlockDriverState *bs, BdrvFileId *ret_id)
+{
+    g_autofree char *path = NULL;
+
+    if (g_str_has_prefix(bs->backing_file, "json:") && bdrv_json_options_parser) {
+        g_autoptr(BdrvOpenOptions) opts =
+            bdrv_json_options_parser(bs->backing_file + strlen("json:"), NULL);
+        const BdrvOpenOptions *file = opts;
+        while (file && file->file.options) {
+            file = file->file.options;
+        }
+        const BlockDriver *drv = file ? bdrv_find_driver(file->driver) : NULL;
+        if (drv && drv->get_identity) {
+            path = bdrv_path_combine(bs->filename, file->u.file.filename);
+        }
+    } else if (g_str_has_prefix(bs->backing_file, "file:")) {
+        path = bdrv_path_combine(bs->filename, bs->backing_file + strlen("file:"));
+    } else {
+        path = bdrv_path_combine(bs->filename, bs->backing_file);
+    }
+    return path && file_id_of_path_co(path, ret_id);
+}
+
 static bool co_main_fn check_recorded_base(SnapshotAction *s, Error **errp)
 {
     BlockDriverState *overlay = s->snap->bs, *base = s->req.base;
     BdrvFileId recorded, base_id;
     BlockDriverState *storage = (BlockDriverState *)storage_of(base);
 
-    if (!overlay->backing_file) {
-        error_setg(errp, "Cannot use '%s' for the snapshot of '%s': it records no backing "
-                   "file", s->req.filename, s->req.device);
-        return false;
+    if (!overlay->backing_file || !overlay->backing_file[0]) {
+        return true;                /* it leaves that to whoever opens it */
     }
-    g_autofree char *path = bdrv_path_combine(overlay->filename, overlay->backing_file);
     if (!storage->drv->get_identity || !storage->drv->get_identity(storage, &base_id)) {
         return true;                /* nothing to compare with */
     }
-    if (!file_id_of_path_co(path, &recorded) || !file_id_equal(recorded, base_id)) {
+    if (!recorded_file(overlay, &recorded) || !file_id_equal(recorded, base_id)) {
         error_setg(errp, "Cannot use '%s' for the snapshot of '%s': its backing file is '%s', "
                    "not '%s'", s->req.filename, s->req.device, overlay->backing_file,
                    base->filename);
@@ -233,7 +260,7 @@ static bool co_main_fn check_base_again(SnapshotAction *s, Error **errp)
     BlockDriverState *base = s->req.base, *overlay = s->snap->bs;
 
     if (overlay->read_only != base->read_only ||
-        (!s->req.existing && bdrv_length(overlay) != bdrv_length(base))) {
+        (!s->req.existing && bdrv_length(overlay) != overlay_size(base))) {
         error_setg(errp, "Cannot take a snapshot of '%s': its %s was changed meanwhile",
                    s->req.device, overlay->read_only != base->read_only ? "access" : "size");
         return false;
@@ -279,6 +306,7 @@ bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp)
         return false;
     }
     s->backing_linked = true;
+    s->overlay->backing_as_recorded = !s->req.overlay;
     return true;
 }
 

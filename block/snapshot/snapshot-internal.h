@@ -49,7 +49,7 @@ bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp);
 void co_main_fn snapshot_abort(BdrvAction *a);
 
 /* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees. */
-char *main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
+char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
 
 extern int64_t snapshot_cluster_size;
 extern bool snapshot_extended_l2;

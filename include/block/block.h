@@ -152,8 +152,6 @@ bool main_fn bdrv_name_is_device(const char *name);
 void main_fn bdrv_reserve_node_name(const char *node_name);
 void main_fn bdrv_release_node_name(const char *node_name);
 
-/* Absolute name of @name as found next to @base_filename (or in the working directory if NULL). Caller frees. */
-char *any_fn bdrv_path_combine(const char *base_filename, const char *name);
 /* Does @name begin with a protocol ("nbd:", "json:"), as opposed to being a path? */
 bool any_fn bdrv_path_has_protocol(const char *name);
 

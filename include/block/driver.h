@@ -286,6 +286,8 @@ struct BlockDriverState {
     void *opaque;                   /* the driver's state, drv->instance_size bytes */
     char *node_name;
     char *filename;                 /* how a user would name it; never NULL once open ("" if none) */
+    char *path;                     /* protocols on local files: absolute name, as it was given and not
+                                     * through its links; else NULL */
     bool read_only;                 /* changes only in commits, while quiesced */
     bool cache_direct, cache_no_flush;
     bool discard;                   /* pass discards on */
@@ -319,6 +321,7 @@ struct BlockDriverState {
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */
+    bool backing_as_recorded;       /* its backing file was opened by what the image records of it */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool closing;                    /* closing: no requests */
     bool hidden;                    /* being made by somebody: nobody else finds it by its name */

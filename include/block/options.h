@@ -153,4 +153,6 @@ struct BdrvCreateOptions {
     } u;
 };
 
+/* Absolute name of @name as found next to @base_filename (or in the working directory if NULL). Caller frees. */
+char *any_fn bdrv_path_combine(const char *base_filename, const char *name);
 #endif

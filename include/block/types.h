@@ -43,7 +43,7 @@ typedef enum BdrvDetectZeroes {
 /* Largest offset of any image: room for rounding up without overflow. */
 #define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30))
 
-/* Longest chain of backing files that is opened. */
-#define BDRV_MAX_CHAIN 400
+/* Images of the longest chain that is opened, and made by snapshots. */
+#define BDRV_MAX_CHAIN 10000
 
 #endif

@@ -84,12 +84,13 @@ class Rig:
 
     # -- the daemon
 
-    def start(self, *options, qsd=None, env=None, preexec_fn=None):
+    def start(self, *options, qsd=None, env=None, preexec_fn=None, cwd=None):
         sock = self.path('qmp.sock')
-        cmd = [qsd or QSD, '--qmp', 'unix:%s,server=on,wait=off' % sock, '--nbd-server', 'addr.type=unix,max-connections=1000,addr.path=' + self.path('nbd.sock'),
+        cmd = [qsd or QSD, '--qmp', 'unix:%s,server=on,wait=off' % sock, '--nbd-server',
+               'addr.type=unix,max-connections=1000,addr.path=' + self.path('nbd.sock'),
                *self.options, *options]
         self.proc = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                     stderr=subprocess.STDOUT, preexec_fn=preexec_fn,
+                                     stderr=subprocess.STDOUT, preexec_fn=preexec_fn, cwd=cwd,
                                      env=dict(os.environ, **(env or {})))
         try:
             self.qmp = QMP(sock, timeout=60)

@@ -168,6 +168,7 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     bs->locking = o->locking;
     bs->length = t.length;
     bs->filename = g_strdup(o->filename);
+    bs->path = bdrv_path_combine(NULL, o->filename);
     if (bs->cache_direct) {
         file_direct_limits(s->fd, &t.st, &bs->limits);
     }
