@@ -70,6 +70,8 @@ static void co_main_fn act_open(Subject *s, const Operands *o)
     rig_close(s->link);
     s->how.read_only = o->variant & 1;
     s->how.lazy_refcounts = o->variant & 2;
+    s->how.discard_other = o->variant & 4;
+    s->how.keep_space = o->variant & 8;
     open_again(s);
 }
 
@@ -87,6 +89,9 @@ static void co_main_fn act_reopen(Subject *s, const Operands *o)
     opts->u.qcow2.cache_size = o->variant & 4 ? 1 : -1;
     opts->u.qcow2.has_lazy_refcounts = true;
     opts->u.qcow2.lazy_refcounts = o->variant & 8;
+    opts->u.qcow2.has_discard_other = opts->u.qcow2.has_discard_request = true;
+    opts->u.qcow2.discard_other = o->value & 1 << 16;
+    opts->u.qcow2.discard_request = o->value & 1 << 17;
     to.options = opts;
     g_ptr_array_add(nodes, bs);
     if (to.read_only) {

@@ -23,7 +23,7 @@ typedef struct Variant {
     int version;
     int64_t cluster_size;
     int refcount_bits;
-    bool lazy, extended_l2, backing, snapshot, zstd;
+    bool lazy, extended_l2, backing, snapshot, zstd, data_file, data_file_raw;
     int64_t disk_bytes;
     int64_t cache_size;
     int64_t prefill;                /* bytes written before */
@@ -51,11 +51,17 @@ static const Variant variants[] = {
     { "lazy-extended-l2", 3, 16384, 16, .lazy = true, .extended_l2 = true, .backing = true,
       .disk_bytes = 2 * MiB },
     { "zstd", 3, 65536, 16, .zstd = true, .disk_bytes = 4 * MiB },
+    { "data-file", 3, 4096, 16, .data_file = true, .disk_bytes = MiB },
+    { "data-file-extended-l2", 3, 16384, 16, .data_file = true, .extended_l2 = true, .backing = true,
+      .disk_bytes = 2 * MiB },
+    { "data-file-raw", 3, 4096, 16, .data_file = true, .data_file_raw = true, .disk_bytes = MiB },
 };
 
 typedef struct Bed {
     const Variant *v;
     MemDisk *disk, *crashed, *base_disk;
+    MemDisk *data, *data_crashed;   /* of the external data file, or NULL */
+    MemDisk *view;                  /* of an internal snapshot, or NULL */
     BdrvLink *base, *link;
     uint64_t seed;
     uint32_t next_value;
@@ -137,7 +143,8 @@ static void save_state(Bed *b)
 
 static void co_main_fn judge(Bed *b, const char *what)
 {
-    BdrvLink *link = rig_open(b->crashed, &(RigOpen){ .backing = b->base });
+    BdrvLink *link = rig_open(b->crashed, &(RigOpen){ .backing = b->base,
+                                                      .data_file = b->data_crashed });
     g_autofree uint32_t *values = NULL;
 
     rig_check(link);
@@ -159,6 +166,12 @@ static void co_main_fn judge(Bed *b, const char *what)
         rig_check(link);
     }
     rig_close(link);
+    if (b->view && b->states % 4 == 0) {
+        qcow2_view_snapshot(b->crashed, b->view);
+        link = rig_open(b->view, &(RigOpen){ .read_only = true });
+        rig_expect(link, 0, b->v->disk_bytes / 2, 0xcc);
+        rig_close(link);
+    }
     b->states++;
 }
 
@@ -167,12 +180,15 @@ static void co_main_fn at_sync(MemDisk *d, void *opaque)
     static const char *const names[] = { "drop all", "keep all", "random", "torn", "prefix" };
     Bed *b = opaque;
 
-    if (memdisk_unsynced(d) == 0) {
+    if (memdisk_unsynced(b->disk) + (b->data ? memdisk_unsynced(b->data) : 0) == 0) {
         return;
     }
     for (int i = 0; i < STATES_PER_SYNC; i++) {
         MemCrash how = rig_random(&b->seed) % G_N_ELEMENTS(names);
-        memdisk_crash(d, b->crashed, how, rig_random(&b->seed));
+        memdisk_crash(b->disk, b->crashed, how, rig_random(&b->seed));
+        if (b->data) {
+            memdisk_crash(b->data, b->data_crashed, how, rig_random(&b->seed));
+        }
         save_state(b);
         judge(b, names[how]);
     }
@@ -193,7 +209,7 @@ static void co_fn request_entry(void *opaque)
     int64_t offset = r->first * SECTOR, bytes = r->n * SECTOR;
 
     if (r->kind < 6 || r->kind >= 10) {
-        unsigned flags = r->kind >= 10 ? BDRV_REQ_WRITE_COMPRESSED : 0;
+        unsigned flags = r->kind >= 10 && !r->b->data ? BDRV_REQ_WRITE_COMPRESSED : 0;
         g_autofree uint32_t *buf = g_malloc(bytes);
         for (int64_t i = 0; i < r->n; i++) {
             fill_sector(buf + i * (SECTOR / 4), r->value);
@@ -284,7 +300,19 @@ static void co_main_fn fill_before(Bed *b)
     }
     if (b->v->snapshot) {
         qcow2_share_with_snapshot(b->disk);
+        b->view = memdisk_new("view");
     }
+}
+
+/* Anything that has no influence on what a power cut may leave. */
+static RigOpen random_options(Bed *b)
+{
+    uint64_t bits = rig_random(&b->seed);
+
+    return (RigOpen){
+        .cache_size = b->v->cache_size, .backing = b->base, .data_file = b->data,
+        .discard_other = bits & 1, .keep_space = bits & 2,
+    };
 }
 
 static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
@@ -304,6 +332,12 @@ static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
     opts.u.qcow2.extended_l2 = v->extended_l2;
     opts.u.qcow2.lazy_refcounts = v->lazy;
     opts.u.qcow2.compression_type = v->zstd && CONFIG_ZSTD;
+    if (v->data_file) {
+        b->data = memdisk_new("data");
+        b->data_crashed = memdisk_new("data-crashed");
+        opts.u.qcow2.data_file = (char *)"data";
+        opts.u.qcow2.data_file_raw = v->data_file_raw;
+    }
     rig_create(b->disk, &opts);
     fill_before(b);
     b->allowed = g_new(GArray *, b->n_sectors);
@@ -311,17 +345,32 @@ static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
         b->allowed[i] = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     }
     b->since = g_array_new(FALSE, FALSE, sizeof(Since));
-    b->link = rig_open(b->disk, &(RigOpen){ .cache_size = v->cache_size, .backing = b->base });
+    RigOpen how = random_options(b);
+    b->link = rig_open(b->disk, &how);
     g_autofree uint32_t *values = read_sectors(b, b->link);
     set_allowed(b, values);
     memdisk_shuffle(b->disk, 2);
     memdisk_on_sync(b->disk, at_sync, b);
+    if (b->data) {
+        memdisk_shuffle(b->data, 2);
+        memdisk_on_sync(b->data, at_sync, b);
+    }
 }
 
 static void co_main_fn bed_teardown(Bed *b)
 {
     memdisk_on_sync(b->disk, NULL, NULL);
+    if (b->data) {
+        memdisk_on_sync(b->data, NULL, NULL);
+    }
     rig_close(b->link);
+    if (b->data) {
+        memdisk_free(b->data);
+        memdisk_free(b->data_crashed);
+    }
+    if (b->view) {
+        memdisk_free(b->view);
+    }
     if (b->base) {
         rig_close(b->base);
         memdisk_free(b->base_disk);
