@@ -38,8 +38,8 @@ void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t byte
 void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
 /*
- * A request to @bs, a format, ended with @ret.  True: there was no space, and what waited to be given back
- * was: it is worth another try.
+ * A request to @bs, a format, ended with @ret. True: there was no space, and what waited to be
+ * given back was: it is worth another try.
  */
 bool co_fn bdrv_reclaim_after(BlockDriverState *bs, int ret);
 

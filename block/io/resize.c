@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a format's co_truncate needs of the core, which moves the bytes there as well: zeroes around the old and
- * the new end, and allocations for what is added.  The node is held exclusively, as a whole.
+ * What a format's co_truncate needs of the core, which moves the bytes there as well: zeroes around
+ * the old and the new end, and allocations for what is added. The node is held exclusively, as a
+ * whole.
  */
 #include "qemu/osdep.h"
 
 #include "block/io/io-zero.h"
 
-/* Does the beginning of what @e, an extent of @bs that begins at @offset, says read as zeroes? How much of it:
- * *@ret_bytes. */
+/* Does the beginning of what @e, an extent of @bs that begins at @offset, says read as zeroes?
+ * How much of it: *@ret_bytes. */
 static int co_fn reads_as_zero(BlockDriverState *bs, int64_t offset, const BdrvExtent *e,
                                int64_t *ret_bytes)
 {

@@ -230,8 +230,8 @@ void main_fn bdrv_graph_assert(void);
 
 /* Flush and close whatever is left; nothing uses it any more. */
 void co_main_fn bdrv_close_all(void);
-/* How many nodes were closed so far without what had been written to them being on disk; their names were
- * logged. */
+/* How many nodes were closed so far without what had been written to them being on disk; their
+ * names were logged. */
 unsigned any_fn bdrv_lossy_closes(void);
 
 #endif

@@ -193,7 +193,8 @@ struct BlockDriver {
     int (*co_write_compressed)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                const void *buf, bool *ret_stored);
 
-    /* A request met a file system that is full: give back at once what only waits to be given back. */
+    /* A request met a file system that is full: give back at once what only waits to be given
+     * back. */
     void (*co_reclaim)(BlockDriverState *bs);
 
     /* ---- both ---- */
@@ -202,12 +203,14 @@ struct BlockDriver {
     int (*co_flush)(BlockDriverState *bs, unsigned flags);
     /* Current length in bytes or -errno (protocols; formats keep bs->length). */
     int64_t (*co_getlength)(BlockDriverState *bs);
-    /* New length in bytes, durable on return for a format with a map of its own; grown space reads as zeroes, whatever a backing file has there, at every moment that
-     * a power cut can come.  The node is held exclusively.  Updates nothing in
-     * bs; the core sets bs->length afterwards. */
+    /* New length in bytes, durable on return for a format with a map of its own; grown space
+     * reads as zeroes, whatever a backing file has there, at every moment that a power cut can
+     * come. The node is held exclusively. Updates nothing in bs; the core sets bs->length
+     * afterwards. */
     bool (*co_truncate)(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc, Error **errp);
-    /* Protocols: is the node's length its own, so that truncated to 0 it is empty, and what it grows by reads as
-     * zeroes?  NULL: no.  A device's is not: it stays as long as it is, with what is on it. */
+    /* Protocols: is the node's length its own, so that truncated to 0 it is empty, and what it
+     * grows by reads as zeroes? NULL: no. A device's is not: it stays as long as it is, with
+     * what is on it. */
     bool (*truncated_is_zero)(const BlockDriverState *bs);
     /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
      * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
@@ -256,8 +259,9 @@ struct BdrvWriteTracker {
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
 
 /*
- * For a format's co_truncate, which the core calls with the whole node held: what moves bytes.  Ranges may lie
- * behind the node's end, up to the end of the unit (limits.alloc_unit) that the new one is in.
+ * For a format's co_truncate, which the core calls with the whole node held: what moves bytes.
+ * Ranges may lie behind the node's end, up to the end of the unit (limits.alloc_unit) that the new
+ * one is in.
  */
 /* The range reads as zeroes afterwards; what is mapped stays mapped. */
 int co_fn bdrv_resize_zero(BlockDriverState *bs, int64_t offset, int64_t bytes);
@@ -307,7 +311,7 @@ struct BlockDriverState {
     GQueue others;                  /* of BdrvLink: users that stay */
     struct BdrvRangeSet *ranges;    /* requests under way that must not overlap */
     CoMutex flush_lock;
-    int64_t resize_end;             /* bytes; atomic; as far as the map may be used while it is being resized */
+    int64_t resize_end;             /* bytes; atomic; how far the map may be used during a resize */
     uint64_t write_gen;             /* atomic: +1 after every completed change */
     uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
     int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted again */

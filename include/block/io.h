@@ -48,7 +48,8 @@ int64_t any_fn bdrv_length(const BlockDriverState *bs);
 int64_t co_fn bdrv_co_getlength(BdrvLink *link);
 /* Truncate the node below @link, which needs CLAIM_RESIZE. */
 bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error **errp);
-/* Would @bs, truncated to 0 and grown again, read as zeroes?  That a truncation succeeds does not say so. */
+/* Would @bs, truncated to 0 and grown again, read as zeroes? That a truncation succeeds does not
+ * say so. */
 bool any_fn bdrv_truncated_is_zero(const BlockDriverState *bs);
 /* Is a new length of @bs durable when bdrv_co_truncate() returns? */
 bool any_fn bdrv_truncate_is_durable(const BlockDriverState *bs);

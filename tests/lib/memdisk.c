@@ -392,9 +392,11 @@ static int co_fn begin(BlockDriverState *bs, int64_t end)
 }
 
 /* An operation that begin() failed with @ret: what it has done all the same. */
-static void failed_op(MemDisk *d, int ret, OpKind kind, int64_t offset, int64_t bytes, const IoVec *qiov)
+static void failed_op(MemDisk *d, int ret, OpKind kind, int64_t offset, int64_t bytes,
+                      const IoVec *qiov)
 {
-    if (ret != -d->fail_error || offset + bytes > d->max_bytes || d->failure == MEM_FAILURE_NOTHING) {
+    if (ret != -d->fail_error || offset + bytes > d->max_bytes ||
+        d->failure == MEM_FAILURE_NOTHING) {
         return;
     }
     if (d->failure == MEM_FAILURE_ALL || kind == OP_TRUNCATE) {

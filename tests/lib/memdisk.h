@@ -58,8 +58,8 @@ void memdisk_on_sync(MemDisk *d, void (*cb)(MemDisk *d, void *opaque), void *opa
 
 /* ---- faults ---- */
 
-/* @bytes are free on the file system: who writes to a hole, or behind the end, when they are used up gets ENOSPC, and
- * discards free them again.  < 0: no end of it. */
+/* @bytes are free on the file system: who writes to a hole, or behind the end, when they are
+ * used up gets ENOSPC, and discards free them again. < 0: no end of it. */
 void memdisk_set_free_space(MemDisk *d, int64_t bytes);
 int64_t memdisk_free_space(MemDisk *d);
 /* A device: @bytes long for ever.  It can be truncated to less, which changes nothing. */

@@ -12,7 +12,8 @@
  */
 void qcow2_share_with_snapshot(MemDisk *d);
 
-/* Make @to an image whose disk is the snapshot of the (closed) image on @d, to be read and no more. */
+/* Make @to an image whose disk is the snapshot of the (closed) image on @d, to be read and no
+ * more. */
 void qcow2_view_snapshot(MemDisk *d, MemDisk *to);
 
 #endif

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-A file system without space refuses writes, and loses nothing that it acknowledged; space that is given back can be used at
-once. A daemon that ends with something that it could not write says so.
+A file system without space refuses writes, and loses nothing that it acknowledged; space that is
+given back can be used at once. A daemon that ends with something that it could not write says so.
 
 Space is limited by the size that a process' files may have, and (for root) by a small tmpfs.
 """
@@ -33,7 +33,7 @@ def create(path, layout, size='1G'):
 
 
 def fill(h, allowed, step=8 << 20):
-    """Write @step apart until three writes were refused, one after the other; what was acknowledged."""
+    """Write @step apart until three writes in a row were refused; what was acknowledged."""
     acked, refused, i = {}, 0, 0
     while refused < 3:
         offset = i * step % h.get_size() + i * step // h.get_size() * 65536
@@ -79,8 +79,8 @@ class Tmpfs:
     def __init__(self, rig, size):
         self.dir = rig.path('mnt')
         os.mkdir(self.dir)
-        if os.geteuid() or subprocess.call(['mount', '-t', 'tmpfs', '-o', 'size=' + size, 'tmpfs', self.dir],
-                                           stderr=subprocess.DEVNULL):
+        mount = ['mount', '-t', 'tmpfs', '-o', 'size=' + size, 'tmpfs', self.dir]
+        if os.geteuid() or subprocess.call(mount, stderr=subprocess.DEVNULL):
             self.dir = None
 
     def __enter__(self):
@@ -159,8 +159,9 @@ def test_daemon_that_could_not_write_everything_says_so():
     with Rig() as r:
         path = r.path('a.qcow2')
         create(path, 'cluster_size=64k', '16M')
-        r.start('--blockdev', 'driver=qcow2,node-name=a,file.driver=blkdebug,file.image.driver=file,'
-                'file.image.filename=' + path + ',file.inject-error.0.event=l2_update,'
+        r.start('--blockdev', 'driver=qcow2,node-name=a,file.driver=blkdebug,'
+                'file.image.driver=file,file.image.filename=' + path +
+                ',file.inject-error.0.event=l2_update,'
                 'file.inject-error.0.errno=5')
         r.export('a')
         with connected(r, 'a') as h:

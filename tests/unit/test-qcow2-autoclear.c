@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What autoclear bits promise: persistent bitmaps are valid as long as theirs is set and nobody writes who does not
- * care, and a bit that is not known here does not survive any write.
+ * What autoclear bits promise: persistent bitmaps are valid as long as theirs is set and nobody
+ * writes who does not care, and a bit that is not known here does not survive any write.
  */
 #include "qemu/osdep.h"
 
@@ -61,7 +61,8 @@ static Bitmaps co_main_fn image(void)
         rig_poke64(b.d, e, i ? 0 : b.table);
         poke32(b.d, e + 8, !i);
         poke32(b.d, e + 12, i ? 0 : FLAG_AUTO);
-        poke32(b.d, e + 16, UINT32_C(1) << 24 | 16 << 16 | 1);      /* type, granularity, length of the name */
+        /* type, granularity, length of the name */
+        poke32(b.d, e + 16, UINT32_C(1) << 24 | 16 << 16 | 1);
         poke32(b.d, e + 24, (uint32_t)('a' + i) << 24);
     }
     b.extension = 112;
@@ -118,7 +119,8 @@ static void co_main_fn use_every_cluster(BdrvLink *link)
     rig_expect(link, MiB, DISK_BYTES - MiB, 0x33);
 }
 
-/* An older program wrote to the image, and cleared the bit: where bitmaps were is anything, or free. */
+/* An older program wrote to the image, and cleared the bit: where bitmaps were is anything, or
+ * free. */
 static void co_main_fn test_bitmaps_without_their_bit_are_nothing(void)
 {
     for (int rubbish = 0; rubbish < 4; rubbish++) {
@@ -165,7 +167,8 @@ static void co_main_fn test_directory_without_sense_is_given_up(void)
     memdisk_free(b.d);
 }
 
-/* The limit of other implementations: 512 MiB of bitmap, so that no image decides how long a check takes. */
+/* The limit of other implementations: 512 MiB of bitmap, so that no image decides how long a
+ * check takes. */
 static void co_main_fn test_check_refuses_a_bitmap_that_is_too_large(void)
 {
     static const uint32_t entries[] = { 8192, 8193, 64 * MiB, UINT32_MAX };

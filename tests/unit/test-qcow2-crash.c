@@ -52,8 +52,8 @@ static const Variant variants[] = {
       .disk_bytes = 2 * MiB },
     { "zstd", 3, 65536, 16, .zstd = true, .disk_bytes = 4 * MiB },
     { "data-file", 3, 4096, 16, .data_file = true, .disk_bytes = MiB },
-    { "data-file-extended-l2", 3, 16384, 16, .data_file = true, .extended_l2 = true, .backing = true,
-      .disk_bytes = 2 * MiB },
+    { "data-file-extended-l2", 3, 16384, 16, .data_file = true, .extended_l2 = true,
+      .backing = true, .disk_bytes = 2 * MiB },
     { "data-file-raw", 3, 4096, 16, .data_file = true, .data_file_raw = true, .disk_bytes = MiB },
 };
 

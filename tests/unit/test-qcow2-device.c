@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Images on devices that something was on before: whatever that was, nothing of it is ever seen, by a reader
- * or by the image itself.  A device can be truncated, which changes nothing, and does not read as zeroes.
+ * Images on devices that something was on before: whatever that was, nothing of it is ever seen, by
+ * a reader or by the image itself. A device can be truncated, which changes nothing, and does not
+ * read as zeroes.
  */
 #include "qemu/osdep.h"
 
@@ -97,8 +98,8 @@ static void co_fn expect_model(Bed *b, const Variant *v, Junk junk)
     g_assert_cmpint(bdrv_co_pread(b->link, 0, bytes, buf), ==, 0);
     for (int64_t i = 0; i < bytes; i++) {
         if (buf[i] != b->model[i / UNIT]) {
-            g_error("%s, junk %d: offset %" PRId64 " reads 0x%02x, not 0x%02x", v->name, junk, i, buf[i],
-                    b->model[i / UNIT]);
+            g_error("%s, junk %d: offset %" PRId64 " reads 0x%02x, not 0x%02x", v->name, junk, i,
+                    buf[i], b->model[i / UNIT]);
         }
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The n-th operation of the disk below fails, for every n, whether or not it has done what it was asked for, or a part
- * of that: the request says so, the image stays
- * consistent, what was flushed before is there, and once the disk works again so does the image.
+ * The n-th operation of the disk below fails, for every n, whether or not it has done what it was
+ * asked for, or a part of that: the request says so, the image stays consistent, what was flushed
+ * before is there, and once the disk works again so does the image.
  */
 #include "qemu/osdep.h"
 

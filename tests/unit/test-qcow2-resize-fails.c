@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A new size that cannot be had changes nothing, and what lies behind the end of a disk is never seen. */
+/* A new size that cannot be had changes nothing, and what lies behind the end of a disk is never
+ * seen. */
 #include "qemu/osdep.h"
 
 #include "block/formats/qcow2/types.h"
@@ -150,7 +151,8 @@ static void co_main_fn test_failed_shrinking_changes_nothing(void)
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
         const Variant *v = &variants[i];
 
-        for (int64_t n = 0; shrink_with_fault(v, image_of, n, EIO, false); n += n < 24 ? 1 : n / 4) {
+        for (int64_t n = 0; shrink_with_fault(v, image_of, n, EIO, false);
+             n += n < 24 ? 1 : n / 4) {
             shrink_with_fault(v, image_of, n, ENOSPC, true);
         }
         for (int64_t n = 0; v->raw_data && shrink_with_fault(v, data_of, n, EIO, n % 2); n++) {
@@ -217,7 +219,8 @@ static void co_main_fn test_growing_shows_nothing_that_was_mapped_behind_the_end
     }
 }
 
-/* And one that makes it longer does not find what was cut off here, not even in the last cluster. */
+/* And one that makes it longer does not find what was cut off here, not even in the last
+ * cluster. */
 static void co_main_fn test_shrinking_leaves_nothing_behind_the_end(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
@@ -226,7 +229,7 @@ static void co_main_fn test_shrinking_leaves_nothing_behind_the_end(void)
         bed_setup(&b, &variants[i]);
         g_assert_true(bdrv_co_truncate(b.link, NEW_BYTES, BDRV_PREALLOC_OFF, &error_abort));
         rig_close(b.link);
-        if (b.base) {               /* without what it has there, all that is not the disk's reads as zeroes */
+        if (b.base) {               /* without it all that is not the disk's reads as zeroes */
             rig_close(g_steal_pointer(&b.base));
             memdisk_free(b.base_disk);
         }

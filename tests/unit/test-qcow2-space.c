@@ -151,8 +151,8 @@ static void co_fn expect_all(Bed *b)
     for (int64_t i = 0; i < UNITS; i++) {
         g_assert_cmpint(bdrv_co_pread(b->link, i * UNIT, UNIT, buf), ==, 0);
         if (b->value[i] != 0xff && (buf[0] != b->value[i] || buf[UNIT - 1] != b->value[i])) {
-            g_error("%s: unit %" PRId64 " is 0x%02x, 0x%02x was acknowledged", b->v->name, i, buf[0],
-                    b->value[i]);
+            g_error("%s: unit %" PRId64 " is 0x%02x, 0x%02x was acknowledged", b->v->name, i,
+                    buf[0], b->value[i]);
         }
     }
 }
@@ -187,7 +187,8 @@ static void co_main_fn test_acknowledged_writes_survive_a_full_disk(void)
 
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
         for (int limit = 0; limit < LIMITS; limit++) {
-            for (int64_t bytes = 0; bytes < MiB; bytes += bytes < 96 * KiB ? 4096 * RIG_STRIDE : 256 * KiB) {
+            for (int64_t bytes = 0; bytes < MiB;
+                 bytes += bytes < 96 * KiB ? 4096 * RIG_STRIDE : 256 * KiB) {
                 run_full(&variants[i], limit, bytes, seed++);
             }
         }
@@ -197,8 +198,9 @@ static void co_main_fn test_acknowledged_writes_survive_a_full_disk(void)
 /* ---- what is given back ---- */
 
 /*
- * 8 MiB are written and given back over and over, with 3 MiB of space for it and no flush: a request that finds no space
- * has what waits to be freed freed first.  What was written once before stays.
+ * 8 MiB are written and given back over and over, with 3 MiB of space for it and no flush: a
+ * request that finds no space has what waits to be freed freed first. What was written once before
+ * stays.
  */
 static void co_main_fn run_cycles(const Variant *v, bool keep_space)
 {

@@ -4,9 +4,9 @@
  *
  * (R1) A cluster is handed out only if its refcount in memory is 0, and has a refcount of 1 when
  *      it is.
- * (Z1) A byte of a host cluster is written at most once between its allocation and its becoming free:
- *      @pack_at only goes up, and is dropped when the last reference goes (refcount.c).
- *      So what a compressed entry on disk points to is never overwritten.
+ * (Z1) A byte of a host cluster is written at most once between its allocation and its becoming
+ *      free: @pack_at only goes up, and is dropped when the last reference goes (refcount.c). So
+ *      what a compressed entry on disk points to is never overwritten.
  * (Z2) A reference is added (in memory) before anything is written there, and each is dropped by
  *      the clusters that the entry touches, no more and no less (qcow2_compressed_clusters()).
  */

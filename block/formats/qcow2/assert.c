@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The numbered invariants of this folder, as far as memory can tell, at every moment at which nobody holds
- * cache.lock.  In debug builds each operation has them checked when it begins to change something and when it ends.
+ * The numbered invariants of this folder, as far as memory can tell, at every moment at which
+ * nobody holds cache.lock. In debug builds each operation has them checked when it begins to change
+ * something and when it ends.
  *
- * What tables say is not asserted: an image may be damaged (damage.c).  So (F1), that refcounts are not less than
- * references, is for the check to tell and for the crash tests to judge.
+ * What tables say is not asserted: an image may be damaged (damage.c). So (F1), that refcounts are
+ * not less than references, is for the check to tell and for the crash tests to judge.
  */
 #include "qemu/osdep.h"
 

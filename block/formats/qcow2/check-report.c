@@ -37,7 +37,8 @@ static uint64_t co_fn hole_bytes(Qcow2Check *c, uint64_t offset, uint64_t bytes)
     if (offset >= c->file_length) {
         return bytes;
     }
-    int ret = bdrv_co_block_status(c->bs->file, offset, MIN(bytes, c->file_length - offset), 0, &n, NULL);
+    int ret = bdrv_co_block_status(c->bs->file, offset, MIN(bytes, c->file_length - offset), 0,
+                                   &n, NULL);
     return ret >= 0 && ret & BDRV_BLOCK_ZERO ? ROUND_DOWN(n, 8) : 0;
 }
 

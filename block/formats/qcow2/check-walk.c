@@ -189,7 +189,8 @@ static bool co_fn scan_snapshots(Qcow2Check *c)
             return true;
         }
         qcow2_check_mark(c, sn->l1_offset.v, sn->l1_size * UINT64_C(8), 1, QCOW2_REF_FIXED);
-        if (!qcow2_check_entries(c, sn->l1_offset.v, sn->l1_size, scan_snapshot_entry, "an L1 table")) {
+        if (!qcow2_check_entries(c, sn->l1_offset.v, sn->l1_size, scan_snapshot_entry,
+                                 "an L1 table")) {
             return false;
         }
     }

@@ -51,8 +51,9 @@ void any_fn qcow2_check_corrupt(Qcow2Check *c, const char *fmt, ...) G_GNUC_PRIN
 /* Read metadata; a failure is an error of the check. */
 bool co_fn qcow2_check_read(Qcow2Check *c, uint64_t offset, void *buf, size_t bytes,
                             const char *what);
-/* Call @each for the entries, big-endian numbers of 8 bytes, of the table at @offset, but not for those that
- * are 0 because nothing was written there: a table costs as much as it has on disk, and no memory. */
+/* Call @each for the entries, big-endian numbers of 8 bytes, of the table at @offset, but not
+ * for those that are 0 because nothing was written there: a table costs as much as it has on
+ * disk, and no memory. */
 bool co_fn qcow2_check_entries(Qcow2Check *c, uint64_t offset, uint64_t entries,
                                void (*each)(Qcow2Check *c, uint64_t i, uint64_t entry),
                                const char *what);

@@ -2,8 +2,8 @@
 /*
  * Writing compressed clusters.  As with other writes (alloc.c): reserve, write, link; (A1) and (A2) hold.
  *
- * Several compressed clusters share a host cluster, which has a reference from each: see (Z1) and (Z2) in
- * allocator.c.
+ * Several compressed clusters share a host cluster, which has a reference from each: see (Z1) and
+ * (Z2) in allocator.c.
  */
 #include "qemu/osdep.h"
 

@@ -324,8 +324,9 @@ static bool check_names(const Qcow2CreateOptions *q, Error **errp)
 /* ---- the operation ---- */
 
 /*
- * Give the file its length, all zero as far as the tables go and wherever they say that data is.  Only what is known
- * to read as zeroes is not written: a device that anything was on before can be truncated, too, and keeps it.
+ * Give the file its length, all zero as far as the tables go and wherever they say that data is.
+ * Only what is known to read as zeroes is not written: a device that anything was on before can be
+ * truncated, too, and keeps it.
  */
 static bool co_fn prepare_file(BdrvLink *file, const Layout *l, BdrvPrealloc prealloc,
                                Error **errp)

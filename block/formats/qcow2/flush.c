@@ -101,8 +101,8 @@ static void freeze(Writeback *wb)
             continue;
         }
         if (wb->ret == 0) {
-            wb->ret = qcow2_overlap_check(wb->bs, qcow2_page_kind(page->cls), host_offset(page->offset),
-                                          s->g.page_size, "metadata");
+            wb->ret = qcow2_overlap_check(wb->bs, qcow2_page_kind(page->cls),
+                                          host_offset(page->offset), s->g.page_size, "metadata");
         }
         qcow2_cache_freeze(&s->cache, page);
         g_ptr_array_add(wb->pages[page->cls], page);
@@ -117,8 +117,8 @@ static void freeze(Writeback *wb)
     }
 }
 
-/* What was unlinked can be freed.  After a failure everything of the instant is dirty again: even what was written
- * before a sync failed may be lost, and what waits to be freed goes on waiting. */
+/* What was unlinked can be freed. After a failure everything of the instant is dirty again: even
+ * what was written before a sync failed may be lost, and what waits to be freed goes on waiting. */
 static void thaw(Writeback *wb)
 {
     Qcow2State *s = qcow2_state(wb->bs);

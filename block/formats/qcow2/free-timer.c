@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Clusters that wait to be freed do so for a few seconds at most, also on a disk that nobody writes to or flushes
- * any more.  The first one that waits arms a timer, whose callback starts a coroutine for a writeback.
+ * Clusters that wait to be freed do so for a few seconds at most, also on a disk that nobody writes
+ * to or flushes any more. The first one that waits arms a timer, whose callback starts a coroutine
+ * for a writeback.
  *
- * Nothing of that is under way after a settling flush, as it waits for what others are freeing and leaves nothing
- * to be freed; after qcow2_free_timer_stop() not even the coroutine is.
+ * Nothing of that is under way after a settling flush, as it waits for what others are freeing and
+ * leaves nothing to be freed; after qcow2_free_timer_stop() not even the coroutine is.
  */
 #include "qemu/osdep.h"
 
@@ -20,7 +21,7 @@ static bool co_fn anything_waits(Qcow2State *s)
     return waits;
 }
 
-static void free_entry(void *opaque)
+static void co_main_fn free_entry(void *opaque)
 {
     BlockDriverState *bs = opaque;
     Qcow2State *s = qcow2_state(bs);

@@ -21,8 +21,8 @@ static uint64_t known_autoclear(const Qcow2State *s)
     return QCOW2_AUTOCLEAR_BITMAPS | (s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
 }
 
-/* A copy of the header to be changed.  Whatever the change is, unknown autoclear bits do not survive it: they
- * promise that nobody wrote who does not know them.  Under header_lock. */
+/* A copy of the header to be changed. Whatever the change is, unknown autoclear bits do not
+ * survive it: they promise that nobody wrote who does not know them. Under header_lock. */
 static void begin_change(Qcow2State *s, uint8_t *sector)
 {
     memcpy(sector, s->header_sector, sizeof(s->header_sector));
@@ -84,7 +84,8 @@ int co_fn qcow2_header_drop_unknown(BlockDriverState *bs)
     Qcow2State *s = qcow2_state(bs);
     int ret = qcow2_header_settle(bs);
 
-    if (ret < 0 || !(__atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) & ~known_autoclear(s))) {
+    uint64_t pending = __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE);
+    if (ret < 0 || !(pending & ~known_autoclear(s))) {
         return ret;
     }
     co_mutex_lock(&s->header_lock);

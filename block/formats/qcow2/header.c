@@ -184,8 +184,8 @@ static bool parse_extension(Parser *p, uint32_t type, const uint8_t *data, size_
         p->feature_names_len = len;
         return true;
     case QCOW2_EXT_BITMAPS:
-        /* Without the bit some program has written to the image and knew nothing of bitmaps: whatever is
-         * there means nothing. */
+        /* Without the bit some program has written to the image and knew nothing of bitmaps:
+         * whatever is there means nothing. */
         return !(p->h->autoclear & QCOW2_AUTOCLEAR_BITMAPS) || parse_bitmaps(p, data, len, errp);
     default:
         return true;                /* not ours: stays in the file as it is */

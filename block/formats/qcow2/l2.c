@@ -132,7 +132,8 @@ static int co_fn l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest
     return ret < 0 ? ret : qcow2_page_change_try(bs, w, *ret_page);
 }
 
-/* The page of the L1 table with the entry for @guest, in memory and ready to be changed; returns with cache.lock held. */
+/* The page of the L1 table with the entry for @guest, in memory and ready to be changed; returns
+ * with cache.lock held. */
 static int co_fn lock_l1_entry(BlockDriverState *bs, uint64_t guest, Qcow2Page **ret_page,
                                size_t *ret_pos)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What comes before the first change of an image: finding out where its metadata is, and taking back what autoclear
- * bits promise. */
+/* What comes before the first change of an image: finding out where its metadata is, and taking
+ * back what autoclear bits promise. */
 #include "qemu/osdep.h"
 
 #include "qcow2.h"

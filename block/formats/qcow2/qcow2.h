@@ -93,7 +93,7 @@ typedef struct Qcow2State {
     HostOffset reftable_offset;     /* changes under refcount_lock */
     uint32_t reftable_entries;
     uint64_t hole_cursor;           /* cluster index: below it nothing is known to be free */
-    bool scarce;                    /* there is no space: all holes are looked for before more is taken */
+    bool scarce;                    /* no space: all holes are looked for before the file grows */
     uint64_t tail_cursor;           /* cluster index: from here on nothing is known to be used */
     bool tail_known;                /* @tail_cursor is valid: looked for at the first allocation */
     uint64_t fresh_from;            /* bytes: host offsets from here on were never written */
@@ -160,8 +160,8 @@ int co_fn qcow2_write_table(BlockDriverState *bs, HostOffset offset, const void 
 typedef struct Qcow2Walk {
     Qcow2Page *pins[8];
     unsigned n;
-    bool inner;                     /* part of another walk, or of freeing: goes over the budget rather than
-                                     * wait for a writeback */
+    /* part of another walk, or of freeing: goes over the budget rather than wait for a writeback */
+    bool inner;
     bool full;                      /* a step needs a page, and dirty ones have all the memory */
 } Qcow2Walk;
 
@@ -169,14 +169,15 @@ typedef struct Qcow2Walk {
 void any_fn qcow2_walk_pin(Qcow2State *s, Qcow2Walk *w, Qcow2Page *page);
 /* Every walk is ended. */
 void any_fn qcow2_walk_end(Qcow2State *s, Qcow2Walk *w);
-/* writeback.c: after a step that set @w->full: 0 if there is memory now, or -errno.  Releases cache.lock
- * meanwhile. */
+/* writeback.c: after a step that set @w->full: 0 if there is memory now, or -errno. Releases
+ * cache.lock meanwhile. */
 int co_fn qcow2_walk_make_room(BlockDriverState *bs, Qcow2Walk *w);
 
 /*
- * What @step returns once it has got through: an expression that calls a _try function with &@w, a walk that
- * lives that long.  It runs under cache.lock, again and again until it is not -EAGAIN.  For the outermost walk of
- * an operation, which holds no lock and runs the writeback that makes room for pages.
+ * What @step returns once it has got through: an expression that calls a _try function with &@w, a
+ * walk that lives that long. It runs under cache.lock, again and again until it is not -EAGAIN. For
+ * the outermost walk of an operation, which holds no lock and runs the writeback that makes room
+ * for pages.
  */
 #define QCOW2_WALK(bs, w, step) ({                                                  \
         Qcow2State *w##_state = qcow2_state(bs);                                    \
@@ -213,7 +214,8 @@ void any_fn qcow2_forget_metadata(BlockDriverState *bs);
 
 /* ---- space.c: space in the file for metadata ---- */
 
-/* Before a step changes @page (qcow2_cache_touch()): 0 if its place in the file has space; else that is seen to. */
+/* Before a step changes @page (qcow2_cache_touch()): 0 if its place in the file has space; else
+ * that is seen to. */
 int co_fn qcow2_page_change_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2Page *page);
 /* Zeroes, and space for them, for a new table of @clusters clusters. Not under cache.lock. */
 int co_fn qcow2_space_take(BlockDriverState *bs, HostOffset table, uint64_t clusters);
@@ -280,8 +282,8 @@ int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
 /* @want clusters in one piece. Not under cache.lock. */
 int co_fn qcow2_alloc_contiguous(BlockDriverState *bs, uint64_t want, HostOffset *ret_offset,
                                  bool *ret_zero);
-/* Reserve @bytes, less than a cluster: behind the last compressed data if they fit there, or at least
- * begin there, else at the beginning of a new cluster. */
+/* Reserve @bytes, less than a cluster: behind the last compressed data if they fit there, or at
+ * least begin there, else at the beginning of a new cluster. */
 int co_fn qcow2_pack_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uint64_t *ret_offset);
 
 /* ---- overlap.c: would a write hit metadata? ---- */
@@ -314,12 +316,13 @@ int co_fn qcow2_find_tail(BlockDriverState *bs);
 /* What a writeback is for. */
 typedef enum Qcow2WritebackMode {
     QCOW2_WRITEBACK_ROOM,           /* make pages clean */
-    QCOW2_WRITEBACK_FLUSH,          /* make durable what guests wrote, too; refcounts may wait (F6) */
+    /* make durable what guests wrote, too; refcounts may wait (F6) */
+    QCOW2_WRITEBACK_FLUSH,
     QCOW2_WRITEBACK_SETTLE,         /* the same, and nothing waits */
 } Qcow2WritebackMode;
 
-/* Bring the image on disk up to what is in memory now, in the order that flush.c documents.  What nothing
- * on disk refers to any more is in @unlinked then. */
+/* Bring the image on disk up to what is in memory now, in the order that flush.c documents. What
+ * nothing on disk refers to any more is in @unlinked then. */
 int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode);
 
 /* ---- writeback.c: when it is written ---- */
@@ -328,7 +331,8 @@ int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode);
 int co_fn qcow2_writeback(BlockDriverState *bs);
 /* Before a request that changes metadata: slows it down while too much is dirty. */
 int co_fn qcow2_writeback_throttle(BlockDriverState *bs);
-/* Before room for a write is reserved: qcow2_prepare_change(), and not more dirty metadata than there may be. */
+/* Before room for a write is reserved: qcow2_prepare_change(), and not more dirty metadata than
+ * there may be. */
 int co_fn qcow2_prepare_reserve(BlockDriverState *bs);
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
 void co_fn qcow2_co_reclaim(BlockDriverState *bs);
@@ -369,9 +373,9 @@ static inline int co_fn qcow2_end(BlockDriverState *bs, int ret)
 
 /* ---- prepare.c ---- */
 
-/* Before a change of anything; at the first, it is found out where metadata is (overlap.c), and what
- * autoclear bits promise about the image is taken back: bits that are not known are cleared, bitmaps are
- * marked (bitmaps.c). */
+/* Before a change of anything; at the first, it is found out where metadata is (overlap.c), and
+ * what autoclear bits promise about the image is taken back: bits that are not known are
+ * cleared, bitmaps are marked (bitmaps.c). */
 int co_fn qcow2_prepare_change(BlockDriverState *bs);
 
 /* ---- header-write.c: the header in place ---- */
@@ -380,7 +384,8 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs);
 int co_fn qcow2_header_settle(BlockDriverState *bs);
 /* Set and clear incompatible feature bits; durable on return.  Version 2 has none. */
 int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear);
-/* Before a write that is no change of the disk (a repair): clear autoclear bits that are not known. */
+/* Before a write that is no change of the disk (a repair): clear autoclear bits that are not
+ * known. */
 int co_fn qcow2_header_drop_unknown(BlockDriverState *bs);
 /* Clear autoclear bits; durable on return.  Under header_lock. */
 int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits);

@@ -45,7 +45,8 @@ int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluste
 
 /* ---- freeing ---- */
 
-/* The last reference to cluster @index went: nothing more may be packed into it (Z1, allocator.c). */
+/* The last reference to cluster @index went: nothing more may be packed into it (Z1,
+ * allocator.c). */
 static void pack_forget(Qcow2State *s, uint64_t index)
 {
     if (s->pack_at >> s->g.cluster_bits == index) {
@@ -56,13 +57,14 @@ static void pack_forget(Qcow2State *s, uint64_t index)
 typedef struct Drop {
     uint64_t index, clusters;       /* what is left to be dropped */
     bool discard;                   /* give back to the file system what nobody else has ... */
-    uint64_t punch;                 /* ... out: so many clusters from @index on, before they are dropped */
+    uint64_t punch;                 /* ... out: so many clusters at @index, before dropping them */
     int ret;                        /* the first error, which is no reason to stop */
 } Drop;
 
 /*
- * One cluster of @page, number @number in there.  False: it and others behind it are the last reference's and go to the
- * file system first; meanwhile nobody takes them, as their refcount is not 0.
+ * One cluster of @page, number @number in there. False: it and others behind it are the last
+ * reference's and go to the file system first; meanwhile nobody takes them, as their refcount is
+ * not 0.
  */
 static bool drop_one(BlockDriverState *bs, Drop *d, Qcow2Page *page, size_t number, size_t limit)
 {
@@ -122,8 +124,10 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, Drop *d)
     return 0;
 }
 
-/* Drop a reference of each of the clusters; @discard: and punch holes for those that are free then. */
-static int co_fn drop_references(BlockDriverState *bs, HostOffset offset, uint64_t clusters, bool discard)
+/* Drop a reference of each of the clusters; @discard: and punch holes for those that are free
+ * then. */
+static int co_fn drop_references(BlockDriverState *bs, HostOffset offset, uint64_t clusters,
+                                 bool discard)
 {
     Qcow2State *s = qcow2_state(bs);
     Drop d = { offset.v >> s->g.cluster_bits, clusters, discard };

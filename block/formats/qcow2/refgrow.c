@@ -197,8 +197,8 @@ static int co_fn table_page_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t blo
     return r < 0 ? r : qcow2_page_change_try(bs, w, *ret);
 }
 
-/* The page of the refcount table with the entry of @block, ready to be changed; returns with cache.lock
- * held. */
+/* The page of the refcount table with the entry of @block, ready to be changed; returns with
+ * cache.lock held. */
 static int co_fn lock_table_page(BlockDriverState *bs, uint64_t block, Qcow2Page **ret)
 {
     Qcow2State *s = qcow2_state(bs);

@@ -2,10 +2,11 @@
 /*
  * A new size.  The header, one sector, decides:
  *
- * (N1) Until the header has the new size on disk nothing that the disk shows has changed: a command that fails has
- *      changed nothing.  Growing, all that the disk is going to show is zero before, also where its
- *      backing file has something; shrinking, nothing is unmapped before.
- * (N2) What is mapped behind the end (by a program that shrank the image, or by a power cut) is never shown.
+ * (N1) Until the header has the new size on disk nothing that the disk shows has changed: a command
+ *      that fails has changed nothing. Growing, all that the disk is going to show is zero before,
+ *      also where its backing file has something; shrinking, nothing is unmapped before.
+ * (N2) What is mapped behind the end (by a program that shrank the image, or by a power cut) is
+ *      never shown.
  *
  * A larger L1 table is complete on disk before the header points to it.  The caller holds the
  * whole node, so nothing else changes its map; the core moves what bytes are to be moved.
@@ -152,8 +153,9 @@ static int co_fn clear_tail(BlockDriverState *bs, int64_t end)
 }
 
 /*
- * Once the header has the new size nothing fails any more.  What lies behind the end is of no consequence: it is cleared
- * for programs that do not look when they grow an image, and to have its space, as far as that is possible.
+ * Once the header has the new size nothing fails any more. What lies behind the end is of no
+ * consequence: it is cleared for programs that do not look when they grow an image, and to have its
+ * space, as far as that is possible.
  */
 static int co_fn shrink_to(BlockDriverState *bs, int64_t length)
 {
@@ -199,7 +201,8 @@ static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prea
         prealloc = BDRV_PREALLOC_METADATA;      /* (raw data) every cluster is mapped */
     }
     if (ret == 0 && prealloc != BDRV_PREALLOC_OFF) {
-        ret = bdrv_resize_allocate(bs, ROUND_UP((uint64_t)old, s->g.cluster_size), length, prealloc);
+        ret = bdrv_resize_allocate(bs, ROUND_UP((uint64_t)old, s->g.cluster_size), length,
+                                   prealloc);
     }
     if (ret == 0) {
         /* Settled: the file reaches as far as what was mapped. */

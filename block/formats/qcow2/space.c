@@ -2,13 +2,14 @@
 /*
  * Space in the file for metadata, taken before a request that needs it is acknowledged.
  *
- * (S1) A page is made dirty only if its place in the file has space: what it was read from is not all zero, so it
- *      was no hole, or zeroes were written there.
+ * (S1) A page is made dirty only if its place in the file has space: what it was read from is not
+ *      all zero, so it was no hole, or zeroes were written there.
  *
- * So a file system (or quota, or limit of the file's size) that has no space left fails the request that
- * needs a table, and never the flush of requests that were acknowledged.  A new table costs one request to write
- * zeroes, which a file system does without writing; that of a page which was a hole is made when it changes for the first
- * time.  Pages have space once they have it: freeing clusters, which decrements refcounts, needs none.
+ * So a file system (or quota, or limit of the file's size) that has no space left fails the request
+ * that needs a table, and never the flush of requests that were acknowledged. A new table costs one
+ * request to write zeroes, which a file system does without writing; that of a page which was a
+ * hole is made when it changes for the first time. Pages have space once they have it: freeing
+ * clusters, which decrements refcounts, needs none.
  *
  * Not promised where overwriting takes space (copy on write below).
  */
@@ -16,7 +17,8 @@
 
 #include "qcow2.h"
 
-/* New tables that are remembered, about 1 MiB. One that was forgotten has zeroes written once more. */
+/* New tables that are remembered, about 1 MiB. One that was forgotten has zeroes written once
+ * more. */
 #define MAX_KNOWN 16384
 
 void any_fn qcow2_space_note(Qcow2State *s, HostOffset offset, uint64_t clusters)
@@ -44,7 +46,8 @@ int co_fn qcow2_space_take(BlockDriverState *bs, HostOffset table, uint64_t clus
     return ret;
 }
 
-/* Under space_lock and cache.lock: until the page has space nobody changes it, so that zeroes are what it is. */
+/* Under space_lock and cache.lock: until the page has space nobody changes it, so that zeroes
+ * are what it is. */
 static int co_fn page_take(BlockDriverState *bs, Qcow2Page *page)
 {
     Qcow2State *s = qcow2_state(bs);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* When metadata is written: at a flush, when too much of it is dirty, and when there is no memory for more. */
+/* When metadata is written: at a flush, when too much of it is dirty, and when there is no
+ * memory for more. */
 #include "qemu/osdep.h"
 
 #include "block/qcow2.h"
@@ -109,8 +110,8 @@ static int64_t missing_end(BlockDriverState *bs)
     return end > bdrv_length(bs->file->bs) ? end : 0;
 }
 
-/* Clusters at the end that were not written whole read as zeroes; make the file's length say so, too.
- * Where the file may not be that long nothing is lost: reads behind its end give zeroes. */
+/* Clusters at the end that were not written whole read as zeroes; make the file's length say so,
+ * too. Where the file may not be that long nothing is lost: reads behind its end give zeroes. */
 static int co_fn extend_file(BlockDriverState *bs)
 {
     int64_t end = missing_end(bs);
@@ -129,7 +130,8 @@ int co_main_fn qcow2_set_file_end(BlockDriverState *bs)
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)
 {
     Qcow2State *s = qcow2_state(bs);
-    Qcow2WritebackMode mode = flags & BDRV_FLUSH_SETTLE ? QCOW2_WRITEBACK_SETTLE : QCOW2_WRITEBACK_FLUSH;
+    Qcow2WritebackMode mode = flags & BDRV_FLUSH_SETTLE ? QCOW2_WRITEBACK_SETTLE
+                                                        : QCOW2_WRITEBACK_FLUSH;
     int ret = write_and_free(bs, mode);
 
     if (!(flags & BDRV_FLUSH_SETTLE) || ret < 0) {
