@@ -38,6 +38,7 @@ struct MemDisk {
     int fail_error;
     bool fail_sticky;
     MemFailure failure;
+    int64_t bad_offset, bad_bytes;
     unsigned shuffle;
     uint64_t shuffle_state;
     void (*on_sync)(MemDisk *d, void *opaque);
@@ -332,6 +333,12 @@ void memdisk_fix_length(MemDisk *d, int64_t bytes)
     d->fixed_length = true;
 }
 
+void memdisk_set_bad(MemDisk *d, int64_t offset, int64_t bytes)
+{
+    d->bad_offset = offset;
+    d->bad_bytes = bytes;
+}
+
 void memdisk_set_failure(MemDisk *d, MemFailure failure)
 {
     d->failure = failure;
@@ -416,6 +423,11 @@ static void failed_op(MemDisk *d, int ret, OpKind kind, int64_t offset, int64_t 
     }
 }
 
+static bool hits_bad(const MemDisk *d, int64_t offset, int64_t bytes)
+{
+    return offset < d->bad_offset + d->bad_bytes && d->bad_offset < offset + bytes;
+}
+
 static void note_length(BlockDriverState *bs)
 {
     __atomic_store_n(&bs->length, disk_of(bs)->now.length, __ATOMIC_RELAXED);
@@ -478,6 +490,9 @@ static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_
 {
     int ret = begin(bs, offset + bytes);
 
+    if (ret == 0 && hits_bad(disk_of(bs), offset, bytes)) {
+        return -EIO;
+    }
     if (ret == 0) {
         ret = take_space(disk_of(bs), offset, bytes);
     }

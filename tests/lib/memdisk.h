@@ -69,6 +69,9 @@ void memdisk_fix_length(MemDisk *d, int64_t bytes);
  * (@sticky: does not).  Counts reads, writes, zeroes, discards, flushes and truncates. @after <
  * 0: never. */
 void memdisk_fail(MemDisk *d, int64_t after, int error, bool sticky);
+/* From now on writes that touch the range fail. */
+void memdisk_set_bad(MemDisk *d, int64_t offset, int64_t bytes);
+
 typedef enum MemFailure {
     MEM_FAILURE_NOTHING,            /* an operation that fails has done nothing */
     MEM_FAILURE_ALL,                /* what was asked for: only the answer was lost */

@@ -134,7 +134,7 @@ static void save_state(Bed *b)
     static unsigned saved;
     const char *dir = g_getenv("CRASH_DIR");
 
-    if (!dir || b->states % 10) {
+    if (!dir || b->states % 10 || b->data) {        /* with a data file it is not whole */
         return;
     }
     g_autofree char *path = g_strdup_printf("%s/%s-%u", dir, b->v->name, saved++);

@@ -6,6 +6,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/formats/qcow2/types.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
 
@@ -155,11 +156,62 @@ static void co_main_fn test_data_survives_a_failed_flush(void)
     }
 }
 
+/* A table that cannot be written is not the end of the others, however often it is tried. */
+static void co_main_fn test_flush_writes_what_can_be_written(void)
+{
+    for (int known = 0; known < 2; known++) {
+        MemDisk *d = memdisk_new("disk"), *crashed = memdisk_new("crashed");
+        BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+
+        opts.u.qcow2.cluster_size = 512;        /* 32 KiB a table */
+        rig_create(d, &opts);
+        BdrvLink *link = rig_open(d, NULL);
+        if (known) {                /* the table is on disk, and others are not */
+            rig_write(link, 0, 512, 0x10);
+            rig_flush(link);
+        } else {
+            rig_write(link, 0, 512, 0x10);
+            rig_zero(link, 0, 512, 0);
+        }
+        for (int64_t i = 1; i < 32; i++) {
+            rig_write(link, i * 32 * KiB, 512, i);
+        }
+        /* The first table that was made is the first cluster that was taken. */
+        uint64_t first = rig_load64(d, QCOW2_HDR_L1_OFFSET) + 512;
+        memdisk_set_bad(d, first, 512);
+        rig_write(link, 1024, 512, 0x33);
+        g_assert_cmpint(bdrv_co_flush(link, 0), ==, -EIO);
+        for (int how = 0; how < 2; how++) {
+            memdisk_crash(d, crashed, how ? MEM_CRASH_KEEP_ALL : MEM_CRASH_DROP_ALL, 0);
+            BdrvLink *c = rig_open(crashed, NULL);
+            rig_check(c);
+            for (int64_t i = 1; i < 32; i++) {
+                rig_expect(c, i * 32 * KiB, 512, i);
+            }
+            rig_expect(c, 0, 512, known ? 0x10 : 0);
+            rig_expect(c, 1024, 512, 0);
+            rig_close(c);
+        }
+        memdisk_set_bad(d, 0, 0);
+        rig_flush(link);
+        memdisk_crash(d, crashed, MEM_CRASH_DROP_ALL, 0);
+        BdrvLink *c = rig_open(crashed, NULL);
+        rig_expect(c, 1024, 512, 0x33);
+        rig_check(c);
+        rig_close(c);
+        rig_close(link);
+        memdisk_free(d);
+        memdisk_free(crashed);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     rig_add("/qcow2/faults/failing-operation-harms-nothing",
             test_failing_operation_harms_nothing);
     rig_add("/qcow2/faults/data-survives-a-failed-flush", test_data_survives_a_failed_flush);
+    rig_add("/qcow2/faults/flush-writes-what-can-be-written",
+            test_flush_writes_what_can_be_written);
     return g_test_run();
 }

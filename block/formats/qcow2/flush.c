@@ -19,6 +19,11 @@
  *
  *      1 refcount blocks    2 refcount table    3 L2 tables    4 L1 table    5 frees
  *
+ * A page of an L2 table that cannot be written holds up nothing but itself, and the frees: what is
+ * on disk in its place is an earlier state of it, zeroes at first (space.c), whose references have
+ * their refcounts. So the L1 table is written all the same, and as much as possible of what was
+ * acknowledged is there if this was the last flush.
+ *
  * (F5) needs no lock during all this: at the instant, dirty pages are frozen, and whoever changes
  * one meanwhile changes a copy (cache.c).  Stage 5 makes refcount blocks dirty again; they wait for
  * the next writeback, since they can only be too high meanwhile.
@@ -49,6 +54,7 @@ typedef struct Writeback {
     GArray *frees;                  /* of Qcow2Free */
     uint64_t free_clusters;         /* in there */
     int stage;                      /* classes below it are on disk */
+    bool tables_failed;                 /* something was not written, but no refcounts and no sync failed */
     bool unsynced;                  /* something was written that no sync has covered */
     int ret;
 } Writeback;
@@ -64,7 +70,7 @@ static const char *const write_events[QCOW2_PAGE_CLASSES] = {
 static void order_assert(const Writeback *wb, int cls)
 {
     assert(!wb->unsynced);          /* (F2), (F3): a sync lies between */
-    assert(wb->ret == 0);
+    assert(wb->ret == 0 || wb->tables_failed);
     assert(wb->stage <= cls);
     /* (F6): nothing leads to what has no refcount on disk unless the image says so. */
     assert(!wb->lazy_skipped || qcow2_state(wb->bs)->marked_dirty);
@@ -207,13 +213,15 @@ static void co_fn sync_files(Writeback *wb)
     BlockDriverState *bs = wb->bs;
 
     bdrv_debug_event(bs->file, "flush_to_disk");
-    if (bs->data_file) {
-        wb->ret = bdrv_co_flush(bs->data_file, 0);
+    int ret = bs->data_file ? bdrv_co_flush(bs->data_file, 0) : 0;
+    if (ret == 0) {
+        ret = bdrv_co_flush(bs->file, 0);
     }
-    if (wb->ret == 0) {
-        wb->ret = bdrv_co_flush(bs->file, 0);
+    wb->unsynced = ret < 0;
+    if (ret < 0) {
+        wb->ret = wb->ret ?: ret;
+        wb->tables_failed = false;
     }
-    wb->unsynced = wb->ret < 0;
 }
 
 /* ---- the whole ---- */
@@ -228,28 +236,34 @@ static bool has_pages_from(const Writeback *wb, int cls)
     return false;
 }
 
+static bool may_go_on(const Writeback *wb)
+{
+    return wb->ret == 0 || wb->tables_failed;
+}
+
 /* Stages 1 to 4, and a sync for what they or (@data) guests wrote. */
 static void co_fn write_stages(Writeback *wb, bool data)
 {
     /* Guest data that the L2 tables of this instant point to (F3). */
     wb->unsynced = data || has_pages_from(wb, QCOW2_PAGE_L2);
-    for (int cls = 0; cls < QCOW2_PAGE_CLASSES && wb->ret == 0; cls++) {
+    for (int cls = 0; cls < QCOW2_PAGE_CLASSES && may_go_on(wb); cls++) {
         if (wb->pages[cls]->len == 0) {
             continue;
         }
         if (wb->unsynced && cls > QCOW2_PAGE_REFBLOCK) {
             sync_files(wb);
         }
-        if (wb->ret == 0) {
+        if (may_go_on(wb)) {
             if (cls == QCOW2_PAGE_REFBLOCK) {
                 wb->unsynced = false;   /* nothing has to be on disk before refcounts go up */
             }
             order_assert(wb, cls);
             write_pages(wb, cls);
             wb->stage = cls + 1;
+            wb->tables_failed = wb->ret < 0 && cls >= QCOW2_PAGE_L2;
         }
     }
-    if (wb->ret == 0 && (wb->unsynced || data)) {
+    if (may_go_on(wb) && (wb->unsynced || data)) {
         sync_files(wb);
     }
 }
