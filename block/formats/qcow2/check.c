@@ -113,6 +113,7 @@ static bool co_fn compare(Qcow2Check *c)
             uint64_t cluster = (i << g->refblock_bits) + k;
             compare_cluster(c, cluster, qcow2_refs_get(&c->refs, cluster),
                             qcow2_refcount_load(c->table, g->refcount_order, k));
+            qcow2_check_yield(cluster);
         }
         if (!qcow2_check_step(c)) {
             return false;

@@ -60,6 +60,14 @@ bool co_fn qcow2_check_entries(Qcow2Check *c, uint64_t offset, uint64_t entries,
 void *any_fn qcow2_check_alloc(Qcow2Check *c, uint64_t bytes);
 /* A table was dealt with. False: the check was told to end. */
 bool co_fn qcow2_check_step(Qcow2Check *c);
+/* In long loops over clusters, of which @i is the next: now and then everything else on this thread
+ * gets its turn. */
+static inline void co_fn qcow2_check_yield(uint64_t i)
+{
+    if (i % 32768 == 32767) {
+        coroutine_reschedule();
+    }
+}
 /* Does a refcount block cover @cluster? */
 bool any_fn qcow2_check_is_counted(const Qcow2Check *c, uint64_t cluster);
 /* Offset of refcount block @i, or 0. */

@@ -68,6 +68,7 @@ static bool co_fn plan(Qcow2Check *c, BdrvFix fix)
             uint64_t cluster = (b << g->refblock_bits) + k;
             uint64_t old = qcow2_refcount_load(c->table, g->refcount_order, k);
             qcow2_refs_set(&c->refs, cluster, as_count(repaired_refcount(c, fix, cluster, old)));
+            qcow2_check_yield(cluster);
         }
     }
     return qcow2_check_step(c);
