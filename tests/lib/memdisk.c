@@ -1,55 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
-#include "tests/lib/memdisk.h"
+#include "tests/lib/memdisk-internal.h"
 
-#define SECTOR 512
-/* What space is given out in. */
-#define BLOCK 4096
 /* Beyond it the disk is full: a damaged image may ask for anything. */
 #define MAX_BYTES (40 * MiB)
-
-typedef struct Image {
-    uint8_t *data;
-    int64_t length, room;
-} Image;
-
-typedef enum OpKind { OP_WRITE, OP_ZERO, OP_TRUNCATE } OpKind;
-
-typedef struct Op {
-    OpKind kind;
-    int64_t offset, bytes;          /* truncate: @offset is the new length */
-    uint8_t *data;                  /* OP_WRITE */
-} Op;
-
-struct MemDisk {
-    char *name;
-    Image now;                      /* as read */
-    Image synced;                   /* as a power cut leaves it at least */
-    GPtrArray *ops;                 /* from @synced to @now */
-    unsigned syncs;
-    MemCounts counts;
-    int64_t operations;
-    int64_t max_bytes;
-    bool fixed_length;
-    int64_t free_blocks;            /* < 0: without end */
-    GHashTable *blocks;             /* numbers of those that are not holes */
-    int64_t fail_after;             /* < 0: never */
-    int fail_error;
-    bool fail_sticky;
-    MemFailure failure;
-    int64_t bad_offset, bad_bytes;
-    unsigned shuffle;
-    uint64_t shuffle_state;
-    void (*on_sync)(MemDisk *d, void *opaque);
-    void *on_sync_opaque;
-};
 
 static GHashTable *disks;           /* name -> MemDisk */
 
 /* ---- deterministic choices ---- */
 
-static uint64_t next_random(uint64_t *state)
+uint64_t memdisk_random(uint64_t *state)
 {
     uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
 
@@ -74,7 +35,7 @@ static void image_set_length(Image *im, int64_t length)
     im->length = length;
 }
 
-static void image_apply(Image *im, const Op *op, int64_t from, int64_t bytes)
+void memdisk_image_apply(Image *im, const Op *op, int64_t from, int64_t bytes)
 {
     if (op->kind == OP_TRUNCATE) {
         image_set_length(im, op->offset);
@@ -111,7 +72,7 @@ static void op_free(void *opaque)
     g_free(op);
 }
 
-static void add_op(MemDisk *d, OpKind kind, int64_t offset, int64_t bytes, const IoVec *qiov)
+void memdisk_add_op(MemDisk *d, OpKind kind, int64_t offset, int64_t bytes, const IoVec *qiov)
 {
     Op *op = g_new0(Op, 1);
 
@@ -122,14 +83,13 @@ static void add_op(MemDisk *d, OpKind kind, int64_t offset, int64_t bytes, const
         op->data = g_malloc(bytes);
         iovec_to_buf(qiov, 0, op->data, bytes);
     }
-    image_apply(&d->now, op, 0, bytes);
+    memdisk_image_apply(&d->now, op, 0, bytes);
     g_ptr_array_add(d->ops, op);
 }
 
 /* ---- space ---- */
 
-/* Whole blocks of the range become holes. */
-static void punch(MemDisk *d, int64_t offset, int64_t end)
+void memdisk_punch(MemDisk *d, int64_t offset, int64_t end)
 {
     for (int64_t i = DIV_ROUND_UP(offset, BLOCK); (i + 1) * BLOCK <= end; i++) {
         bool was = g_hash_table_remove(d->blocks, GSIZE_TO_POINTER(i));
@@ -137,8 +97,7 @@ static void punch(MemDisk *d, int64_t offset, int64_t end)
     }
 }
 
-/* Blocks for the range; all or none. */
-static int take_space(MemDisk *d, int64_t offset, int64_t bytes)
+int memdisk_take_space(MemDisk *d, int64_t offset, int64_t bytes)
 {
     int64_t first = offset / BLOCK, end = DIV_ROUND_UP(offset + bytes, BLOCK), need = 0;
 
@@ -156,6 +115,11 @@ static int take_space(MemDisk *d, int64_t offset, int64_t bytes)
 }
 
 /* ---- for tests ---- */
+
+MemDisk *memdisk_find(const char *name)
+{
+    return disks ? g_hash_table_lookup(disks, name) : NULL;
+}
 
 MemDisk *memdisk_new(const char *name)
 {
@@ -216,9 +180,9 @@ void memdisk_poke(MemDisk *d, int64_t offset, int64_t bytes, const void *buf)
 {
     Op op = { .kind = OP_WRITE, .offset = offset, .bytes = bytes, .data = (uint8_t *)buf };
 
-    image_apply(&d->now, &op, 0, bytes);
-    image_apply(&d->synced, &op, 0, bytes);
-    take_space(d, offset, bytes);
+    memdisk_image_apply(&d->now, &op, 0, bytes);
+    memdisk_image_apply(&d->synced, &op, 0, bytes);
+    memdisk_take_space(d, offset, bytes);
 }
 
 void memdisk_set_content(MemDisk *d, const void *data, int64_t bytes)
@@ -227,7 +191,7 @@ void memdisk_set_content(MemDisk *d, const void *data, int64_t bytes)
     image_fill(&d->now, data, bytes);
     image_fill(&d->synced, data, bytes);
     g_hash_table_remove_all(d->blocks);
-    take_space(d, 0, bytes);
+    memdisk_take_space(d, 0, bytes);
 }
 
 bool memdisk_load(MemDisk *d, const char *path)
@@ -263,26 +227,26 @@ static void crash_op(Image *im, const Op *op, MemCrash how, uint64_t *state)
     case MEM_CRASH_DROP_ALL:
         break;
     case MEM_CRASH_RANDOM:
-        if (next_random(state) & 1) {
-            image_apply(im, op, 0, op->bytes);
+        if (memdisk_random(state) & 1) {
+            memdisk_image_apply(im, op, 0, op->bytes);
         }
         break;
     case MEM_CRASH_TORN:
         if (op->kind == OP_TRUNCATE) {
-            if (next_random(state) & 1) {
-                image_apply(im, op, 0, 0);
+            if (memdisk_random(state) & 1) {
+                memdisk_image_apply(im, op, 0, 0);
             }
             break;
         }
         for (int64_t pos = 0, n; pos < op->bytes; pos += n) {
             n = MIN(SECTOR - (op->offset + pos) % SECTOR, op->bytes - pos);
-            if (next_random(state) & 1) {
-                image_apply(im, op, pos, n);
+            if (memdisk_random(state) & 1) {
+                memdisk_image_apply(im, op, pos, n);
             }
         }
         break;
     default:
-        image_apply(im, op, 0, op->bytes);
+        memdisk_image_apply(im, op, 0, op->bytes);
         break;
     }
 }
@@ -293,7 +257,7 @@ void memdisk_crash(MemDisk *d, MemDisk *to, MemCrash how, uint64_t seed)
     guint n = d->ops->len;
 
     if (how == MEM_CRASH_PREFIX) {
-        n = next_random(&state) % (n + 1);
+        n = memdisk_random(&state) % (n + 1);
     }
     g_ptr_array_set_size(to->ops, 0);
     image_copy(&to->now, &d->synced);
@@ -365,241 +329,3 @@ MemCounts memdisk_counts(MemDisk *d)
 {
     return d->counts;
 }
-
-/* ---- the driver ---- */
-
-static MemDisk *disk_of(BlockDriverState *bs)
-{
-    return *(MemDisk **)bs->opaque;
-}
-
-/* In front of every operation; @end: how long it may make the disk. */
-static int co_fn begin(BlockDriverState *bs, int64_t end)
-{
-    MemDisk *d = disk_of(bs);
-
-    d->operations++;
-    for (int i = 0; i < 3 && d->shuffle && next_random(&d->shuffle_state) % d->shuffle == 0; i++) {
-        coroutine_reschedule();
-    }
-    if (end > d->max_bytes) {
-        return -ENOSPC;
-    }
-    if (d->fail_after < 0) {
-        return 0;
-    }
-    if (d->fail_after > 0) {
-        d->fail_after--;
-        return 0;
-    }
-    if (!d->fail_sticky) {
-        d->fail_after = -1;
-    }
-    return -d->fail_error;
-}
-
-/* An operation that begin() failed with @ret: what it has done all the same. */
-static void failed_op(MemDisk *d, int ret, OpKind kind, int64_t offset, int64_t bytes,
-                      const IoVec *qiov)
-{
-    if (ret != -d->fail_error || offset + bytes > d->max_bytes ||
-        d->failure == MEM_FAILURE_NOTHING) {
-        return;
-    }
-    if (d->failure == MEM_FAILURE_ALL || kind == OP_TRUNCATE) {
-        add_op(d, kind, offset, bytes, qiov);
-        return;
-    }
-    for (int64_t pos = 0, n; pos < bytes; pos += n) {
-        n = MIN(SECTOR - (offset + pos) % SECTOR, bytes - pos);
-        if (next_random(&d->shuffle_state) & 1) {
-            g_auto(IoVec) part;
-            iovec_init(&part);
-            if (qiov) {
-                iovec_add_slice(&part, qiov, pos, n);
-            }
-            add_op(d, kind, offset + pos, n, qiov ? &part : NULL);
-        }
-    }
-}
-
-static bool hits_bad(const MemDisk *d, int64_t offset, int64_t bytes)
-{
-    return offset < d->bad_offset + d->bad_bytes && d->bad_offset < offset + bytes;
-}
-
-static void note_length(BlockDriverState *bs)
-{
-    __atomic_store_n(&bs->length, disk_of(bs)->now.length, __ATOMIC_RELAXED);
-}
-
-static bool memdisk_co_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
-{
-    MemDisk *d = disks ? g_hash_table_lookup(disks, bs->node_name) : NULL;
-
-    if (!d) {
-        error_setg(errp, "No disk in memory is called '%s'", bs->node_name);
-        return false;
-    }
-    *(MemDisk **)bs->opaque = d;
-    bs->filename = g_strdup(d->name);
-    note_length(bs);
-    return true;
-}
-
-static int co_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                   IoVec *qiov)
-{
-    MemDisk *d = disk_of(bs);
-    int ret = begin(bs, 0);
-
-    if (ret == 0) {
-        d->counts.reads++;
-        int64_t n = CLAMP(d->now.length - offset, 0, bytes);
-        if (n) {
-            iovec_from_buf(qiov, 0, d->now.data + offset, n);
-        }
-        iovec_memset(qiov, n, 0, bytes - n);
-    }
-    return ret;
-}
-
-static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
-{
-    MemDisk *d = disk_of(bs);
-    int ret = begin(bs, 0);
-
-    if (ret < 0 && d->failure == MEM_FAILURE_NOTHING) {
-        return ret;
-    }
-    if (d->on_sync) {
-        d->on_sync(d, d->on_sync_opaque);
-    }
-    d->counts.flushes++;
-    d->syncs++;
-    for (guint i = 0; i < d->ops->len; i++) {
-        const Op *op = d->ops->pdata[i];
-        image_apply(&d->synced, op, 0, op->bytes);
-    }
-    g_ptr_array_set_size(d->ops, 0);
-    return ret;
-}
-
-static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                    IoVec *qiov, unsigned flags)
-{
-    int ret = begin(bs, offset + bytes);
-
-    if (ret == 0 && hits_bad(disk_of(bs), offset, bytes)) {
-        return -EIO;
-    }
-    if (ret == 0) {
-        ret = take_space(disk_of(bs), offset, bytes);
-    }
-    if (ret == 0) {
-        disk_of(bs)->counts.writes++;
-        add_op(disk_of(bs), OP_WRITE, offset, bytes, qiov);
-    } else {
-        failed_op(disk_of(bs), ret, OP_WRITE, offset, bytes, qiov);
-    }
-    note_length(bs);
-    return ret == 0 && flags & BDRV_REQ_FUA ? memdisk_co_flush(bs, 0) : ret;
-}
-
-static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                          unsigned flags)
-{
-    int ret = begin(bs, offset + bytes);
-
-    if (ret == 0 && flags & BDRV_REQ_MAY_UNMAP) {
-        punch(disk_of(bs), offset, offset + bytes);
-    } else if (ret == 0) {
-        ret = take_space(disk_of(bs), offset, bytes);
-    }
-    if (ret == 0) {
-        disk_of(bs)->counts.zeroes++;
-        add_op(disk_of(bs), OP_ZERO, offset, bytes, NULL);
-    } else {
-        failed_op(disk_of(bs), ret, OP_ZERO, offset, bytes, NULL);
-    }
-    note_length(bs);
-    return ret;
-}
-
-static int co_fn memdisk_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
-{
-    int ret = begin(bs, 0);
-
-    if (ret == 0) {
-        disk_of(bs)->counts.discards++;
-        punch(disk_of(bs), offset, offset + bytes);
-        add_op(disk_of(bs), OP_ZERO, offset, MIN(bytes, bdrv_length(bs) - offset), NULL);
-    }
-    return ret;
-}
-
-static int64_t co_fn memdisk_co_getlength(BlockDriverState *bs)
-{
-    return memdisk_length(disk_of(bs));
-}
-
-static bool co_fn memdisk_co_truncate(BlockDriverState *bs, int64_t length,
-                                      BdrvPrealloc prealloc, Error **errp)
-{
-    int ret = begin(bs, length);
-
-    if (ret == 0 && disk_of(bs)->fixed_length && length <= memdisk_length(disk_of(bs))) {
-        return true;                /* and nothing has changed */
-    }
-    if (ret == 0 && disk_of(bs)->fixed_length) {
-        ret = -ENOTSUP;
-    }
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot truncate '%s'", bs->filename);
-        return false;
-    }
-    add_op(disk_of(bs), OP_TRUNCATE, length, 0, NULL);
-    return true;
-}
-
-static bool memdisk_truncated_is_zero(const BlockDriverState *bs)
-{
-    return !(*(MemDisk **)bs->opaque)->fixed_length;
-}
-
-static int co_fn memdisk_co_extend(BlockDriverState *bs, int64_t length)
-{
-    int ret = begin(bs, length);
-
-    if (ret == 0 && disk_of(bs)->fixed_length) {
-        ret = -ENOTSUP;
-    }
-    if (ret == 0 && length > memdisk_length(disk_of(bs))) {
-        add_op(disk_of(bs), OP_TRUNCATE, length, 0, NULL);
-        note_length(bs);
-    }
-    return ret;
-}
-
-static const BlockDriver bdrv_memdisk = {
-    .name             = "memdisk",
-    .instance_size    = sizeof(MemDisk *),
-    .is_protocol      = true,
-    .co_open          = memdisk_co_open,
-    .co_preadv        = memdisk_co_preadv,
-    .co_pwritev       = memdisk_co_pwritev,
-    .co_pwrite_zeroes = memdisk_co_pwrite_zeroes,
-    .co_pdiscard      = memdisk_co_pdiscard,
-    .co_flush         = memdisk_co_flush,
-    .co_getlength     = memdisk_co_getlength,
-    .co_truncate      = memdisk_co_truncate,
-    .truncated_is_zero = memdisk_truncated_is_zero,
-    .co_extend        = memdisk_co_extend,
-};
-
-static void memdisk_init(void)
-{
-    bdrv_register(&bdrv_memdisk);
-}
-
-block_init(memdisk_init);
