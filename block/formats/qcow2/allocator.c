@@ -159,7 +159,8 @@ int co_fn qcow2_alloc_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t want,
             return r;
         }
         if (s->scarce) {
-            qcow2_unlock(s);        /* others get their turn; the cursor goes on */
+            qcow2_unlock(s);
+            coroutine_reschedule();         /* others get their turn; the cursor goes on */
             qcow2_lock(s);
             return -EAGAIN;
         }
