@@ -45,8 +45,9 @@ static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **e
     opts->u.file.filename = g_strdup(new_file_name(target));
     opts->u.file.fd = new_file_dup(target, false, errp);
     BdrvLink *link = opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
-    bool ok = link && bdrv_co_truncate(link, q->size,
-                                       prealloc_of(q->has_preallocation, q->preallocation), errp);
+    bool ok = link && new_file_claim(target, errp) &&
+              bdrv_co_truncate(link, q->size,
+                               prealloc_of(q->has_preallocation, q->preallocation), errp);
     if (ok) {
         int ret = bdrv_co_flush(link, 0);
         if (ret < 0) {

@@ -319,9 +319,10 @@ static bool co_main_fn make_new(SnapshotAction *s, Error **errp)
     if (!file) {
         return false;
     }
-    if (lay_out(s, file, errp) && new_file_sync_dir(s->file, errp)) {
-        /* From here on the format's own link keeps others out. */
-        bdrv_link_set_claims(file, CLAIM_NONE, CLAIM_ALL, &error_abort);
+    if (new_file_claim(s->file, errp) && lay_out(s, file, errp) &&
+        new_file_sync_dir(s->file, errp)) {
+        /* The format's own link takes over from this one; other processes stay out all the time. */
+        file->leaving = true;
         s->snap = open_overlay(s, file, errp);
     }
     bdrv_link_free(file);

@@ -3,9 +3,12 @@
  * The file that a command is going to put a new image in: made so that nothing that was there is
  * harmed, and undone so that nothing is left.
  *
- * (T1) A regular file that is not empty is never touched.
- * (T2) A file that did not exist is gone after new_file_abort(), unless its name leads to
- *      another file by then; an empty one is empty again.
+ * (T1) A regular file that is not empty is never touched; nor is one that another process has
+ *      claimed by its locks.  Nothing is written before new_file_claim(), which looks again, under
+ *      the locks of this command's node.
+ * (T2) The undo changes what this command has changed, under the same locks.  A file that did not
+ *      exist is gone after new_file_abort(), unless its name leads to another file by then; an
+ *      empty one that was claimed is empty again.
  * (T3) A new file has a name only from new_file_sync_dir() on, where the file system can do that
  *      (O_TMPFILE): whenever the process is killed before, nothing is left.  Afterwards the name
  *      survives a power cut.
@@ -29,8 +32,11 @@ BdrvFileId any_fn new_file_id(const NewFile *t);
 bool any_fn new_file_has_name(const NewFile *t);
 /* "file" or "host_device". */
 const char *any_fn new_file_driver(const NewFile *t);
-/* A description of its own (locks and O_DIRECT are per description), for a node; -1 with @errp set. */
+/* A descriptor for the node that the image is made with, of which there is one at a time; -1 with @errp
+ * set.  The locks that the node has when it is closed stay until the file is kept or undone. */
 int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp);
+/* The node on the file has its locks, and writing begins.  "File exists": somebody else began first. */
+bool co_main_fn new_file_claim(NewFile *t, Error **errp);
 /* The same file, or going to be, under whatever names. */
 bool any_fn new_file_equal(const NewFile *a, const NewFile *b);
 /* The content is complete and synced: gives a new file its name ("File exists" if somebody else

@@ -27,12 +27,13 @@
 /* ---- faults ---- */
 
 typedef enum Kind {
-    OPEN, CREATE, READ, WRITE, FSYNC, FSYNCDIR, TRUNCATE, FALLOCATE, UNLINK, RENAME, LINK, KINDS
+    OPEN, CREATE, READ, WRITE, FSYNC, FSYNCDIR, TRUNCATE, FALLOCATE, UNLINK, RENAME, LINK,
+    RENAMEFLAGS, KINDS
 } Kind;
 
 static const char *const kind_names[KINDS] = {
     "open", "create", "read", "write", "fsync", "fsyncdir", "truncate", "fallocate", "unlink",
-    "rename", "link",
+    "rename", "link", "renameflags",
 };
 
 static struct {
@@ -294,7 +295,9 @@ static int fs_unlink(const char *path)
 
 static int fs_rename(const char *from, const char *to, unsigned flags)
 {
-    return strike(RENAME, from) ?:
+    int ret = flags ? strike(RENAMEFLAGS, from) : 0;
+
+    return ret ?: strike(RENAME, from) ?:
            result(renameat2(root_fd, below(from), root_fd, below(to), flags));
 }
 

@@ -125,6 +125,11 @@ WRAP(int, linkat, FAULT_LINK,
      (from_dir, from, to_dir, to, flags))
 WRAP(int, unlink, FAULT_UNLINK, (const char *path), (path))
 WRAP(int, unlinkat, FAULT_UNLINK, (int dir, const char *path, int flags), (dir, path, flags))
+WRAP(int, renameat, FAULT_UNLINK,
+     (int from_dir, const char *from, int to_dir, const char *to), (from_dir, from, to_dir, to))
+WRAP(int, renameat2, FAULT_UNLINK,
+     (int from_dir, const char *from, int to_dir, const char *to, unsigned flags),
+     (from_dir, from, to_dir, to, flags))
 WRAP(int, fstat64, FAULT_STAT, (int fd, struct stat *st), (fd, st))
 WRAP(int, fstatat64, FAULT_STAT, (int dir, const char *path, struct stat *st, int flags),
      (dir, path, st, flags))

@@ -18,7 +18,7 @@
 #define FAULT_READ      (1 << 5)    /* preadv2 */
 #define FAULT_LOCK      (1 << 6)    /* fcntl that takes an OFD lock */
 #define FAULT_LINK      (1 << 7)    /* linkat */
-#define FAULT_UNLINK    (1 << 8)    /* unlink, unlinkat */
+#define FAULT_UNLINK    (1 << 8)    /* unlink, unlinkat, renameat, renameat2 */
 #define FAULT_STAT      (1 << 9)    /* fstat, fstatat */
 #define FAULT_SOCKET    (1 << 10)   /* socket, bind, listen, accept4, getaddrinfo */
 #define FAULT_THREAD    (1 << 11)   /* pthread_create */

@@ -11,6 +11,7 @@ typedef enum SimKind {
     SIM_GROW,                       /* at least @offset bytes long */
     SIM_TRUNCATE,                   /* @offset is the new length */
     SIM_LINK, SIM_UNLINK,           /* @name, of the directory */
+    SIM_RENAME,                     /* @name becomes @new_name */
     SIM_SYNC,
     SIM_END,                        /* the entry @of has ended */
     SIM_NOTE,
@@ -25,7 +26,7 @@ typedef struct SimEntry {
     bool durable;                   /* by itself when it ends (O_DSYNC) */
     int64_t offset, bytes;
     uint8_t *data;
-    char *name;
+    char *name, *new_name;
     guint of;
     uint64_t note;
 } SimEntry;

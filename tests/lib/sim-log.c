@@ -22,6 +22,7 @@ static void entry_free(void *opaque)
 
     g_free(e->data);
     g_free(e->name);
+    g_free(e->new_name);
     g_free(e);
 }
 
@@ -117,6 +118,7 @@ bool sim_log_is_sync(guint pos)
     return e && e->kind == SIM_END && entry_at(e->of)->kind == SIM_SYNC;
 }
 
+/* Names that begin with a dot are random ones. */
 uint64_t sim_log_hash(void)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
@@ -124,7 +126,7 @@ uint64_t sim_log_hash(void)
     for (guint i = 0; i < simlog.entries->len; i++) {
         const SimEntry *e = entry_at(i);
         uint64_t words[] = { e->kind, e->file, e->linked, e->offset, e->bytes, e->of, e->note,
-                             e->name ? g_str_hash(e->name) : 0 };
+                             e->name && e->name[0] != '.' ? g_str_hash(e->name) : 0 };
         for (size_t k = 0; k < G_N_ELEMENTS(words); k++) {
             hash = (hash ^ words[k]) * UINT64_C(0x100000001b3);
         }
@@ -166,6 +168,12 @@ static void apply_name(GHashTable *names, const SimEntry *e)
 {
     if (e->kind == SIM_LINK) {
         g_hash_table_replace(names, g_strdup(e->name), GINT_TO_POINTER(e->linked + 1));
+    } else if (e->kind == SIM_RENAME) {
+        void *number = g_hash_table_lookup(names, e->name);
+        if (number) {
+            g_hash_table_remove(names, e->name);
+            g_hash_table_replace(names, g_strdup(e->new_name), number);
+        }
     } else {
         g_hash_table_remove(names, e->name);
     }

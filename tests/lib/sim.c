@@ -441,3 +441,17 @@ int __wrap_unlinkat(int dir, const char *path, int flags)
     }
     return ret;
 }
+
+int __real_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags);
+int __wrap_renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    int ret = __real_renameat2(from_dir, from, to_dir, to, flags);
+
+    if (ret == 0 && sim.on) {
+        g_assert_cmpuint(flags, ==, RENAME_NOREPLACE);
+        begin((SimEntry){ .kind = SIM_RENAME, .file = SIM_DIRECTORY, .name = g_strdup(from),
+                          .new_name = g_strdup(to) });
+    }
+    return ret;
+}

@@ -14,6 +14,7 @@ struct NewFile {
     bool created;                   /* by us */
     bool named;                     /* has its name: always, unless created; main thread */
     bool linked;                    /* got its name just now; by the thread that does it */
+    bool claimed;                   /* its locks are held, and it was empty under them */
     struct stat dir_st;             /* of the directory, if created */
     struct stat st;
     const char *refused;            /* why it cannot be used, if that is not an errno */
@@ -219,14 +220,24 @@ typedef struct DupTask {
     int fd;
 } DupTask;
 
+/*
+ * The same description, not another one: the locks that the node takes are on @t's descriptor as well,
+ * and stay from before the first write until the undo is done, although the node is closed before it.
+ */
 static int dup_in_thread(void *opaque)
 {
     DupTask *t = opaque;
-    char path[64];
 
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->target->fd);
-    t->fd = open(path, O_RDWR | O_CLOEXEC | (t->direct ? O_DIRECT : 0));
-    return t->fd < 0 ? -errno : 0;
+    t->fd = fcntl(t->target->fd, F_DUPFD_CLOEXEC, 0);
+    if (t->fd < 0) {
+        return -errno;
+    }
+    if (fcntl(t->fd, F_SETFL, t->direct ? O_DIRECT : 0) < 0) {
+        int ret = -errno;
+        close(t->fd);
+        return ret;
+    }
+    return 0;
 }
 
 int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp)
@@ -240,6 +251,29 @@ int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp)
         return -1;
     }
     return task.fd;
+}
+
+static int claim_in_thread(void *opaque)
+{
+    NewFile *t = opaque;
+    struct stat st;
+
+    if (fstat(t->fd, &st) < 0) {
+        return -errno;
+    }
+    return S_ISREG(st.st_mode) && st.st_size > 0 ? -EEXIST : 0;
+}
+
+bool co_main_fn new_file_claim(NewFile *t, Error **errp)
+{
+    int ret = thread_pool_co_run(claim_in_thread, t);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot create '%s'", t->filename);
+        return false;
+    }
+    t->claimed = true;
+    return true;
 }
 
 /* ---- finish ---- */
@@ -272,32 +306,115 @@ bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp)
     return ret == 0;
 }
 
+/* ---- undo ---- */
+
+/* Does somebody else hold one of the locks by which programs claim images (lock.c)? */
+static bool is_locked(int fd)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200 };
+
+    return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK;
+}
+
+/* 1: @name in the directory is the file that was created, 0: it is not, or -errno. */
+static int is_ours(const NewFile *t, const char *name)
+{
+    struct stat st;
+
+    if (fstatat(t->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno == ENOENT ? 0 : -errno;
+    }
+    return st.st_dev == t->st.st_dev && st.st_ino == t->st.st_ino;
+}
+
+static bool lacks_flags(int err)
+{
+    return err == EINVAL || err == ENOSYS || err == EOPNOTSUPP;
+}
+
+/* Another name in the same directory; 0 or -errno.  @to is one that nobody else would choose. */
+static int move_aside(const NewFile *t, const char *to)
+{
+    int ret = renameat2(t->dir_fd, t->base, t->dir_fd, to, RENAME_NOREPLACE);
+
+    if (ret < 0 && lacks_flags(errno)) {
+        ret = renameat(t->dir_fd, t->base, t->dir_fd, to);
+    }
+    return ret < 0 ? -errno : 0;
+}
+
+/* @from has its name again; -EEXIST if somebody has taken that meanwhile. */
+static int move_back(const NewFile *t, const char *from)
+{
+    int ret = renameat2(t->dir_fd, from, t->dir_fd, t->base, RENAME_NOREPLACE);
+
+    if (ret < 0 && lacks_flags(errno)) {
+        ret = linkat(t->dir_fd, from, t->dir_fd, t->base, 0);
+        if (ret == 0) {
+            ret = unlinkat(t->dir_fd, from, 0);
+        }
+    }
+    return ret < 0 ? -errno : 0;
+}
+
+/* What was moved aside to @aside: remove it if it is ours, else its name is given back.  0 or -errno. */
+static int remove_or_give_back(const NewFile *t, const char *aside)
+{
+    int ret = is_ours(t, aside);
+
+    if (ret > 0) {
+        ret = unlinkat(t->dir_fd, aside, 0) < 0 ? -errno : 0;
+        if (ret == 0) {
+            return 0;
+        }
+    }
+    int back = move_back(t, aside);
+    if (back < 0) {
+        log_line("'%s' in the directory of '%s' is a file that had that name until now and cannot get "
+                 "it back: %s", aside, t->filename, g_strerror(-back));
+    }
+    return ret;
+}
+
+/*
+ * Remove the name, if it leads to the file that was created.  Between a look and a removal another process
+ * could rename a file of its own to the name; so the name is moved aside first, to where nobody else
+ * gets at it, and looked at there.
+ */
+static int remove_name(const NewFile *t)
+{
+    g_autofree char *aside = g_strdup_printf(".undo-%d-%08x%08x", getpid(), g_random_int(),
+                                             g_random_int());
+    int ret = is_ours(t, t->base);
+
+    if (ret > 0) {
+        ret = move_aside(t, aside);
+        ret = ret < 0 ? ret : remove_or_give_back(t, aside);
+    }
+    fsync(t->dir_fd);               /* if this fails: the name may come back after a power cut */
+    return ret == -ENOENT ? 0 : ret;
+}
+
 static int abort_in_thread(void *opaque)
 {
     NewFile *t = opaque;
-    struct stat st;
 
     if (!t->created) {
-        /* It was empty, or a device, whose content is the user's to give away. */
-        return t->fd >= 0 && S_ISREG(t->st.st_mode) && t->st.st_size == 0 &&
-               ftruncate(t->fd, 0) < 0 ? -errno : 0;
+        /* What was in it or in a device before is not this command's to take away. */
+        return t->claimed && S_ISREG(t->st.st_mode) && ftruncate(t->fd, 0) < 0 ? -errno : 0;
     }
     if (!t->named) {
         return 0;
     }
     /* That it could not be looked at may be why we are here. */
-    if ((t->st.st_ino == 0 && fstat(t->fd, &t->st) < 0) ||
-        fstatat(t->dir_fd, t->base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    if (st.st_dev != t->st.st_dev || st.st_ino != t->st.st_ino) {
-        return 0;                   /* was renamed or replaced: not ours now */
-    }
-    if (unlinkat(t->dir_fd, t->base, 0) < 0) {
+    if (t->st.st_ino == 0 && fstat(t->fd, &t->st) < 0) {
         return -errno;
     }
-    fsync(t->dir_fd);               /* if this fails: the name may come back after a power cut */
-    return 0;
+    if (!t->claimed && (claim_in_thread(t) == -EEXIST || is_locked(t->fd))) {
+        log_line("'%s' is left where it is: another process has begun to use it", t->filename);
+        return 0;
+    }
+    return remove_name(t);
 }
 
 void co_main_fn new_file_abort(NewFile *t)
