@@ -154,6 +154,7 @@ static bool co_main_fn blkdebug_open(BlockDriverState *bs, const BdrvOpenOptions
     }
     bs->length = bdrv_length(bs->file->bs);
     bs->limits = bs->file->bs->limits;
+    bs->limits.native_fua = false;      /* a FUA write is a write and a flush to the rules */
     if (o->align) {
         bs->limits.request_alignment = MAX(o->align, bs->limits.request_alignment);
     }

@@ -20,7 +20,7 @@ static int co_fn write_padded(BlockDriverState *bs, int64_t offset, int64_t byte
 {
     int64_t align = bs->limits.request_alignment;
     int64_t start = ROUND_DOWN(offset, align), end = ROUND_UP(offset + bytes, align);
-    int64_t length = ROUND_UP(bdrv_length(bs), align);
+    int64_t node_end = bdrv_length(bs), length = ROUND_UP(node_end, align);
     char *buf = bdrv_try_blockalign(end - start);
     int ret = 0;
     IoVec v;
@@ -41,6 +41,10 @@ static int co_fn write_padded(BlockDriverState *bs, int64_t offset, int64_t byte
     }
     if (ret == 0) {
         iovec_to_buf(qiov, 0, buf + (offset - start), bytes);
+        /* Padding does not make the node longer: its last block may be a part of one. */
+        if (offset + bytes <= node_end) {
+            end = MIN(end, node_end);
+        }
         iovec_init_buf(&v, buf, end - start);
         ret = bdrv_drv_pwritev(bs, start, end - start, &v, flags);
     }
@@ -257,6 +261,17 @@ static int co_fn write_format(BlockDriverState *bs, int64_t offset, int64_t byte
 
 /* ---- both ---- */
 
+/* A FUA write costs one sync: the protocol's own if it has one, else a flush that covers it. */
+static int co_fn write_protocol_fua(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                                    unsigned flags)
+{
+    bool flush = flags & BDRV_REQ_FUA && !bs->limits.native_fua;
+    int ret = write_protocol(bs, offset, bytes, qiov, flush ? flags & ~BDRV_REQ_FUA : flags);
+
+    bdrv_mark_written(bs, offset, bytes);
+    return ret == 0 && flush ? bdrv_flush_node(bs, 0) : ret;
+}
+
 int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov,
                           unsigned flags)
 {
@@ -276,9 +291,7 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
         return -ENOTSUP;
     }
     if (!bdrv_is_mapped(bs)) {
-        ret = write_protocol(bs, offset, bytes, qiov, flags);
-        bdrv_mark_written(bs, offset, bytes);
-        return ret;
+        return write_protocol_fua(bs, offset, bytes, qiov, flags);
     }
     if (!bdrv_range_in_node(bs, offset, bytes)) {
         return -EIO;
@@ -294,7 +307,8 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
         ret = write_format(bs, offset, bytes, qiov, flags);
     }
     bdrv_mark_written(bs, offset, bytes);
-    if (ret == 0 && flags & BDRV_REQ_FUA) {
+    /* What has no map of its own (raw) has passed the flag on. */
+    if (ret == 0 && flags & BDRV_REQ_FUA && bs->drv->co_map_write) {
         /* The map may be newer than the last flush, whether or not this request changed it. */
         ret = bdrv_flush_node(bs, 0);
     }

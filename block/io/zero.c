@@ -46,9 +46,15 @@ static int co_fn zero_by_buffer(ZeroRequest *r, int64_t offset, int64_t bytes)
 
 /* ---- protocols ---- */
 
+/* Of ranges that a protocol zeroes or discards without being given the bytes. */
+static int64_t space_align(const BlockDriverState *bs)
+{
+    return MAX(bs->limits.request_alignment, bs->limits.zero_unit);
+}
+
 static int co_fn zero_protocol(ZeroRequest *r, int64_t offset, int64_t bytes)
 {
-    int64_t align = r->bs->limits.request_alignment;
+    int64_t align = space_align(r->bs);
     int64_t start = ROUND_UP(offset, align), end = ROUND_DOWN(offset + bytes, align);
     int ret;
 
@@ -180,7 +186,7 @@ int co_fn bdrv_co_pwrite_zeroes(BdrvLink *link, int64_t offset, int64_t bytes, u
 
 static int co_fn discard_protocol(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    int64_t align = bs->limits.request_alignment;
+    int64_t align = space_align(bs);
     int64_t start = ROUND_UP(offset, align), end = ROUND_DOWN(offset + bytes, align);
 
     return start < end ? bdrv_drv_pdiscard(bs, start, end - start) : 0;

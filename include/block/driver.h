@@ -64,8 +64,9 @@ typedef struct BdrvLimits {
     uint32_t mem_alignment;         /* bytes, power of two; of buffers; >= 1 */
     int64_t max_transfer;           /* bytes; 0: no limit */
     int64_t alloc_unit;             /* formats: what one map entry covers, bytes (cluster); 0: none */
-    int64_t zero_unit;              /* formats: granularity of co_zero and co_discard
-                                     * (subcluster or cluster), bytes; power of two */
+    int64_t zero_unit;              /* granularity of zeroing and discarding, bytes, power of two;
+                                     * formats: subcluster or cluster; protocols: 0: any */
+    bool native_fua;                /* protocols: co_pwritev takes BDRV_REQ_FUA; else the core flushes */
     int64_t compress_unit;          /* what is compressed as one, bytes, power of two; 0: the node
                                      * cannot hold compressed data */
 } BdrvLimits;
@@ -165,8 +166,9 @@ struct BlockDriver {
 
     /* ---- protocols ---- */
     int (*co_preadv)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
+    /* Ends at a multiple of the alignment, or at the end of a node whose length is none, which must stay. */
     int (*co_pwritev)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
-                      unsigned flags);                  /* BDRV_REQ_FUA */
+                      unsigned flags);                  /* BDRV_REQ_FUA if limits.native_fua */
     /* -ENOTSUP: the core writes buffers (unless NO_FALLBACK). */
     int (*co_pwrite_zeroes)(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
     int (*co_pdiscard)(BlockDriverState *bs, int64_t offset, int64_t bytes);

@@ -142,7 +142,7 @@ static int co_fn memdisk_co_pwritev(BlockDriverState *bs, int64_t offset, int64_
         failed_op(disk_of(bs), ret, OP_WRITE, offset, bytes, qiov);
     }
     note_length(bs);
-    return ret == 0 && flags & BDRV_REQ_FUA ? memdisk_co_flush(bs, 0) : ret;
+    return ret;
 }
 
 static int co_fn memdisk_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,

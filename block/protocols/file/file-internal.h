@@ -5,14 +5,26 @@
 
 #include "block/driver.h"
 
+/* How a descriptor behaves; see traits.c. */
+typedef struct FileTraits {
+    BdrvLimits limits;
+    bool is_local;                  /* requests wait for disks of this machine and nobody else */
+    bool bypasses_cache;            /* O_DIRECT, and that is what it does */
+    int64_t block_size;             /* bytes; what the file system changes in part, it does in memory */
+} FileTraits;
+
 typedef struct FileState {
     int fd;
     int aio_flags;                  /* AIO_THREADS or 0 */
     bool is_device;
     BdrvFileId id;
+    FileTraits traits;              /* of @fd */
+    int tail_fd;                    /* the same file without O_DIRECT, -1: not needed yet; atomic */
     bool lacks_zero_range, lacks_punch_hole;    /* learnt from EOPNOTSUPP; relaxed atomics */
-    int flush_error;                /* atomic: once fdatasync failed, data may be gone for good: the
-                                     * errno of that failure, returned by every later flush */
+    bool used_cache;                /* atomic: something went through the page cache since the last sync */
+    int flush_error;                /* atomic: once a sync failed that may have dropped something from the
+                                     * page cache, data may be gone for good: the errno of that
+                                     * failure, returned by every later flush */
 
     /* Byte-range locks (block/protocols/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 + i. */
     bool locking;
@@ -22,8 +34,8 @@ typedef struct FileState {
 
     /* Being reopened (block/protocols/file/reopen.c). */
     int new_fd;                     /* prepared, -1: none */
-    BdrvLimits new_limits;          /* with it */
-    int old_fd;                     /* to be closed in clean, -1: none */
+    FileTraits new_traits;          /* with it */
+    int old_fd, old_tail_fd;        /* to be closed in clean, -1: none */
 } FileState;
 
 #define FILE_STATE(bs) ((FileState *)(bs)->opaque)
@@ -61,9 +73,12 @@ int64_t co_fn file_co_getlength(BlockDriverState *bs);
 /* The file is at least @length bytes long now. */
 void any_fn file_note_length(BlockDriverState *bs, int64_t length);
 
-/* Length of an open file or block device in bytes, or -errno. */
+/* A change of [@offset, @offset + @bytes) without writing: a part of a block is changed in the page cache. */
+void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes);
+
+/* Length of an open file or block device in bytes, or -errno.  Blocks. */
 int64_t any_fn file_fd_length(int fd);
-/* Set O_DIRECT alignments in @l. */
-void any_fn file_direct_limits(int fd, const struct stat *st, BdrvLimits *l);
+/* @direct: @fd has O_DIRECT.  Blocks. */
+void any_fn file_get_traits(int fd, const struct stat *st, bool direct, FileTraits *t);
 
 #endif

@@ -2,9 +2,6 @@
 /* file and host_device: a local file or block device. Opening, reading, writing, flushing. */
 #include "qemu/osdep.h"
 
-#include <linux/fs.h>
-#include <sys/ioctl.h>
-
 #include "block/protocols/file/file-internal.h"
 #include "block/new-file.h"
 #include "qemu/aio.h"
@@ -17,6 +14,7 @@ typedef struct OpenTask {
     int fd;
     struct stat st;
     int64_t length;
+    FileTraits traits;
 } OpenTask;
 
 static int open_in_thread(void *opaque)
@@ -34,44 +32,11 @@ static int open_in_thread(void *opaque)
     if (fstat(t->fd, &t->st) < 0) {
         return -errno;
     }
-    t->length = S_ISREG(t->st.st_mode) || S_ISBLK(t->st.st_mode) ? file_fd_length(t->fd) : 0;
-    return t->length < 0 ? (int)t->length : 0;
-}
-
-int64_t any_fn file_fd_length(int fd)
-{
-    struct stat st;
-    uint64_t bytes;
-
-    if (fstat(fd, &st) < 0) {
-        return -errno;
+    if (S_ISREG(t->st.st_mode) || S_ISBLK(t->st.st_mode)) {
+        t->length = file_fd_length(t->fd);
+        file_get_traits(t->fd, &t->st, t->flags & O_DIRECT, &t->traits);
     }
-    if (!S_ISBLK(st.st_mode)) {
-        return st.st_size;
-    }
-    return ioctl(fd, BLKGETSIZE64, &bytes) < 0 ? -errno : (int64_t)bytes;
-}
-
-void any_fn file_direct_limits(int fd, const struct stat *st, BdrvLimits *l)
-{
-    uint32_t offset_align = 4096, mem_align = 4096;
-#ifdef STATX_DIOALIGN
-    struct statx sx;
-
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
-        sx.stx_mask & STATX_DIOALIGN && sx.stx_dio_offset_align) {
-        offset_align = MAX(512, sx.stx_dio_offset_align);
-        mem_align = MAX(1, sx.stx_dio_mem_align);
-    }
-#else
-    int sector;
-
-    if (S_ISBLK(st->st_mode) && ioctl(fd, BLKSSZGET, &sector) == 0 && sector >= 512) {
-        offset_align = sector;
-    }
-#endif
-    l->request_alignment = offset_align;
-    l->mem_alignment = mem_align;
+    return MIN(t->length, 0);
 }
 
 static bool check_type(const BlockDriverState *bs, const OpenTask *t, Error **errp)
@@ -153,7 +118,7 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
         error_setg(errp, "The 'file' block driver requires a file name");
         return false;
     }
-    *s = (FileState){ .fd = -1, .new_fd = -1, .old_fd = -1 };
+    *s = (FileState){ .fd = -1, .tail_fd = -1, .new_fd = -1, .old_fd = -1, .old_tail_fd = -1 };
     if (!choose_aio(s, o->aio, opts->cache_direct, errp) || !open_fd(bs, opts, &t, errp)) {
         if (t.fd >= 0) {
             close(t.fd);
@@ -169,15 +134,19 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     bs->length = t.length;
     bs->filename = g_strdup(o->filename);
     bs->path = bdrv_path_combine(NULL, o->filename);
-    if (bs->cache_direct) {
-        file_direct_limits(s->fd, &t.st, &bs->limits);
-    }
+    s->traits = t.traits;
+    bs->limits = t.traits.limits;
     return true;
 }
 
 static int co_main_fn file_close(BlockDriverState *bs)
 {
-    return close(FILE_STATE(bs)->fd) < 0 ? -errno : 0;
+    FileState *s = bs->opaque;
+
+    if (s->tail_fd >= 0) {
+        close(s->tail_fd);
+    }
+    return close(s->fd) < 0 ? -errno : 0;
 }
 
 static bool main_fn file_get_identity(BlockDriverState *bs, BdrvFileId *ret_id)
@@ -191,17 +160,16 @@ static bool main_fn file_get_identity(BlockDriverState *bs, BdrvFileId *ret_id)
 /* Moves @iov[0 .. niov) at @offset, completely or up to the end of the file; -errno or bytes. */
 typedef ssize_t TransferFn(int fd, const struct iovec *iov, int niov, int64_t offset, int flags);
 
-static ssize_t co_fn transfer(FileState *s, TransferFn *fn, int64_t offset, IoVec *qiov,
-                              int flags)
+static ssize_t co_fn transfer(int fd, TransferFn *fn, int64_t offset, IoVec *qiov, int flags)
 {
-    ssize_t n = fn(s->fd, qiov->iov, MIN(qiov->niov, IOV_MAX), offset, flags);
+    ssize_t n = fn(fd, qiov->iov, MIN(qiov->niov, IOV_MAX), offset, flags);
     size_t done = n;
 
     /* Short transfers are rare: a signal, a full disk, a very long vector. */
     while (n > 0 && done < qiov->size) {
         g_auto(IoVec) rest;
         iovec_init_slice(&rest, qiov, done, qiov->size - done);
-        n = fn(s->fd, rest.iov, MIN(rest.niov, IOV_MAX), offset + done, flags);
+        n = fn(fd, rest.iov, MIN(rest.niov, IOV_MAX), offset + done, flags);
         done += MAX(n, 0);
     }
     return n < 0 ? n : (ssize_t)done;
@@ -210,7 +178,7 @@ static ssize_t co_fn transfer(FileState *s, TransferFn *fn, int64_t offset, IoVe
 static int co_fn file_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
 {
     FileState *s = bs->opaque;
-    ssize_t n = transfer(s, aio_co_preadv, offset, qiov, s->aio_flags);
+    ssize_t n = transfer(s->fd, aio_co_preadv, offset, qiov, s->aio_flags);
 
     if (n < 0) {
         return n;
@@ -231,24 +199,88 @@ void any_fn file_note_length(BlockDriverState *bs, int64_t length)
     }
 }
 
+static int co_fn write_all(FileState *s, int fd, int64_t offset, IoVec *qiov, int flags)
+{
+    ssize_t n = transfer(fd, aio_co_pwritev, offset, qiov, s->aio_flags | flags);
+
+    /* Short: the end of a device. */
+    return n < 0 ? (int)n : (size_t)n < qiov->size ? -ENOSPC : 0;
+}
+
+static int open_tail_in_thread(void *opaque)
+{
+    FileState *s = opaque;
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int co_fn tail_fd(FileState *s)
+{
+    int none = -1, fd = __atomic_load_n(&s->tail_fd, __ATOMIC_ACQUIRE);
+
+    if (fd < 0) {
+        fd = thread_pool_co_run(open_tail_in_thread, s);
+        if (fd >= 0 && !__atomic_compare_exchange_n(&s->tail_fd, &none, fd, false,
+                                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+            close(fd);
+            fd = none;
+        }
+    }
+    return fd;
+}
+
+/*
+ * The part of a block in which the file ends, from @offset.  With O_DIRECT it could be written as a whole block
+ * only, and the file would be longer.  It is on the disk on return, so that nothing stays in the page cache.
+ */
+static int co_fn write_tail(BlockDriverState *bs, int64_t offset, IoVec *qiov)
+{
+    FileState *s = bs->opaque;
+    int fd = tail_fd(s);
+
+    return fd < 0 ? fd : write_all(s, fd, offset, qiov, bs->cache_no_flush ? 0 : AIO_DSYNC);
+}
+
 static int co_fn file_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
                               unsigned flags)
 {
     FileState *s = bs->opaque;
-    bool dsync = flags & BDRV_REQ_FUA && !bs->cache_no_flush;
-    ssize_t n = transfer(s, aio_co_pwritev, offset, qiov,
-                         s->aio_flags | (dsync ? AIO_DSYNC : 0));
+    int dsync = flags & BDRV_REQ_FUA && !bs->cache_no_flush ? AIO_DSYNC : 0;
+    int64_t tail = bytes & (bs->limits.request_alignment - 1);
+    int ret = 0;
 
-    if (n < 0) {
-        return n;
+    if (tail == 0) {
+        ret = write_all(s, s->fd, offset, qiov, dsync);
+    } else {
+        g_auto(IoVec) whole, part;
+
+        iovec_init_slice(&whole, qiov, 0, bytes - tail);
+        iovec_init_slice(&part, qiov, bytes - tail, tail);
+        if (bytes > tail) {
+            ret = write_all(s, s->fd, offset, &whole, dsync);
+        }
+        ret = ret ?: write_tail(bs, offset + bytes - tail, &part);
     }
-    if (n < bytes) {
-        return -ENOSPC;             /* the end of a device */
+    if (ret == 0) {
+        file_note_length(bs, offset + bytes);
     }
-    file_note_length(bs, offset + bytes);
-    return 0;
+    return ret;
 }
 
+void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes)
+{
+    if ((offset | bytes) & (s->traits.block_size - 1)) {
+        __atomic_store_n(&s->used_cache, true, __ATOMIC_SEQ_CST);
+    }
+}
+
+/*
+ * A failed sync may have dropped from the page cache what it could not write, and the next one knows nothing
+ * of that: so the failure stays.  Unless nothing was there: then whatever the failure was, trying again shows.
+ */
 static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
 {
     FileState *s = bs->opaque;
@@ -257,8 +289,10 @@ static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
     if (bs->cache_no_flush || err) {
         return err;
     }
+    bool cached = __atomic_exchange_n(&s->used_cache, false, __ATOMIC_SEQ_CST);
     err = aio_co_fdatasync(s->fd, s->aio_flags);
-    if (err < 0) {
+    if (err < 0 && (cached || !s->traits.bypasses_cache ||
+                    __atomic_load_n(&s->used_cache, __ATOMIC_SEQ_CST))) {
         __atomic_store_n(&s->flush_error, err, __ATOMIC_RELAXED);
     }
     return err;

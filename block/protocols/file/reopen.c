@@ -12,7 +12,7 @@
 typedef struct ReopenTask {
     int old_fd, flags;
     int fd;                         /* out */
-    BdrvLimits *limits;             /* out */
+    FileTraits *traits;             /* out */
 } ReopenTask;
 
 static int reopen_in_thread(void *opaque)
@@ -26,14 +26,11 @@ static int reopen_in_thread(void *opaque)
     if (t->fd < 0) {
         return -errno;
     }
-    *t->limits = (BdrvLimits){ .request_alignment = 1, .mem_alignment = 1 };
-    if (t->flags & O_DIRECT) {
-        struct stat st;
-        if (fstat(t->fd, &st) < 0) {
-            return -errno;
-        }
-        file_direct_limits(t->fd, &st, t->limits);
+    struct stat st;
+    if (fstat(t->fd, &st) < 0) {
+        return -errno;
     }
+    file_get_traits(t->fd, &st, t->flags & O_DIRECT, t->traits);
     return 0;
 }
 
@@ -53,7 +50,7 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
 {
     FileState *s = bs->opaque;
     ReopenTask t = {
-        .old_fd = s->fd, .fd = -1, .limits = &s->new_limits,
+        .old_fd = s->fd, .fd = -1, .traits = &s->new_traits,
         .flags = (to->read_only ? O_RDONLY : O_RDWR) | (to->cache_direct ? O_DIRECT : 0),
     };
 
@@ -92,8 +89,12 @@ void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
     s->old_fd = s->fd;
     s->fd = s->new_fd;
     s->new_fd = -1;
+    s->old_tail_fd = s->tail_fd;
+    s->tail_fd = -1;
     s->locked = file_locks_after_reopen(s, to->read_only);
-    bs->limits = s->new_limits;
+    s->used_cache |= !s->traits.bypasses_cache;
+    s->traits = s->new_traits;
+    bs->limits = s->traits.limits;
 }
 
 void main_fn file_reopen_abort(BlockDriverState *bs)
@@ -110,8 +111,12 @@ void main_fn file_reopen_clean(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
-    if (s->old_fd >= 0) {
-        close(s->old_fd);
-        s->old_fd = -1;
+    int *fds[] = { &s->old_fd, &s->old_tail_fd };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
+        if (*fds[i] >= 0) {
+            close(*fds[i]);
+            *fds[i] = -1;
+        }
     }
 }

@@ -9,37 +9,46 @@
 
 /* ---- zeroes and holes ---- */
 
-static bool not_supported(int ret)
+/* Will never work with this file, whatever the range. */
+static bool is_lacking(int ret)
 {
-    return ret == -EOPNOTSUPP || ret == -ENOSYS || ret == -EINVAL || ret == -ENODEV ||
-           ret == -ENOTTY;
+    return ret == -EOPNOTSUPP || ret == -ENOSYS || ret == -ENODEV || ret == -ENOTTY;
+}
+
+/*
+ * fallocate() with @mode, unless *@lacks (atomic) says that it is not there.  -ENOTSUP: it is not, or does not
+ * like this one range: EINVAL says nothing about the next one.
+ */
+static int co_fn try_fallocate(FileState *s, bool *lacks, int mode, int64_t offset, int64_t bytes)
+{
+    if (__atomic_load_n(lacks, __ATOMIC_RELAXED)) {
+        return -ENOTSUP;
+    }
+    file_note_cached(s, offset, bytes);
+    int ret = aio_co_fallocate(s->fd, mode, offset, bytes, s->aio_flags);
+    file_note_cached(s, offset, bytes);
+    if (is_lacking(ret)) {
+        __atomic_store_n(lacks, true, __ATOMIC_RELAXED);
+    }
+    return is_lacking(ret) || ret == -EINVAL ? -ENOTSUP : ret;
 }
 
 static int co_fn punch_hole(FileState *s, int64_t offset, int64_t bytes)
 {
-    if (__atomic_load_n(&s->lacks_punch_hole, __ATOMIC_RELAXED)) {
-        return -ENOTSUP;
-    }
-    int ret = aio_co_fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes,
-                               s->aio_flags);
-    if (not_supported(ret)) {
-        __atomic_store_n(&s->lacks_punch_hole, true, __ATOMIC_RELAXED);
-        return -ENOTSUP;
-    }
-    return ret;
+    return try_fallocate(s, &s->lacks_punch_hole, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                         offset, bytes);
 }
 
 static int co_fn zero_range(FileState *s, int64_t offset, int64_t bytes)
 {
-    if (__atomic_load_n(&s->lacks_zero_range, __ATOMIC_RELAXED)) {
-        return -ENOTSUP;
-    }
-    int ret = aio_co_fallocate(s->fd, FALLOC_FL_ZERO_RANGE, offset, bytes, s->aio_flags);
-    if (not_supported(ret)) {
-        __atomic_store_n(&s->lacks_zero_range, true, __ATOMIC_RELAXED);
-        return -ENOTSUP;
-    }
-    return ret;
+    return try_fallocate(s, &s->lacks_zero_range, FALLOC_FL_ZERO_RANGE, offset, bytes);
+}
+
+static int co_fn allocate(FileState *s, int64_t offset, int64_t bytes)
+{
+    bool lacks = false;
+
+    return try_fallocate(s, &lacks, 0, offset, bytes);
 }
 
 int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
@@ -59,8 +68,7 @@ int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t by
         /* No ZERO_RANGE (tmpfs): a hole, and then blocks for it. */
         ret = punch_hole(s, offset, bytes);
         if (ret == 0) {
-            ret = aio_co_fallocate(s->fd, 0, offset, bytes, s->aio_flags);
-            ret = not_supported(ret) ? -ENOTSUP : ret;
+            ret = allocate(s, offset, bytes);
         }
     }
     if (ret == 0) {
@@ -162,16 +170,12 @@ static int co_fn write_zeroes_fully(FileState *s, int64_t offset, int64_t end)
     return ret;
 }
 
+/* Blocks for what is new.  A file system that cannot reserve them is made to by writing. */
 static int co_fn preallocate(FileState *s, int64_t from, int64_t to, BdrvPrealloc prealloc)
 {
-    switch (prealloc) {
-    case BDRV_PREALLOC_FALLOC:
-        return aio_co_fallocate(s->fd, 0, from, to - from, s->aio_flags);
-    case BDRV_PREALLOC_FULL:
-        return write_zeroes_fully(s, from, to);
-    default:
-        return 0;
-    }
+    int ret = prealloc == BDRV_PREALLOC_FALLOC ? allocate(s, from, to - from) : -ENOTSUP;
+
+    return ret == -ENOTSUP ? write_zeroes_fully(s, from, to) : ret;
 }
 
 bool any_fn file_truncated_is_zero(const BlockDriverState *bs)
@@ -187,11 +191,11 @@ int co_fn file_co_extend(BlockDriverState *bs, int64_t length)
         return -ENOTSUP;
     }
     /* Not ftruncate(): by the time it is done, a write may have made the file longer still. */
-    int ret = aio_co_fallocate(s->fd, 0, length - 1, 1, s->aio_flags);
+    int ret = allocate(s, length - 1, 1);
     if (ret == 0) {
         file_note_length(bs, length);
     }
-    return not_supported(ret) ? -ENOTSUP : ret;
+    return ret;
 }
 
 bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
@@ -228,6 +232,7 @@ bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc p
             return false;
         }
     }
+    file_note_cached(s, old, length);
     ret = thread_pool_co_run(truncate_in_thread, &t);
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Failed to resize '%s'", bs->filename);
