@@ -30,7 +30,7 @@ static ssize_t co_fn submit_and_wait(AioReq *req)
 
 /* ---- files ---- */
 
-static ssize_t run_file(const AioReq *req)
+static ssize_t blocking_fn run_file(const AioReq *req)
 {
     switch (req->op) {
     case AIO_OP_READV:
@@ -46,7 +46,7 @@ static ssize_t run_file(const AioReq *req)
     }
 }
 
-ssize_t any_fn aio_req_run_file(const AioReq *req)
+ssize_t blocking_fn aio_req_run_file(const AioReq *req)
 {
     ssize_t ret;
 
@@ -56,7 +56,7 @@ ssize_t any_fn aio_req_run_file(const AioReq *req)
     return ret < 0 ? -errno : ret;
 }
 
-static int run_file_in_thread(void *opaque)
+static int blocking_fn run_file_in_thread(void *opaque)
 {
     return aio_req_run_file(opaque);
 }
@@ -66,6 +66,7 @@ static ssize_t co_fn file_call(AioReq req, int aio_flags)
     AioContext *ctx = aio_context_current();
     ssize_t ret;
 
+    req.slow = aio_flags & AIO_SLOW;
     if (ctx->ops->backend == AIO_BACKEND_IO_URING && !(aio_flags & AIO_THREADS)) {
         do {
             req.done = false;
@@ -76,7 +77,7 @@ static ssize_t co_fn file_call(AioReq req, int aio_flags)
             return ret;
         }
     }
-    return thread_pool_co_run(run_file_in_thread, &req);
+    return thread_pool_co_run_io(run_file_in_thread, &req);
 }
 
 ssize_t co_fn aio_co_preadv(int fd, const struct iovec *iov, int niov, int64_t offset, int flags)

@@ -65,6 +65,7 @@ typedef struct AioReq {
     AioContext *ctx;
     Coroutine *co;
     ssize_t result;
+    bool slow;                  /* AIO_SLOW */
     bool done;
     bool timed_out;
     bool queued;                /* backend: not yet with the kernel */
@@ -83,7 +84,7 @@ struct AioCall {
 };
 
 /* The system call of file request @req, by the calling thread; result or -errno. */
-ssize_t any_fn aio_req_run_file(const AioReq *req);
+ssize_t blocking_fn aio_req_run_file(const AioReq *req);
 
 /* ---- the loop ---- */
 

@@ -22,6 +22,13 @@
 #define SQ_ENTRIES 256
 #define CQ_ENTRIES 1024
 
+/*
+ * Threads of the kernel for requests to files that cannot be done without waiting.  By default there are four for a
+ * processor: so few files that do not answer would leave no thread for the others.  No file gets all
+ * of them, as its driver limits how many of its requests wait at once.
+ */
+#define MAX_WORKERS 1024
+
 typedef struct UringState {
     struct io_uring ring;
     AioReq *head, *tail;        /* not yet with the kernel */
@@ -63,6 +70,8 @@ static bool uring_init(AioContext *ctx, Error **errp)
         g_free(u);
         return false;
     }
+    unsigned workers[2] = { MAX_WORKERS, 0 };
+    io_uring_register_iowq_max_workers(&u->ring, workers);  /* Linux 5.15 */
     io_uring_register_ring_fd(&u->ring);    /* saves a look-up per call; optional */
     ctx->opaque = u;
     return true;
@@ -117,6 +126,9 @@ static void prepare(struct io_uring_sqe *sqe, AioReq *req)
         break;
     default:
         g_assert_not_reached();
+    }
+    if (req->slow) {
+        sqe->flags |= IOSQE_ASYNC;
     }
     io_uring_sqe_set_data(sqe, req);
 }

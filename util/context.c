@@ -7,6 +7,7 @@
 #ifdef __clang__
 ContextCapability context_main_thread;
 ContextCapability context_coroutine;
+ContextCapability context_may_block;
 #endif
 
 static __thread bool is_main;

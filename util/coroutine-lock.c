@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What coroutines wait on: mutex, condition, group. */
+/* What coroutines wait on: mutex, condition, limit, group. */
 #include "qemu/osdep.h"
 
 #include "qemu/coroutine.h"
@@ -129,6 +129,48 @@ void any_fn co_queue_wake_all(CoQueue *q)
 bool any_fn co_queue_empty(const CoQueue *q)
 {
     return !q->head;
+}
+
+/* ---- CoLimit ---- */
+
+void any_fn co_limit_init(CoLimit *l, int max)
+{
+    *l = (CoLimit){ .free = max };
+    g_mutex_init(&l->guard);
+}
+
+void any_fn co_limit_destroy(CoLimit *l)
+{
+    assert(!l->head);
+    g_mutex_clear(&l->guard);
+}
+
+void co_fn co_limit_enter(CoLimit *l)
+{
+    CoWaiter w = { .co = coroutine_self() };
+
+    guard_lock(&l->guard);
+    bool wait = l->free == 0;
+    if (wait) {
+        waiter_append(&l->head, &l->tail, &w);
+    } else {
+        l->free--;
+    }
+    guard_unlock(&l->guard);
+    if (wait) {
+        coroutine_yield();      /* co_limit_leave() passes its share on to us */
+    }
+}
+
+void co_fn co_limit_leave(CoLimit *l)
+{
+    guard_lock(&l->guard);
+    Coroutine *next = waiter_pop(&l->head, &l->tail);
+    l->free += !next;
+    guard_unlock(&l->guard);
+    if (next) {
+        coroutine_wake(next);
+    }
 }
 
 /* ---- CoGroup ---- */

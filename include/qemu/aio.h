@@ -94,6 +94,8 @@ void co_fn aio_co_sleep_ns(int64_t ns);
 #define AIO_THREADS (1 << 0)
 /* Writes: on stable storage on return (RWF_DSYNC). */
 #define AIO_DSYNC   (1 << 1)
+/* The kernel may make whoever starts the request wait (file systems over a network or in a program). */
+#define AIO_SLOW    (1 << 2)
 
 /* May be short, as preadv(2). */
 ssize_t co_fn aio_co_preadv(int fd, const struct iovec *iov, int niov, int64_t offset, int flags);
@@ -127,8 +129,11 @@ void any_fn aio_co_cancel(Coroutine *co);
 /*
  * Run @fn(@opaque) on a thread of the process-wide pool and return its result.  For system
  * calls that io_uring has no answer for (open of a FIFO-safe path, directory fsync, SEEK_HOLE).
- * A pool of at most 64 threads, started as needed, ended when idle.
+ * A pool of at most 256 threads, started as needed, ended when idle.
  */
 int co_fn thread_pool_co_run(int (*fn)(void *opaque), void *opaque);
+/* The same for what clients want of disks, of which there is no end if a disk does not answer: some threads
+ * are not for it. */
+int co_fn thread_pool_co_run_io(int (*fn)(void *opaque), void *opaque);
 
 #endif

@@ -74,6 +74,19 @@ void any_fn co_queue_wake_one(CoQueue *q);
 void any_fn co_queue_wake_all(CoQueue *q);
 bool any_fn co_queue_empty(const CoQueue *q);
 
+/* ---- CoLimit: so many coroutines, of any thread, at a time; fair ---- */
+
+typedef struct CoLimit {
+    GMutex guard;               /* protects the rest; held for a few instructions */
+    int free;
+    CoWaiter *head, *tail;      /* only while free is 0 */
+} CoLimit;
+
+void any_fn co_limit_init(CoLimit *l, int max);
+void any_fn co_limit_destroy(CoLimit *l);           /* nobody is in it */
+void co_fn co_limit_enter(CoLimit *l);
+void co_fn co_limit_leave(CoLimit *l);
+
 /* ---- CoGroup: start several coroutines on this thread and wait for all ---- */
 
 typedef struct CoGroup {

@@ -197,6 +197,12 @@ int co_fn __wrap_thread_pool_co_run(int (*fn)(void *opaque), void *opaque)
     return ret;
 }
 
+int __wrap_thread_pool_co_run_io(int (*fn)(void *opaque), void *opaque);
+int co_fn __wrap_thread_pool_co_run_io(int (*fn)(void *opaque), void *opaque)
+{
+    return __wrap_thread_pool_co_run(fn, opaque);
+}
+
 /* ---- what calls do to the disk ---- */
 
 static bool is_directory(int fd)
