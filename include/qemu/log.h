@@ -13,6 +13,12 @@
 /* @fn gets one line without its end, on any thread.  Called while there is one thread; NULL (the default): lines are dropped. */
 void any_fn log_set_handler(void (*fn)(const char *line));
 
+/* For programs: lines to @fd without ever waiting for it.  init once, while there is one thread. */
+void any_fn log_writer_init(int fd);
+void any_fn log_writer_put(const char *line);       /* a handler for log_set_handler() */
+/* Before the program ends: what was put is written, if that takes no longer than @patience_ns. */
+void blocking_fn log_writer_finish(int64_t patience_ns);
+
 /* No line end; names the object and the cause, as errors do. */
 void any_fn log_line(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 

@@ -215,10 +215,8 @@ static void raise_descriptor_limit(void)
 
 /* ---- what the operator is told ---- */
 
-static void print_line(const char *line)
-{
-    g_printerr("%s: %s\n", g_get_prgname(), line);
-}
+/* The last lines are worth waiting for, but the end of the program does not hang on a reader. */
+#define LOG_PATIENCE_NS NS_PER_SEC
 
 /* ---- from start to end ---- */
 
@@ -296,7 +294,8 @@ int main(int argc, char **argv)
     raise_descriptor_limit();
     int signal_fd = block_signals();
     context_set_main();
-    log_set_handler(print_line);
+    log_writer_init(STDERR_FILENO);
+    log_set_handler(log_writer_put);
     main_ctx = aio_context_new(AIO_BACKEND_AUTO, &err);
     if (!main_ctx) {
         error_report_err(err);
@@ -313,6 +312,8 @@ int main(int argc, char **argv)
     coroutine_start(signal_entry, GINT_TO_POINTER(signal_fd));
     coroutine_start(daemon_entry, NULL);
     aio_context_run(main_ctx);
+    context_block_anyway();         /* the loop has ended */
+    log_writer_finish(LOG_PATIENCE_NS);
     g_array_unref(command_line.steps);
     return exit_status;
 }
