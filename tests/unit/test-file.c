@@ -100,7 +100,7 @@ static BdrvLink *co_main_fn open_disk(bool direct)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(DISK, "raw", NULL, &error_abort);
     BdrvLinkSpec spec = {
-        .role = "test", .needs = CLAIM_READ | CLAIM_WRITE, .allows = CLAIM_ALL, .holder = "the test",
+        .needs = CLAIM_READ | CLAIM_WRITE, .allows = CLAIM_ALL, .holder = "the test",
     };
 
     opts->read_only = opts->file.options->read_only = false;
