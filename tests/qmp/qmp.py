@@ -37,9 +37,21 @@ class QMP:
             self.sock = address
         else:
             self.sock = self._connect(address)
-        self.greeting = self.recv_object()
+        self.greeting = self._greeting(address)
         if negotiate:
             self.cmd('qmp_capabilities', **({'enable': ['oob']} if oob else {}))
+
+    def _greeting(self, address):
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                return self.recv_object()
+            except ConnectionResetError:        # by a socket that outlived its killed process
+                if isinstance(address, socket.socket) or time.monotonic() > deadline:
+                    raise
+                self.sock.close()
+                time.sleep(0.01)
+                self.sock = self._connect(address)
 
     def _connect(self, address):
         """Wait until the server is there, as it may just be starting."""
