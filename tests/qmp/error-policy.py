@@ -252,6 +252,7 @@ def test_failed_flush_that_is_tried_again_is_not_a_success():
             assert r.qmp.wait_event('BLOCK_IO_ERROR')['data']['action'] == 'stop'
             r.cmd('cont')
         assert not flush.is_done()
+        r.stop(status=1)
 
 
 def test_export_of_a_stopped_disk_can_go():

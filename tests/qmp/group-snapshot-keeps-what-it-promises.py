@@ -354,7 +354,7 @@ def test_a_base_that_cannot_be_flushed_is_an_io_error():
         after = r.state()
         for key in 'nodes', 'files', 'fds':
             assert before[key] == after[key], key
-        r.stop(check=False)
+        r.stop(status=1)
         assert "cannot flush node 'bad'" in r.log, 'what is not on disk is said at the end'
 
 

@@ -191,6 +191,7 @@ def test_errors_are_those_that_the_protocol_has_for_their_command():
                         assert e.number == w.EIO, (number, cmd, e.number)
                 fast = c.error(w.WRITE_ZEROES, 0, 64 * KiB, w.FAST_ZERO)
                 assert fast == (w.ENOTSUP if number == 95 else w.EIO), fast
+            r.stop(status=1)
 
 
 def test_a_failed_read_and_write_are_errors_of_their_request_only():
