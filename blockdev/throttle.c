@@ -68,8 +68,7 @@ bool co_main_fn blockdev_throttle_backend(BlockBackend *blk, const char *group_n
                                         const ThrottleConfig *cfg, Error **errp)
 {
     if (!throttle_config_is_limited(cfg)) {
-        blk_set_throttle_group(blk, NULL);
-        return true;
+        return blk_set_throttle_group(blk, NULL);
     }
     ThrottleGroup *group = throttle_group_find(group_name);
     group = group ? throttle_group_ref(group) : throttle_group_new(group_name, errp);
@@ -77,9 +76,12 @@ bool co_main_fn blockdev_throttle_backend(BlockBackend *blk, const char *group_n
         return false;
     }
     throttle_group_set(group, cfg);
-    blk_set_throttle_group(blk, group);
+    bool there = blk_set_throttle_group(blk, group);
     throttle_group_unref(group);
-    return true;
+    if (!there) {
+        error_setg(errp, "The device was removed meanwhile");
+    }
+    return there;
 }
 
 bool co_main_fn qmp_block_set_io_throttle(const BlockIOThrottle *args, Error **errp)

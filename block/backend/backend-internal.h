@@ -27,10 +27,14 @@ struct BlockBackend {
     int stop_reason;                /* atomic, set under @lock: -errno that stopped it; 0: it runs */
     WaiterList stopped;             /* under @lock, of StoppedRequest: wait for it to be continued */
 
-    /* Limits.  Changed by the main thread while held, read inside a throttled wait. */
-    ThrottleGroup *throttle;        /* NULL: none */
-    int throttled;                  /* atomic: requests waiting for their turn */
-    bool throttle_off;              /* atomic: whoever waits shall go, limits are ignored */
+    /* Limits (block/backend/limits.c). */
+    CoMutex throttle_lock;          /* changes of the membership, one at a time */
+    ThrottleGroup *throttle;        /* atomic; NULL: none */
+    int throttled;                  /* atomic: requests in the group's queue */
+    int unlimited;                  /* atomic; > 0: whoever waits shall go, limits are ignored */
+    Coroutine *throttle_waiter;     /* under @lock: waits for @throttled to become 0 */
+    int refs;                       /* of the memory; main thread */
+    bool freed;                     /* blk_free() has been called */
     bool user_leaves;               /* atomic */
     BlockBackend *prev, *next;      /* all backends, oldest first */
 
@@ -66,6 +70,13 @@ BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *clien
 int co_fn blk_wait_while_stopped(BlockBackend *blk, const BlkClient *client);
 /* The backend's user leaves: give up what waits, and let it run. */
 void main_fn blk_give_up_stopped(BlockBackend *blk);
+
+/* Keep the memory of @blk, not what it holds. */
+void main_fn blk_ref(BlockBackend *blk);
+void main_fn blk_unref(BlockBackend *blk);
+
+/* Wait for the turn of a request that is not in flight yet. */
+void co_fn blk_throttle(BlockBackend *blk, bool is_write, int64_t bytes);
 
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);

@@ -41,6 +41,8 @@ static BlockBackend *main_fn make(const char *name, bool of_export, unsigned nee
     blk->needs = needs;
     blk->allows = allows;
     blk->write_cache = true;
+    blk->refs = 1;
+    co_mutex_init(&blk->throttle_lock);
     pthread_mutex_init(&blk->lock, NULL);
     blk->prev = last_backend;
     *(last_backend ? &last_backend->next : &first_backend) = blk;
@@ -73,13 +75,31 @@ BlockBackend *main_fn blk_new_export(const char *id, unsigned needs, unsigned al
     return make(id, true, needs, allows);
 }
 
+void main_fn blk_ref(BlockBackend *blk)
+{
+    blk->refs++;
+}
+
+void main_fn blk_unref(BlockBackend *blk)
+{
+    if (--blk->refs > 0) {
+        return;
+    }
+    g_assert(blk->freed && !blk->throttle && !blk->root);
+    co_mutex_destroy(&blk->throttle_lock);
+    pthread_mutex_destroy(&blk->lock);
+    g_free(blk->name);
+    g_free(blk->user);
+    g_free(blk->iothread);
+    g_free(blk);
+}
+
 void co_main_fn blk_free(BlockBackend *blk)
 {
     if (!blk) {
         return;
     }
     blk_remove(blk);
-    blk_set_throttle_group(blk, NULL);
     *(blk->prev ? &blk->prev->next : &first_backend) = blk->next;
     *(blk->next ? &blk->next->prev : &last_backend) = blk->prev;
     if (blk->name) {
@@ -88,11 +108,10 @@ void co_main_fn blk_free(BlockBackend *blk)
             bdrv_set_device_name(blk->name, false);
         }
     }
-    pthread_mutex_destroy(&blk->lock);
-    g_free(blk->name);
-    g_free(blk->user);
-    g_free(blk->iothread);
-    g_free(blk);
+    /* Nobody finds it any more; a command that is changing its limits still has it. */
+    blk->freed = true;
+    blk_set_throttle_group(blk, NULL);
+    blk_unref(blk);
 }
 
 static char *main_fn describe_root(const BdrvLink *link)

@@ -108,55 +108,6 @@ bool main_fn blk_drain_forget(BlockBackend *blk)
     return waiting;
 }
 
-/* ---- limits ---- */
-
-/* Wait for the turn of a request that is not in flight yet. */
-static void co_fn throttle(BlockBackend *blk, bool is_write, int64_t bytes)
-{
-    if (!__atomic_load_n(&blk->throttle, __ATOMIC_ACQUIRE)) {
-        return;
-    }
-    /* Counted, then looked at again: who takes the backend out of its group waits for the count. */
-    __atomic_fetch_add(&blk->throttled, 1, __ATOMIC_SEQ_CST);
-    ThrottleGroup *group = __atomic_load_n(&blk->throttle, __ATOMIC_SEQ_CST);
-    if (group && !__atomic_load_n(&blk->throttle_off, __ATOMIC_SEQ_CST)) {
-        throttle_group_wait(group, is_write, bytes, &blk->throttle_off);
-    }
-    __atomic_fetch_sub(&blk->throttled, 1, __ATOMIC_SEQ_CST);
-}
-
-ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk)
-{
-    return blk->throttle;
-}
-
-void main_fn blk_user_leaves(BlockBackend *blk)
-{
-    __atomic_store_n(&blk->throttle_off, true, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&blk->user_leaves, true, __ATOMIC_SEQ_CST);
-    blk_give_up_stopped(blk);
-}
-
-void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group)
-{
-    ThrottleGroup *old = blk->throttle;
-
-    if (old == group) {
-        return;
-    }
-    __atomic_store_n(&blk->throttle, NULL, __ATOMIC_SEQ_CST);
-    if (old) {
-        bool was_off = blk->throttle_off;
-        __atomic_store_n(&blk->throttle_off, true, __ATOMIC_SEQ_CST);
-        while (__atomic_load_n(&blk->throttled, __ATOMIC_SEQ_CST) > 0) {
-            aio_co_sleep_ns(NS_PER_MS);         /* they look at throttle_off every 100 ms */
-        }
-        __atomic_store_n(&blk->throttle_off, was_off, __ATOMIC_SEQ_CST);
-        throttle_group_unref(old);
-    }
-    __atomic_store_n(&blk->throttle, group ? throttle_group_ref(group) : NULL, __ATOMIC_SEQ_CST);
-}
-
 /* ---- requests ---- */
 
 /* 0 if the request may go to the image, else the -errno it ends with. */
@@ -194,7 +145,7 @@ static void co_fn request_init(Request *r, BlockBackend *blk, const BlkClient *c
     *r = (Request){ .blk = blk, .client = client, .op = op, .offset = offset, .bytes = bytes,
                     .start_ns = clock_ns() };
     if (op != BLK_OP_FLUSH && op != BLK_OP_STATUS) {
-        throttle(blk, op != BLK_OP_READ, bytes);
+        blk_throttle(blk, op != BLK_OP_READ, bytes);
     }
 }
 

@@ -15,12 +15,21 @@
 /* Limits beyond this make no sense and would overflow. */
 #define RATE_MAX UINT64_C(1000000000000000)
 
+/* A request that waits; on its coroutine's stack. */
+typedef struct Waiter {
+    GList entry;                    /* in its queue; not while @removed */
+    Coroutine *co;
+    const void *member;
+    bool is_first;                  /* it is awake, and looks at the time itself */
+    bool released, removed;
+} Waiter;
+
 struct ThrottleGroup {
     char *name;
     int refs;
     ThrottleGroup *next;
-    CoMutex turn[2];                /* by direction: who holds it is the next to go */
     pthread_mutex_t lock;           /* guards the rest */
+    GQueue queue[2];                /* by direction, of Waiter: the first is the next to go */
     ThrottleConfig cfg;
     double level[THROTTLE_LIMIT__MAX];
     int64_t leaked_at_ns;           /* when the levels were last lowered */
@@ -118,8 +127,6 @@ ThrottleGroup *main_fn throttle_group_new(const char *name, Error **errp)
     ThrottleGroup *g = g_new0(ThrottleGroup, 1);
     g->name = g_strdup(name);
     g->refs = 1;
-    co_mutex_init(&g->turn[0]);
-    co_mutex_init(&g->turn[1]);
     pthread_mutex_init(&g->lock, NULL);
     throttle_config_init(&g->cfg);
     g->leaked_at_ns = clock_ns();
@@ -144,8 +151,6 @@ void main_fn throttle_group_unref(ThrottleGroup *g)
         p = &(*p)->next;
     }
     *p = g->next;
-    co_mutex_destroy(&g->turn[0]);
-    co_mutex_destroy(&g->turn[1]);
     pthread_mutex_destroy(&g->lock);
     g_free(g->name);
     g_free(g);
@@ -233,15 +238,83 @@ static int64_t try_to_go(ThrottleGroup *g, bool is_write, int64_t bytes)
     return wait_s <= 0 ? 0 : MAX(1, (int64_t)MIN(wait_s * 1e9, 1e18));
 }
 
-void co_fn throttle_group_wait(ThrottleGroup *g, bool is_write, int64_t bytes, const bool *ignore)
+/* Takes @w out of @queue; its successor, if it becomes the first, is woken.  Under the lock. */
+static void remove_waiter(GQueue *queue, Waiter *w)
 {
-    co_mutex_lock(&g->turn[is_write]);
-    while (!__atomic_load_n(ignore, __ATOMIC_RELAXED)) {
+    bool was_first = queue->head == &w->entry;
+
+    g_queue_unlink(queue, &w->entry);
+    w->removed = true;
+    if (was_first && queue->head) {
+        Waiter *next = queue->head->data;
+        next->is_first = true;
+        coroutine_wake(next->co);
+    }
+}
+
+/* Adds @w to the end; true: there is somebody before it. */
+static bool add_waiter(ThrottleGroup *g, GQueue *queue, Waiter *w, const int *unlimited)
+{
+    pthread_mutex_lock(&g->lock);
+    /* throttle_group_release() looks at the queue after this was set. */
+    w->released = w->removed = __atomic_load_n(unlimited, __ATOMIC_SEQ_CST) > 0;
+    bool wait = !w->released && queue->length > 0;
+    if (!w->released) {
+        w->entry.data = w;
+        w->is_first = !wait;
+        g_queue_push_tail_link(queue, &w->entry);
+    }
+    pthread_mutex_unlock(&g->lock);
+    return wait;
+}
+
+static bool is_released(ThrottleGroup *g, const Waiter *w)
+{
+    pthread_mutex_lock(&g->lock);
+    bool released = w->released;
+    pthread_mutex_unlock(&g->lock);
+    return released;
+}
+
+void co_fn throttle_group_wait(ThrottleGroup *g, const void *member, bool is_write, int64_t bytes,
+                               const int *unlimited)
+{
+    GQueue *queue = &g->queue[is_write];
+    Waiter w = { .co = coroutine_self(), .member = member };
+
+    if (add_waiter(g, queue, &w, unlimited)) {
+        coroutine_yield();          /* until it is the first, or released */
+    }
+    while (!is_released(g, &w)) {
         int64_t wait_ns = try_to_go(g, is_write, bytes);
         if (wait_ns == 0) {
             break;
         }
         aio_co_sleep_ns(MIN(wait_ns, LONGEST_SLEEP_NS));
     }
-    co_mutex_unlock(&g->turn[is_write]);
+    pthread_mutex_lock(&g->lock);
+    if (!w.removed) {
+        remove_waiter(queue, &w);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+void any_fn throttle_group_release(ThrottleGroup *g, const void *member)
+{
+    pthread_mutex_lock(&g->lock);
+    for (int i = 0; i < 2; i++) {
+        for (GList *e = g->queue[i].head, *next; e; e = next) {
+            Waiter *w = e->data;
+            next = e->next;
+            if (w->member != member || w->released) {
+                continue;
+            }
+            w->released = true;
+            if (!w->is_first) {     /* the first is awake, or will be, and looks itself */
+                remove_waiter(&g->queue[i], w);
+                coroutine_wake(w->co);
+            }
+        }
+    }
+    pthread_mutex_unlock(&g->lock);
 }

@@ -42,10 +42,11 @@ const char *main_fn blk_user(const BlockBackend *blk);
 void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled);
 bool any_fn blk_write_cache(const BlockBackend *blk);
 /*
- * Limits of the backend: those of @group, of which it becomes a member (NULL: none).  A backend that is emptied
- * or gets another node keeps them.  Waits for requests that wait in the group it leaves.
+ * Limits of the backend: those of @group, of which it becomes a member (NULL: none).  A backend that is emptied or
+ * gets another node keeps them.  Its requests that wait for their turn in the group it leaves go at once.  False:
+ * the backend was freed meanwhile.
  */
-void co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
+bool co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
 ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
 /* Its user is going away: requests that wait for their turn go at once, those that wait in the stopped backend
  * end with the error that stopped it, and further ones neither wait for limits nor stop it. */

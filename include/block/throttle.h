@@ -52,9 +52,12 @@ void any_fn throttle_group_get(ThrottleGroup *g, ThrottleConfig *ret);
 void any_fn throttle_group_set(ThrottleGroup *g, const ThrottleConfig *cfg);
 
 /*
- * Wait until a request of @bytes may go.  *@ignore (atomic) ends the wait: the limits do not count for
- * this member any more.
+ * Wait until a request of @member, of @bytes, may go.  While *@unlimited (atomic) is positive it does not wait:
+ * the limits do not count for this member.
  */
-void co_fn throttle_group_wait(ThrottleGroup *g, bool is_write, int64_t bytes, const bool *ignore);
+void co_fn throttle_group_wait(ThrottleGroup *g, const void *member, bool is_write, int64_t bytes,
+                               const int *unlimited);
+/* Whatever of @member waits goes now, wherever in the queue it stands.  *@unlimited is set already. */
+void any_fn throttle_group_release(ThrottleGroup *g, const void *member);
 
 #endif

@@ -109,6 +109,58 @@ def test_an_export_with_waiting_requests_ends_at_once():
         assert time.monotonic() - start < 5
 
 
+def queue_up(h, n):
+    buf = nbd.Buffer.from_bytearray(bytearray(512))
+    cookies = [h.aio_pwrite(buf, 0) for _ in range(n)]
+    h.poll(200)
+    return cookies
+
+
+def test_leaving_a_shared_queue_waits_for_nobody_elses_requests():
+    """An export and a change of limits: what stands before them in the queue has an hour to go."""
+    for leave in (lambda: r.cmd('block-export-del', id='exp-disk1', mode='hard'),
+                  lambda: throttle(r, 'disk1'), lambda: throttle(r, 'disk1', iops=1000)):
+        with Rig() as r:
+            ours, other = disks(r, 2)
+            for name in 'disk0', 'disk1':
+                throttle(r, name, iops=1, group='g')
+            first = queue_up(ours, 4000)
+            queue_up(other, 3)
+            leave()
+            assert not ours.aio_command_completed(first[-1])
+
+
+def test_two_changes_of_one_disks_limits_and_its_removal():
+    """From three monitors at once: nothing of a limit is left behind, and nobody meets what is gone."""
+    with Rig() as r:
+        h, = disks(r)
+        for n in range(30):
+            for group in 'g0', 'g1':
+                r.cmd('object-add', qom_type='throttle-group', id=group)
+            throttle(r, 'disk0', iops=1)
+            queue_up(h, 20)
+            monitors = [r.connect() for _ in range(3)]
+            for i, group in enumerate(('g0', 'g1')):
+                monitors[i].send('block_set_io_throttle',
+                                 dict(NONE, id='exp-disk0', iops=1000, group=group))
+            if n % 3 == 2:
+                monitors[2].send('block-export-del', {'id': 'exp-disk0', 'mode': 'hard'})
+                assert monitors[2].recv_reply() == {'return': {}}
+            for m in monitors[:2]:
+                reply = m.recv_reply()
+                assert 'return' in reply or n % 3 == 2, reply
+            for m in monitors:
+                m.close()
+            if n % 3 == 2:
+                r.export('disk0', iothread='io0')
+                h = r.nbd('disk0')
+            else:
+                throttle(r, 'disk0')
+                h.pwrite(b'x', 0)
+            for group in 'g0', 'g1':
+                r.cmd('object-del', id=group)
+
+
 def test_limits_that_make_no_sense_are_refused():
     with Rig() as r:
         disks(r)
