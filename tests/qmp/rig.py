@@ -65,6 +65,7 @@ class Rig:
         self.qmp = None
         self.options = []
         self.log = ''
+        self.status = 0             # that the daemon is to end with; 1: a disk cannot be flushed
 
     def __enter__(self):
         return self
@@ -109,7 +110,7 @@ class Rig:
         """Another QMP client."""
         return QMP(self.path('qmp.sock'), **kwargs)
 
-    def stop(self, check=True, status=0):
+    def stop(self, check=True, status=None):
         """@status: what the daemon ends with; 1 if something that it acknowledged is not on disk."""
         if not self.proc:
             return
@@ -126,7 +127,7 @@ class Rig:
         self.log += out.decode(errors='replace')
         if self.qmp:
             self.qmp.close()
-        if check and proc.returncode != status:
+        if check and proc.returncode != (self.status if status is None else status):
             raise AssertionError('the daemon ended with status %d:\n%s'
                                  % (proc.returncode, self.log))
 
