@@ -208,6 +208,29 @@ static void co_main_fn test_damage_stops_writes_and_marks_the_image(void)
     }
 }
 
+/* Nor is metadata punched out when an entry that leads there is discarded. */
+static void co_main_fn test_discard_does_not_hit_metadata(void)
+{
+    for (int lost = 0; lost < 2; lost++) {
+        MemDisk *d = damaged_image(1);              /* an entry leads to the L1 table ... */
+        uint64_t l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET), entry = rig_load64(d, l1);
+
+        if (lost) {                                 /* ... or to the table that it is in */
+            rig_poke64(d, l2_table(d) + 9 * 8, l2_table(d) | QCOW2_COPIED);
+        }
+        uint64_t first = rig_load64(d, l2_table(d));
+        BdrvLink *link = rig_open(d, NULL);
+        bdrv_co_pdiscard(link, 9 * 65536, 65536);
+        bdrv_co_flush(link, 0);
+        rig_expect(link, 0, 8 * 65536, 0x44);
+        rig_close(link);
+        g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_CORRUPT);
+        g_assert_cmpuint(rig_load64(d, l1), ==, entry);
+        g_assert_cmpuint(rig_load64(d, l2_table(d)), ==, first);
+        memdisk_free(d);
+    }
+}
+
 /* Two tables in one place are damage like any other, whichever of them is in memory first. */
 static void co_main_fn test_two_tables_in_one_place_are_damage(void)
 {
@@ -430,6 +453,7 @@ static void co_main_fn test_new_tables_are_protected(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    rig_add("/qcow2/marks/discard-does-not-hit-metadata", test_discard_does_not_hit_metadata);
     rig_add("/qcow2/marks/two-tables-in-one-place-are-damage",
             test_two_tables_in_one_place_are_damage);
     rig_add("/qcow2/marks/lazy-image-is-marked-while-refcounts-wait",

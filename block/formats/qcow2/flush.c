@@ -54,7 +54,7 @@ typedef struct Writeback {
     GArray *frees;                  /* of Qcow2Free */
     uint64_t free_clusters;         /* in there */
     int stage;                      /* classes below it are on disk */
-    bool tables_failed;             /* something was not written, but refcounts were and syncs are */
+    bool tables_failed;             /* something was not written, but refcounts were */
     bool unsynced;                  /* something was written that no sync has covered */
     int ret;
 } Writeback;

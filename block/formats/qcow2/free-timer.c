@@ -27,7 +27,7 @@ static void co_main_fn free_entry(void *opaque)
     Qcow2State *s = qcow2_state(bs);
 
     co_mutex_lock(&s->free_timer_lock);
-    if (anything_waits(s) && qcow2_writeback(bs) < 0) {
+    if (anything_waits(s) && qcow2_end(bs, qcow2_writeback(bs)) < 0) {
         aio_bh_schedule(&s->free_bh);       /* later, again */
     }
     co_mutex_unlock(&s->free_timer_lock);

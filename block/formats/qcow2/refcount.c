@@ -61,6 +61,23 @@ typedef struct Drop {
     int ret;                        /* the first error, which is no reason to stop */
 } Drop;
 
+/* Clusters from @index on, number @number to @limit of @page, that have one reference and no
+ * metadata in them. */
+static uint64_t count_to_punch(Qcow2State *s, uint64_t index, Qcow2Page *page, size_t number,
+                               size_t limit)
+{
+    const Qcow2Geometry *g = &s->g;
+    uint64_t n = 0;
+
+    while (number + n < limit &&
+           qcow2_refcount_load(page->buf, g->refcount_order, number + n) == 1 &&
+           !qcow2_overlaps(s, 0, host_offset((index + n) << g->cluster_bits), g->cluster_size)) {
+        pack_forget(s, index + n);
+        n++;
+    }
+    return n;
+}
+
 /*
  * One cluster of @page, number @number in there. False: it and others behind it are the last
  * reference's and go to the file system first; meanwhile nobody takes them, as their refcount is
@@ -81,13 +98,11 @@ static bool drop_one(BlockDriverState *bs, Drop *d, Qcow2Page *page, size_t numb
         pack_forget(s, d->index);
     }
     if (count == 1 && d->discard) {
-        for (d->punch = 1; number + d->punch < limit; d->punch++) {
-            if (qcow2_refcount_load(page->buf, g->refcount_order, number + d->punch) != 1) {
-                break;
-            }
-            pack_forget(s, d->index + d->punch);
-        }
-        return false;
+        /* In a damaged image it may be a table: that keeps its refcount, too. */
+        d->ret = qcow2_overlap_check(bs, 0, host_offset(d->index << g->cluster_bits),
+                                     g->cluster_size, "a discard") ?: d->ret;
+        d->punch = count_to_punch(s, d->index, page, number, limit);
+        return d->punch == 0;
     }
     qcow2_refcount_store(page->buf, g->refcount_order, number, count - 1);
     if (count == 1) {

@@ -54,6 +54,7 @@ void co_fn qcow2_co_reclaim(BlockDriverState *bs)
     qcow2_lock(s);
     s->scarce = true;
     qcow2_unlock(s);
+    qcow2_end(bs, 0);
 }
 
 static size_t soft_limit(Qcow2State *s)
