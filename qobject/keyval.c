@@ -56,7 +56,7 @@ static bool fragment_ok(const char *fragment)
 }
 
 /* Put @value at the dotted @key below @dict. */
-static bool put_dotted(QDict *dict, const char *key, const char *value, Error **errp)
+static bool put_dotted_obj(QDict *dict, const char *key, QObject *value, Error **errp)
 {
     g_auto(GStrv) fragments = g_strsplit(key, ".", -1);
     guint count = g_strv_length(fragments);
@@ -78,7 +78,7 @@ static bool put_dotted(QDict *dict, const char *key, const char *value, Error **
             return false;
         }
         if (i + 1 == count) {
-            qdict_put_str(dict, fragments[i], value);
+            qdict_put(dict, fragments[i], qobject_ref(value));
         } else {
             if (!there) {
                 there = QOBJECT(qdict_new());
@@ -88,6 +88,13 @@ static bool put_dotted(QDict *dict, const char *key, const char *value, Error **
         }
     }
     return true;
+}
+
+static bool put_dotted(QDict *dict, const char *key, const char *value, Error **errp)
+{
+    g_autoptr(QObject) str = qstring_new(value);
+
+    return put_dotted_obj(dict, key, str, errp);
 }
 
 /* Are the keys of @dict list indexes?  All, none, or false and @errp. */
@@ -179,10 +186,21 @@ static bool bare_item(QDict *dict, const char *item, const char *implied_key, bo
     return false;
 }
 
+/* @dict with lists where its keys are indexes. */
+static QDict *finish(QDict *dict, Error **errp)
+{
+    g_autoptr(QObject) made = listify(dict, "", errp);
+
+    if (made && !qobject_to_qdict(made)) {
+        error_setg(errp, "Parameters must not be a list");
+        return NULL;
+    }
+    return made ? (QDict *)g_steal_pointer(&made) : NULL;
+}
+
 QDict *keyval_parse(const char *params, const char *implied_key, bool *ret_help, Error **errp)
 {
     g_autoptr(QDict) dict = qdict_new();
-    g_autoptr(QObject) made = NULL;
     const char *implied = implied_key;
 
     while (*params) {
@@ -195,12 +213,59 @@ QDict *keyval_parse(const char *params, const char *implied_key, bool *ret_help,
         }
         implied = NULL;
     }
-    made = listify(dict, "", errp);
-    if (made && !qobject_to_qdict(made)) {
-        error_setg(errp, "Parameters must not be a list");
-        return NULL;
+    return finish(dict, errp);
+}
+
+static bool flatten(QDict *out, const char *path, QObject *value, Error **errp);
+
+static bool flatten_members(QDict *out, const char *path, QObject *value, Error **errp)
+{
+    QDict *dict = qobject_to_qdict(value);
+    QList *list = qobject_to_qlist(value);
+    const char *key;
+    QObject *member;
+
+    for (size_t i = 0; dict && qdict_member(dict, i, &key, &member); i++) {
+        g_autofree char *name = g_strdup_printf("%s%s%s", path, *path ? "." : "", key);
+        if (!flatten(out, name, member, errp)) {
+            return false;
+        }
     }
-    return made ? (QDict *)g_steal_pointer(&made) : NULL;
+    for (size_t i = 0; list && i < qlist_size(list); i++) {
+        g_autofree char *name = g_strdup_printf("%s.%zu", path, i);
+        if (!flatten(out, name, qlist_get(list, i), errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Puts @value, and what is in it, into @out under names with dots.  The path's length bounds the depth. */
+static bool flatten(QDict *out, const char *path, QObject *value, Error **errp)
+{
+    bool flag;
+
+    switch (qobject_type(value)) {
+    case QTYPE_QDICT:
+    case QTYPE_QLIST:
+        return flatten_members(out, path, value, errp);
+    case QTYPE_QBOOL:
+        qobject_get_bool(value, &flag);
+        return put_dotted(out, path, flag ? "on" : "off", errp);
+    case QTYPE_QNUM: {
+        g_autofree char *text = qnum_to_string(value);
+        return put_dotted(out, path, text, errp);
+    }
+    default:                        /* strings; null stays what it is */
+        return put_dotted_obj(out, path, value, errp);
+    }
+}
+
+QDict *keyval_from_json(const QDict *json, Error **errp)
+{
+    g_autoptr(QDict) dict = qdict_new();
+
+    return flatten_members(dict, "", (QObject *)json, errp) ? finish(dict, errp) : NULL;
 }
 
 QDict *keyval_parse_or_json(const char *params, const char *implied_key, bool *ret_is_json,

@@ -89,6 +89,7 @@ static bool co_main_fn raw_reopen_prepare(BlockDriverState *bs, const BdrvReopen
 static const BlockDriver bdrv_raw = {
     .name           = "raw",
     .instance_size  = sizeof(RawState),
+    .shows_file     = true,
     .probe          = raw_probe,
     .options_init   = raw_options_init,
     .co_open        = raw_open,

@@ -262,8 +262,10 @@ void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
 {
     BdrvLink link = { .bs = NULL };
 
-    /* A filter's file follows a pivot of what it filters; a format's own file does not. */
-    *spec = (BdrvLinkSpec){ .role = role, .follows = bs->drv->is_filter, .parent = bs };
+    /* The file of a node that only shows it follows a pivot, as guests do; one that a format keeps its
+     * tables in does not. */
+    bool follows = bs->drv->is_filter || bs->drv->shows_file;
+    *spec = (BdrvLinkSpec){ .role = role, .follows = follows, .parent = bs };
     bdrv_child_claims(bs, &link, bs->needs, bs->allows, &spec->needs, &spec->allows);
 }
 

@@ -63,7 +63,7 @@ char *any_fn bdrv_path_combine(const char *base_filename, const char *name)
 
 /* ---- an image that is only named ---- */
 
-BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, Error **errp);
+BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format, Error **errp);
 
 #define PROBE_BYTES 2048
 
@@ -97,7 +97,8 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
                        filename);
             return NULL;
         }
-        BdrvOpenOptions *opts = bdrv_json_options_parser(filename + strlen("json:"), errp);
+        BdrvOpenOptions *opts = bdrv_json_options_parser(filename + strlen("json:"),
+                                                         format, errp);
         for (BdrvOpenOptions *o = opts; o; o = o->file.options) {       /* down to its file */
             o->read_only = true;
             if (o->data_file.options) {

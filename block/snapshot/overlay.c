@@ -201,7 +201,7 @@ static bool co_main_fn recorded_file(const BlockDriverState *bs, BdrvFileId *ret
 
     if (g_str_has_prefix(bs->backing_file, "json:") && bdrv_json_options_parser) {
         g_autoptr(BdrvOpenOptions) opts =
-            bdrv_json_options_parser(bs->backing_file + strlen("json:"), NULL);
+            bdrv_json_options_parser(bs->backing_file + strlen("json:"), bs->backing_format, NULL);
         const BdrvOpenOptions *file = opts;
         while (file && file->file.options) {
             file = file->file.options;

@@ -129,9 +129,10 @@ BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp);
 
-/* Understands the JSON of a "json:" name; set once at start by whoever knows the wire's types.  NULL (the default):
+/* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once at start by whoever knows the wire's types.  NULL (the default):
  * such names are refused. */
-extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, Error **errp);
+extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format,
+                                                    Error **errp);
 
 /* NULL if there is none, or it is hidden. */
 BlockDriverState *main_fn bdrv_find_node(const char *node_name);

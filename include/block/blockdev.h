@@ -13,7 +13,8 @@
 BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, Error **errp);
 
 /* For bdrv_json_options_parser. */
-BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, Error **errp);
+BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, const char *format,
+                                                   Error **errp);
 
 /* Open @qapi as a node that the monitor owns. */
 BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);

@@ -122,6 +122,8 @@ struct BlockDriver {
     size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
     bool is_protocol;
     bool is_filter;                 /* data is the file child's, one to one (blkdebug, compress) */
+    bool shows_file;                /* no filter, but the data is a part of the file child's and nothing of its
+                                     * own is stored there (raw): its link follows pivots, too */
     bool supports_backing;
     bool cannot_write;              /* a format that is only read: its nodes are read-only */
 

@@ -64,7 +64,7 @@ static void co_main_fn try_filename(const char *text)
 {
     if (g_str_has_prefix(text, "json:")) {
         Error *err = NULL;
-        g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_json(text + 5, &err);
+        g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_json(text + 5, NULL, &err);
         g_assert(!opts != !err);
         error_free(err);
     }

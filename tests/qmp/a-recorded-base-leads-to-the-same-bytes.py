@@ -161,6 +161,31 @@ def test_a_description_that_no_header_has_room_for_is_refused():
         assert not os.path.exists(r.path('over'))
 
 
+def test_descriptions_in_every_form_that_images_have_them_in():
+    """Nested or with dots in their keys, numbers and switches as text, the format beside it."""
+    with Images() as r:
+        right = r.letter('right', 'r')
+        for description, fmt in (
+                (qcow2(right), 'qcow2'), ({'file': file(right)}, 'qcow2'),
+                ({'driver': 'qcow2', 'file.driver': 'file', 'file.filename': right}, 'qcow2'),
+                ({'driver': 'qcow2', 'file.filename': right}, 'qcow2'),
+                ({'file.driver': 'file', 'file.filename': r.path('parts.raw'), 'offset': str(MIB),
+                  'size': MIB}, 'raw'),
+                (qcow2(right, **{'read-only': 'on', 'cache.direct': 'off', 'backing': None}),
+                 'qcow2')):
+            top = r.path('described')
+            run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F', fmt, '-b',
+                'json:' + json.dumps(description), top, '1M')
+            assert r.reads_right(qcow2(top)) == top
+        r.start()
+        for bad in '[]', '1', '{"file.driver":"file","file":1}', '{"a..b":1}', '{"driver":null}':
+            run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F', 'raw', '-b', 'json:' + bad,
+                r.path('bad'), '1M')
+            e = r.error('blockdev-add', driver='qcow2', node_name='bad', read_only=True,
+                        file=file(r.path('bad')))
+            assert 'json:' in e.desc, e
+
+
 def test_a_raw_disk_of_any_length():
     with Images() as r:
         for length in 1, 511, 512, 513, 1000003, MIB + 4095:

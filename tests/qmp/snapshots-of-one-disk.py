@@ -32,6 +32,34 @@ def test_blockdev_snapshot_sync_puts_an_overlay_in_front():
         assert info['full-backing-filename'] == base and info['backing-filename-format'] == 'qcow2'
 
 
+def test_what_only_shows_a_disk_shows_its_overlay_after_a_snapshot():
+    """A raw node, a window, a filter, or several of them above the disk: guests of theirs go on in the overlay."""
+    for above in ([{'driver': 'raw'}], [{'driver': 'raw', 'offset': 65536}], [{'driver': 'compress'}],
+                  [{'driver': 'compress'}, {'driver': 'raw'}, {'driver': 'raw', 'offset': 65536}]):
+        with Daemon() as r:
+            image = r.create('disk', 'qcow2', '1M')
+            r.cmd('blockdev-add', driver='qcow2', node_name='disk',
+                  file={'driver': 'file', 'filename': image})
+            below = 'disk'
+            for i, options in enumerate(above):
+                r.cmd('blockdev-add', **dict(options, node_name='above%d' % i, file=below))
+                below = 'above%d' % i
+            offset = sum(options.get('offset', 0) for options in above)
+            r.export(below)
+            with r.wire(below) as c:
+                c.write(0, b'a' * 65536)
+                c.call(w.FLUSH)
+                r.cmd('blockdev-snapshot-sync', node_name='disk', snapshot_file=r.path('over'),
+                      snapshot_node_name='over')
+                assert c.read(0, 65536) == b'a' * 65536
+                c.write(0, b'b' * 65536)
+                c.call(w.FLUSH)
+                assert c.read(0, 65536) == b'b' * 65536
+            run('qemu-io', '-r', '-U', '-f', 'qcow2', '-c', 'read -P 97 %d 64k' % offset, image)
+            run('qemu-io', '-r', '-U', '-f', 'qcow2', '-c', 'read -P 98 %d 64k' % offset,
+                r.path('over'))
+
+
 def test_blockdev_snapshot_sync_is_refused_when_it_cannot_be():
     with Daemon() as r:
         r.add_file('disk')
