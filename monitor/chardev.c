@@ -73,6 +73,7 @@ static void chardev_free(MonitorChardev *chr)
     }
     if (chr->listener.n > 0) {
         socket_listener_close(&chr->listener);
+        context_block_anyway();     /* the program ends, or has not begun */
         socket_unlink(&chr->address);
     }
     if (chr->fd >= 0 && !chr->is_stdio) {

@@ -177,10 +177,10 @@ NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
         return NULL;
     }
     if (nbd_server_find(id)) {
-        /* Somebody else was faster while a name was looked up. */
+        /* Somebody else was faster meanwhile. */
         error_setg(errp, "NBD server already running");
+        socket_unlink_co(addr);
         socket_listener_close(&listener);
-        socket_unlink(addr);
         return NULL;
     }
     NbdServer *server = g_new0(NbdServer, 1);
@@ -212,7 +212,7 @@ void co_main_fn nbd_server_stop(NbdServer *server)
     g_assert(!server->exports && !server->stopping);
     server->stopping = true;
     list_remove(server);
-    socket_unlink(&server->addr);
+    socket_unlink_co(&server->addr);
     socket_listener_shutdown(&server->listener);
     if (server->accept_parked) {
         server->accept_parked = false;

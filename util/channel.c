@@ -30,7 +30,7 @@ static int co_fn wait_ready(int fd, int events)
     return ret == -EPERM ? 0 : MIN(ret, 0);
 }
 
-/* For pipes, terminals and files. */
+/* For pipes, terminals and files.  A pipe that is ready takes so much at once; more may have to wait. */
 static ssize_t co_fn move(int fd, int events, struct iovec *iov, int niov)
 {
     ssize_t ret;
@@ -40,7 +40,8 @@ static ssize_t co_fn move(int fd, int events, struct iovec *iov, int niov)
         if (ret < 0) {
             return ret;
         }
-        ret = events == POLLIN ? readv(fd, iov, niov) : writev(fd, iov, niov);
+        ret = events == POLLIN ? readv(fd, iov, niov)
+                               : write(fd, iov->iov_base, MIN(iov->iov_len, PIPE_BUF));
     } while (ret < 0 && (errno == EAGAIN || errno == EINTR));
     return ret < 0 ? -errno : ret;
 }

@@ -13,6 +13,10 @@
 /* Port 0 stands for a free one, and what is free at the first address may be taken at the second. */
 #define FREE_PORT_TRIES 16
 
+/* Nobody says whose a port in use is: it is waited for, as that may be a process that is gone. */
+#define PORT_WAITS 50
+#define PORT_WAIT_US 20000
+
 /* ---- names to addresses ---- */
 
 /* Whether a @family of addresses is to be used. */
@@ -44,47 +48,25 @@ static bool check_port(const char *port, Error **errp)
     return true;
 }
 
-typedef struct Lookup {
-    const char *host, *port;
-    struct addrinfo hints, *list;
-    int err;                        /* errno */
-} Lookup;
-
-static int look_up(void *opaque)
+static struct addrinfo *blocking_fn resolve(const SocketSpec *spec, int flags, Error **errp)
 {
-    Lookup *l = opaque;
-    int ret = getaddrinfo(l->host, l->port, &l->hints, &l->list);
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = flags }, *list = NULL;
 
-    l->err = errno;
-    return ret;
-}
-
-static struct addrinfo *co_fn resolve(const SocketSpec *spec, int flags, Error **errp)
-{
-    Lookup l = {
-        .host = spec->host && spec->host[0] ? spec->host : NULL, .port = spec->port,
-        .hints = { .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICHOST },
-    };
-
-    l.hints.ai_family = family_of(spec, errp);
-    if (l.hints.ai_family < 0 || !check_port(spec->port, errp)) {
+    hints.ai_family = family_of(spec, errp);
+    if (hints.ai_family < 0 || !check_port(spec->port, errp)) {
         return NULL;
     }
     if (spec->numeric) {
-        l.hints.ai_flags |= AI_NUMERICSERV;
+        hints.ai_flags |= AI_NUMERICHOST | AI_NUMERICSERV;
     }
-    int ret = look_up(&l);
-    if (ret == EAI_NONAME && !spec->numeric) {
-        /* A name: somebody far away may have to be asked. */
-        l.hints.ai_flags = flags;
-        ret = thread_pool_co_run(look_up, &l);
-    }
+    int ret = getaddrinfo(spec->host && spec->host[0] ? spec->host : NULL, spec->port, &hints,
+                          &list);
     if (ret != 0) {
         error_setg(errp, "Cannot resolve address '%s' port '%s': %s", spec->host ?: "",
-                   spec->port, ret == EAI_SYSTEM ? g_strerror(l.err) : gai_strerror(ret));
+                   spec->port, ret == EAI_SYSTEM ? g_strerror(errno) : gai_strerror(ret));
         return NULL;
     }
-    return l.list;
+    return list;
 }
 
 /* ---- listening ---- */
@@ -173,7 +155,7 @@ static int listen_in_range(struct addrinfo *list, const SocketSpec *spec, Socket
     return err;
 }
 
-bool socket_listen_inet(const SocketSpec *spec, SocketListener *ret, Error **errp)
+bool blocking_fn socket_listen_inet(const SocketSpec *spec, SocketListener *ret, Error **errp)
 {
     struct addrinfo *list = resolve(spec, AI_PASSIVE, errp);
 
@@ -187,6 +169,10 @@ bool socket_listen_inet(const SocketSpec *spec, SocketListener *ret, Error **err
         return false;
     }
     int err = listen_in_range(list, spec, ret);
+    for (int i = 0; i < PORT_WAITS && err == -EADDRINUSE; i++) {
+        g_usleep(PORT_WAIT_US);
+        err = listen_in_range(list, spec, ret);
+    }
     freeaddrinfo(list);
     if (err < 0 && spec->has_to) {
         error_setg_errno(errp, -err, "Failed to listen on '%s' ports '%s' to %u", spec->host ?: "",
@@ -200,18 +186,33 @@ bool socket_listen_inet(const SocketSpec *spec, SocketListener *ret, Error **err
 
 /* ---- connecting ---- */
 
+typedef struct ResolveTask {
+    const SocketSpec *spec;
+    struct addrinfo *list;
+    Error **errp;
+} ResolveTask;
+
+static int blocking_fn resolve_in_thread(void *opaque)
+{
+    ResolveTask *t = opaque;
+
+    t->list = resolve(t->spec, 0, t->errp);
+    return 0;
+}
+
 int socket_connect_inet(const SocketSpec *spec, Error **errp)
 {
-    struct addrinfo *list = resolve(spec, 0, errp);
+    ResolveTask t = { .spec = spec, .errp = errp };
     int fd = -EADDRNOTAVAIL, one = 1;
 
-    if (!list) {
+    thread_pool_co_run(resolve_in_thread, &t);
+    if (!t.list) {
         return -1;
     }
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+    for (struct addrinfo *a = t.list; a && fd < 0; a = a->ai_next) {
         fd = socket_connect_to(a->ai_family, a->ai_addr, a->ai_addrlen);
     }
-    freeaddrinfo(list);
+    freeaddrinfo(t.list);
     if (fd < 0) {
         error_setg_errno(errp, -fd, "Failed to connect to '%s:%s'", spec->host, spec->port);
         return -1;

@@ -11,7 +11,7 @@
 /* A connected socket or -errno. */
 int co_fn socket_connect_to(int family, const struct sockaddr *addr, socklen_t len);
 
-bool co_fn socket_listen_inet(const SocketSpec *spec, SocketListener *ret, Error **errp);
+bool blocking_fn socket_listen_inet(const SocketSpec *spec, SocketListener *ret, Error **errp);
 int co_fn socket_connect_inet(const SocketSpec *spec, Error **errp);
 
 #endif

@@ -41,7 +41,9 @@ void any_fn socket_spec_copy(SocketSpec *to, const SocketSpec *from)
 void any_fn socket_spec_pin(SocketSpec *spec)
 {
     if (spec->path) {
-        char *path = g_canonicalize_filename(spec->path, NULL);
+        char *cwd = getcwd(NULL, 0);    /* not glib's, which looks at $PWD: that may block */
+        char *path = g_canonicalize_filename(spec->path, cwd ?: "/");
+        free(cwd);
         g_free(spec->path);
         spec->path = path;
     }
@@ -74,7 +76,7 @@ static bool make_unix_address(const SocketSpec *spec, struct sockaddr_un *sun, E
 
 /* Has the process ended that listens where @fd is connected to?  Its sockets may live on for a moment: the
  * kernel takes down the io_uring of a killed process, and what that holds, after the process itself. */
-static bool listener_has_ended(int fd)
+static bool blocking_fn listener_has_ended(int fd)
 {
     struct ucred cred;
     socklen_t len = sizeof(cred);
@@ -92,7 +94,7 @@ static bool listener_has_ended(int fd)
 }
 
 /* Is somebody listening there? */
-static bool unix_is_alive(const struct sockaddr_un *sun)
+static bool blocking_fn unix_is_alive(const struct sockaddr_un *sun)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool alive = false;
@@ -108,7 +110,7 @@ static bool unix_is_alive(const struct sockaddr_un *sun)
     return alive;
 }
 
-static int bind_unix(int fd, const struct sockaddr_un *sun)
+static int blocking_fn bind_unix(int fd, const struct sockaddr_un *sun)
 {
     struct stat st;
 
@@ -127,7 +129,7 @@ static int bind_unix(int fd, const struct sockaddr_un *sun)
     return bind(fd, (const struct sockaddr *)sun, sizeof(*sun)) == 0 ? 0 : -errno;
 }
 
-static int listen_unix(const SocketSpec *spec, Error **errp)
+static int blocking_fn listen_unix(const SocketSpec *spec, Error **errp)
 {
     struct sockaddr_un sun;
 
@@ -190,23 +192,31 @@ static bool join(SocketListener *l, Error **errp)
     return ok;
 }
 
+typedef struct ListenTask {
+    const SocketSpec *spec;
+    SocketListener *ret;
+    Error **errp;
+} ListenTask;
+
+static int blocking_fn listen_in_thread(void *opaque)
+{
+    ListenTask *t = opaque;
+
+    if (t->spec->kind == SOCKET_INET) {
+        return socket_listen_inet(t->spec, t->ret, t->errp);
+    }
+    t->ret->fds[0] = listen_unix(t->spec, t->errp);
+    t->ret->n = t->ret->fds[0] >= 0;
+    return t->ret->n;
+}
+
 bool co_fn socket_listen(const SocketSpec *spec, SocketListener *ret, Error **errp)
 {
-    bool ok;
+    ListenTask t = { .spec = spec, .ret = ret, .errp = errp };
 
-    *ret = (SocketListener){ .any_fd = -1 };
-    switch (spec->kind) {
-    case SOCKET_UNIX:
-        ret->fds[0] = listen_unix(spec, errp);
-        ret->n = ok = ret->fds[0] >= 0;
-        break;
-    case SOCKET_INET:
-        ok = socket_listen_inet(spec, ret, errp);
-        break;
-    default:
-        ok = listen_fd(spec, ret, errp);
-        break;
-    }
+    *ret = SOCKET_LISTENER_NONE;
+    bool ok = spec->kind == SOCKET_FD ? listen_fd(spec, ret, errp)
+                                      : thread_pool_co_run(listen_in_thread, &t);
     if (ok && ret->n > 1 && !join(ret, errp)) {
         socket_listener_close(ret);
         ok = false;
@@ -289,12 +299,25 @@ int co_fn socket_connect(const SocketSpec *spec, Error **errp)
     return fd;
 }
 
-void any_fn socket_unlink(const SocketSpec *spec)
+void blocking_fn socket_unlink(const SocketSpec *spec)
 {
     struct stat st;
 
     if (spec->kind == SOCKET_UNIX && lstat(spec->path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         unlink(spec->path);
+    }
+}
+
+static int blocking_fn unlink_in_thread(void *opaque)
+{
+    socket_unlink(opaque);
+    return 0;
+}
+
+void co_fn socket_unlink_co(const SocketSpec *spec)
+{
+    if (spec->kind == SOCKET_UNIX) {
+        thread_pool_co_run(unlink_in_thread, (void *)spec);
     }
 }
 

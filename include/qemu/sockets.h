@@ -44,6 +44,7 @@ typedef struct SocketListener {
 
 /*
  * A socket file left by a process that is gone is replaced; one that somebody answers on is not.
+ * A port in use is waited for, up to a second.
  * Of SOCKET_FD the descriptor itself is taken.
  */
 bool co_fn socket_listen(const SocketSpec *spec, SocketListener *ret, Error **errp);
@@ -58,7 +59,8 @@ void any_fn socket_listener_close(SocketListener *l);
 int co_fn socket_connect(const SocketSpec *spec, Error **errp);
 
 /* Remove the socket file that socket_listen() made for @spec, if it is still there. */
-void any_fn socket_unlink(const SocketSpec *spec);
+void blocking_fn socket_unlink(const SocketSpec *spec);
+void co_fn socket_unlink_co(const SocketSpec *spec);
 
 /* A connected socket whose requests must not wait for each other's acknowledgements. */
 void any_fn socket_set_nodelay(int fd);
