@@ -285,7 +285,8 @@ void co_main_fn bdrv_link_free(BdrvLink *link)
     bool last = bs->followers.length + bs->others.length == 1;
 
     if (!last) {
-        bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, NULL);
+        bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, NULL);    /* others may go meanwhile */
+        last = bs->followers.length + bs->others.length == 1;
     }
     link_detach(link);
     if (last) {

@@ -62,6 +62,20 @@ static void main_fn object_free(UserObject *o)
     g_free(o);
 }
 
+static bool main_fn check_id(const char *id, Error **errp)
+{
+    if (!id_is_well_formed(id)) {
+        error_setg(errp, "Parameter 'id' expects an identifier");
+        return false;
+    }
+    if (find(id)) {
+        error_setg(errp, "attempt to add duplicate property '%s' to object (type 'container')",
+                   id);
+        return false;
+    }
+    return true;
+}
+
 /* Letters of the alphabet in fours, the last filled up with '='; white space is left out. */
 static bool is_base64(const char *text, size_t len)
 {
@@ -97,10 +111,38 @@ static bool main_fn decode_base64(UserObject *o, Error **errp)
     return true;
 }
 
-static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error **errp)
-{
-    g_autoptr(GError) gerr = NULL;
+typedef struct SecretTask {
+    const char *path;
+    char *content;
+    size_t len;
+    GError *err;
+} SecretTask;
 
+static int blocking_fn read_secret_in_thread(void *opaque)
+{
+    SecretTask *t = opaque;
+
+    g_file_get_contents(t->path, &t->content, &t->len, &t->err);
+    return 0;
+}
+
+static bool co_main_fn read_secret(UserObject *o, const char *path, Error **errp)
+{
+    SecretTask t = { .path = path };
+
+    thread_pool_co_run(read_secret_in_thread, &t);
+    o->secret = t.content;
+    o->secret_len = t.len;
+    if (t.err) {
+        error_setg(errp, "Unable to read %s: %s", path, t.err->message);
+        g_error_free(t.err);
+        return false;
+    }
+    return check_id(o->id, errp);   /* somebody else may have taken it meanwhile */
+}
+
+static bool co_main_fn load_secret(UserObject *o, const SecretProperties *p, Error **errp)
+{
     if (!p->data == !p->file) {
         error_setg(errp, p->data ? "'file' and 'data' are mutually exclusive"
                                  : "Must provide 'file' or 'data'");
@@ -109,8 +151,7 @@ static bool main_fn load_secret(UserObject *o, const SecretProperties *p, Error 
     if (p->data) {
         o->secret = g_strdup(p->data);
         o->secret_len = strlen(p->data);
-    } else if (!g_file_get_contents(p->file, &o->secret, &o->secret_len, &gerr)) {
-        error_setg(errp, "Unable to read %s: %s", p->file, gerr->message);
+    } else if (!read_secret(o, p->file, errp)) {
         return false;
     }
     if (p->has_format && p->format == Q_CRYPTO_SECRET_FORMAT_BASE64) {
@@ -131,20 +172,6 @@ static bool main_fn make_throttle_group(UserObject *o, const ThrottleLimits *lim
         throttle_group_set(o->throttle, &cfg);
     }
     return o->throttle != NULL;
-}
-
-static bool main_fn check_id(const char *id, Error **errp)
-{
-    if (!id_is_well_formed(id)) {
-        error_setg(errp, "Parameter 'id' expects an identifier");
-        return false;
-    }
-    if (find(id)) {
-        error_setg(errp, "attempt to add duplicate property '%s' to object (type 'container')",
-                   id);
-        return false;
-    }
-    return true;
 }
 
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp)

@@ -35,15 +35,32 @@ static ImageInfoSpecific *main_fn qcow2_specific(const Qcow2ImageInfo *q)
 /* Bytes that the file of @bs occupies, or -1. */
 static int64_t main_fn actual_size(const BlockDriverState *bs)
 {
-    struct stat st;
-
     while (bs->file) {
         bs = bs->file->bs;
     }
-    if (!bs->drv->get_identity) {
+    if (!bs->drv->get_allocated) {
         return 0;                   /* it is no file, and occupies nothing */
     }
-    return stat(bs->filename, &st) == 0 ? st.st_blocks * 512 : -1;
+    return bs->drv->get_allocated((BlockDriverState *)bs);
+}
+
+#define LOOK_AGAIN_NS (2 * NS_PER_MS)
+
+/* Sizes of files as they are now, as far as that can be learnt at once or nearly so. */
+static void co_main_fn refresh_sizes(void)
+{
+    bool wait, begin = true;
+
+    do {
+        wait = false;
+        for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+            wait |= bs->drv->refresh_allocated && bs->drv->refresh_allocated(bs, begin);
+        }
+        begin = false;
+        if (wait) {
+            aio_co_sleep_ns(LOOK_AGAIN_NS);
+        }
+    } while (wait);
 }
 
 /* Without its backing-image. */
@@ -181,6 +198,7 @@ bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
 {
     BlockInfoList *list = NULL, **tail = &list;
 
+    refresh_sizes();
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
         BlockInfo *info = g_new0(BlockInfo, 1);
         BlockDriverState *bs = blk_bs(blk);
@@ -202,6 +220,7 @@ bool co_main_fn qmp_query_named_block_nodes(const QmpQueryNamedBlockNodesArgs *a
     bool flat = args->has_flat && args->flat;
     BlockDeviceInfoList *list = NULL, **tail = &list;
 
+    refresh_sizes();
     for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
         BlockDeviceInfo *info = blockdev_node_info(bs, NULL, flat);
         info->claims = node_claims(bs);

@@ -88,7 +88,7 @@ static bool has_family(const struct addrinfo *list, int family)
 }
 
 /* A socket that listens at @a, or -errno.  @only_v6: an IPv6 socket leaves IPv4 clients alone. */
-static int listen_at(const struct addrinfo *a, bool only_v6, bool keep_alive)
+static int blocking_fn listen_at(const struct addrinfo *a, bool only_v6, bool keep_alive)
 {
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
 
@@ -121,8 +121,8 @@ static in_port_t bound_port(int fd)
 }
 
 /* Listens at all of @list at @port (network order; 0: a free one).  0, or -errno and no socket. */
-static int listen_at_port(struct addrinfo *list, in_port_t port, const SocketSpec *spec,
-                          SocketListener *ret)
+static int blocking_fn listen_at_port(struct addrinfo *list, in_port_t port, const SocketSpec *spec,
+                                      SocketListener *ret)
 {
     bool only_v6 = family_of(spec, NULL) == AF_INET6 || has_family(list, AF_INET);
     int err = -EADDRNOTAVAIL;
@@ -143,7 +143,8 @@ static int listen_at_port(struct addrinfo *list, in_port_t port, const SocketSpe
     return ret->n > 0 ? 0 : err;
 }
 
-static int listen_in_range(struct addrinfo *list, const SocketSpec *spec, SocketListener *ret)
+static int blocking_fn listen_in_range(struct addrinfo *list, const SocketSpec *spec,
+                                       SocketListener *ret)
 {
     unsigned first = ntohs(*port_of(list->ai_addr));
     unsigned last = spec->has_to && first ? spec->to : first;

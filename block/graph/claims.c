@@ -243,8 +243,8 @@ static bool co_main_fn change_prepare(ClaimsChange *c, Error **errp)
             !bs->drv->co_claims_prepare(bs, bs->new_needs, bs->new_allows, errp)) {
             while (i-- > 0) {
                 bs = c->nodes->pdata[i];
-                if (bs->drv->claims_abort) {
-                    bs->drv->claims_abort(bs);
+                if (bs->drv->co_claims_abort) {
+                    bs->drv->co_claims_abort(bs);
                 }
             }
             return false;
@@ -253,17 +253,14 @@ static bool co_main_fn change_prepare(ClaimsChange *c, Error **errp)
     return true;
 }
 
-static void main_fn change_finish(ClaimsChange *c, bool commit)
+static void co_main_fn change_finish(ClaimsChange *c, bool commit)
 {
     for (guint i = 0; i < c->nodes->len; i++) {
         BlockDriverState *bs = c->nodes->pdata[i];
-        bs->claims_change = NULL;
+
         if (commit) {
             bs->needs = bs->new_needs;
             bs->allows = bs->new_allows;
-            if (bs->drv->claims_commit) {
-                bs->drv->claims_commit(bs);
-            }
         }
     }
     for (guint i = 0; i < c->links->len; i++) {
@@ -273,6 +270,14 @@ static void main_fn change_finish(ClaimsChange *c, bool commit)
             link->needs = link->new_needs;
             link->allows = link->new_allows;
         }
+    }
+    /* The new values hold by now; other changes wait until the drivers have given up the rest. */
+    for (guint i = 0; i < c->nodes->len; i++) {
+        BlockDriverState *bs = c->nodes->pdata[i];
+        if (commit && bs->drv->co_claims_commit) {
+            bs->drv->co_claims_commit(bs);
+        }
+        bs->claims_change = NULL;
     }
     g_ptr_array_free(c->links, TRUE);
     g_ptr_array_free(c->nodes, TRUE);

@@ -54,8 +54,10 @@ char *any_fn bdrv_path_combine(const char *base_filename, const char *name)
         return g_strdup(name);
     }
     if (!base_filename) {
-        g_autofree char *cwd = g_get_current_dir();
-        return g_build_filename(cwd, name, NULL);
+        char *cwd = getcwd(NULL, 0);    /* not glib's, which looks at $PWD: that may block */
+        char *path = g_build_filename(cwd ?: ".", name, NULL);
+        free(cwd);
+        return path;
     }
     g_autofree char *dir = g_path_get_dirname(base_filename);
     return g_build_filename(dir, name, NULL);

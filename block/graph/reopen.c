@@ -212,8 +212,8 @@ static void co_main_fn undo(GPtrArray *nodes, guint prepared)
 {
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
-        if (i < prepared && bs->drv->reopen_abort) {
-            bs->drv->reopen_abort(bs);
+        if (i < prepared && bs->drv->co_reopen_abort) {
+            bs->drv->co_reopen_abort(bs);
         }
         forget(bs);
     }
@@ -346,8 +346,8 @@ bool co_main_fn bdrv_reopen_clean(GPtrArray *nodes, Error **errp)
 
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
-        if (bs->drv->reopen_clean) {
-            bs->drv->reopen_clean(bs);
+        if (bs->drv->co_reopen_clean) {
+            bs->drv->co_reopen_clean(bs);
         }
         g_ptr_array_add(old_links, g_steal_pointer(&bs->reopen->file.link));
         g_ptr_array_add(old_links, g_steal_pointer(&bs->reopen->backing.link));

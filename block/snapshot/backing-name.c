@@ -184,7 +184,7 @@ static bool is_plain_file(const Level *l)
 }
 
 /* 0, -errno: there is nothing, -ESTALE: there is something else. */
-static int leads_elsewhere(const char *path, BdrvFileId id)
+static int blocking_fn leads_elsewhere(const char *path, BdrvFileId id)
 {
     BdrvFileId now;
 
@@ -211,7 +211,7 @@ typedef struct Follow {
 } Follow;
 
 /* Opened by its name, which data file does @l get? */
-static bool data_file_is_right(const Level *l, const char *name)
+static bool blocking_fn data_file_is_right(const Level *l, const char *name)
 {
     if (!l->data_file) {
         return true;
@@ -220,8 +220,8 @@ static bool data_file_is_right(const Level *l, const char *name)
     return path && !leads_elsewhere(path, l->data_id);
 }
 
-/* In a thread.  Opens the level @from by name, its backing file by what it records, and so on. */
-static int follow(void *opaque)
+/* Opens the level @from by name, its backing file by what it records, and so on. */
+static int blocking_fn follow(void *opaque)
 {
     Follow *f = opaque;
     guint i = f->from;

@@ -155,16 +155,16 @@ struct BlockDriver {
      */
     bool (*co_reopen_prepare)(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
     void (*reopen_commit)(BlockDriverState *bs, const BdrvReopen *to);
-    void (*reopen_abort)(BlockDriverState *bs);
-    void (*reopen_clean)(BlockDriverState *bs);
+    void (*co_reopen_abort)(BlockDriverState *bs);
+    void (*co_reopen_clean)(BlockDriverState *bs);
 
     /*
      * The claims that users of @bs put on it changed to @needs / @allows (cumulative).  prepare takes
-     * what has to be taken outside the process (file locks) and may fail; the others cannot.
+     * what has to be taken outside the process (file locks) and may fail; the others cannot.  All may yield.
      */
     bool (*co_claims_prepare)(BlockDriverState *bs, unsigned needs, unsigned allows, Error **errp);
-    void (*claims_commit)(BlockDriverState *bs);
-    void (*claims_abort)(BlockDriverState *bs);
+    void (*co_claims_commit)(BlockDriverState *bs);
+    void (*co_claims_abort)(BlockDriverState *bs);
 
     /* ---- protocols ---- */
     int (*co_preadv)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
@@ -233,6 +233,11 @@ struct BlockDriver {
 
     /* Protocols on local files: which file this is. False: not a local file. */
     bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);
+
+    /* Bytes that it occupies, as known last, or -1; asking anew, which goes on for a while where that may take
+     * one: true, if the answer is still to come and may be worth waiting for.  @begin: else only that. */
+    int64_t (*get_allocated)(BlockDriverState *bs);
+    bool (*refresh_allocated)(BlockDriverState *bs, bool begin);
 
     /* Protocols on local files: the claims that locks hold against other processes. False: there are none. */
     bool (*get_locks)(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);

@@ -47,8 +47,8 @@ void co_main_fn new_file_abort(NewFile *t);
 /* Keep and free. NULL is fine. */
 void co_main_fn new_file_commit(NewFile *t);
 
-/* Identity of what @path leads to now; blocks.  False: nothing, or neither file nor block device. */
-bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id);
+/* Identity of what @path leads to now.  False: nothing, or neither file nor block device. */
+bool blocking_fn file_id_of_path(const char *path, BdrvFileId *ret_id);
 /* The same, by a thread of the pool. */
 bool co_main_fn file_id_of_path_co(const char *path, BdrvFileId *ret_id);
 BdrvFileId any_fn file_id_of_stat(const struct stat *st);

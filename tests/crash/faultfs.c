@@ -3,7 +3,7 @@
  * A file system that passes everything through to a directory, and fails the n-th operation of some
  * kinds.  It sees whatever reaches the kernel, io_uring included.
  *
- *     faultfs DIRECTORY MOUNTPOINT            until SIGTERM
+ *     faultfs DIRECTORY MOUNTPOINT [locks]    until SIGTERM; locks: they come here, too
  *
  * Write one line to the file .control in it:
  *     KIND[,KIND...] NTH ERRNO once|forever [PART-OF-THE-PATH]
@@ -28,12 +28,12 @@
 
 typedef enum Kind {
     OPEN, CREATE, READ, WRITE, FSYNC, FSYNCDIR, TRUNCATE, FALLOCATE, UNLINK, RENAME, LINK,
-    RENAMEFLAGS, KINDS
+    RENAMEFLAGS, GETATTR, FLUSH, LSEEK, STATFS, LOCK, KINDS
 } Kind;
 
 static const char *const kind_names[KINDS] = {
     "open", "create", "read", "write", "fsync", "fsyncdir", "truncate", "fallocate", "unlink",
-    "rename", "link", "renameflags",
+    "rename", "link", "renameflags", "getattr", "flush", "lseek", "statfs", "lock",
 };
 
 static struct {
@@ -172,7 +172,9 @@ static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *
         *st = (struct stat){ .st_mode = S_IFREG | 0600, .st_nlink = 1 };
         return 0;
     }
-    return fi ? result(fstat(fi->fh, st))
+    int ret = strike(GETATTR, path);
+
+    return ret ? ret : fi ? result(fstat(fi->fh, st))
               : result(fstatat(root_fd, below(path), st, AT_SYMLINK_NOFOLLOW));
 }
 
@@ -199,6 +201,23 @@ static int fs_create(const char *path, mode_t mode, struct fuse_file_info *fi)
         fi->fh = ret;
     }
     return MIN(ret, 0);
+}
+
+/* Each close() of a descriptor. */
+static int fs_flush(const char *path, struct fuse_file_info *fi)
+{
+    return is_control(path) ? 0 : strike(FLUSH, path);
+}
+
+/* Locks belong to the open file, as the ones that are asked for do. */
+static int fs_lock(const char *path, struct fuse_file_info *fi, int cmd, struct flock *fl)
+{
+    if (is_control(path)) {
+        return 0;
+    }
+    int ret = strike(LOCK, path);
+    fl->l_pid = 0;
+    return ret ?: result(fcntl(fi->fh, cmd == F_GETLK ? F_OFD_GETLK : F_OFD_SETLK, fl));
 }
 
 static int fs_release(const char *path, struct fuse_file_info *fi)
@@ -259,9 +278,10 @@ static int fs_fallocate(const char *path, int mode, off_t offset, off_t len,
 
 static off_t fs_lseek(const char *path, off_t offset, int whence, struct fuse_file_info *fi)
 {
-    off_t ret = lseek(fi->fh, offset, whence);
+    int fault = strike(LSEEK, path);
+    off_t ret = fault ? 0 : lseek(fi->fh, offset, whence);
 
-    return ret < 0 ? -errno : ret;
+    return fault ? fault : ret < 0 ? -errno : ret;
 }
 
 /* ---- names ---- */
@@ -323,24 +343,25 @@ static int fs_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
 
 static int fs_statfs(const char *path, struct statvfs *st)
 {
-    return result(fstatvfs(root_fd, st));
+    return strike(STATFS, path) ?: result(fstatvfs(root_fd, st));
 }
 
-static const struct fuse_operations operations = {
+static struct fuse_operations operations = {
     .init = fs_init, .getattr = fs_getattr, .open = fs_open, .create = fs_create,
     .release = fs_release, .read = fs_read, .write = fs_write, .fsync = fs_fsync,
     .truncate = fs_truncate, .fallocate = fs_fallocate, .lseek = fs_lseek,
     .readdir = fs_readdir, .fsyncdir = fs_fsyncdir, .unlink = fs_unlink, .rename = fs_rename,
     .link = fs_link, .mkdir = fs_mkdir, .rmdir = fs_rmdir, .chmod = fs_chmod,
-    .statfs = fs_statfs,
+    .statfs = fs_statfs, .flush = fs_flush,
 };
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        fprintf(stderr, "usage: faultfs DIRECTORY MOUNTPOINT\n");
+    if (argc < 3) {
+        fprintf(stderr, "usage: faultfs DIRECTORY MOUNTPOINT [locks]\n");
         return 2;
     }
+    operations.lock = argc > 3 ? fs_lock : NULL;
     root = argv[1];
     root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root_fd < 0) {

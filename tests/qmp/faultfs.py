@@ -20,14 +20,15 @@ CHANGES = 'create,write,fsync,fsyncdir,truncate,fallocate,unlink,rename,link'
 class FaultFs:
     """A mounted file system over a directory of its own."""
 
-    def __init__(self):
+    def __init__(self, *options):
+        """@options of the program: "locks"."""
         if not FAULTFS or not os.path.exists('/dev/fuse'):
             skip('there is no libfuse3 or no /dev/fuse')
         self.dir = tempfile.mkdtemp(prefix='faultfs-')
         self.below, self.mnt = os.path.join(self.dir, 'below'), os.path.join(self.dir, 'mnt')
         os.mkdir(self.below)
         os.mkdir(self.mnt)
-        self.proc = subprocess.Popen([FAULTFS, self.below, self.mnt])
+        self.proc = subprocess.Popen([FAULTFS, self.below, self.mnt, *options])
         while not os.path.exists(self.path('.control')):
             if self.proc.poll() is not None:
                 shutil.rmtree(self.dir)

@@ -4,6 +4,7 @@
 #define BLOCK_FILE_INTERNAL_H
 
 #include "block/driver.h"
+#include "qemu/aio.h"
 
 /* How a descriptor behaves; see traits.c. */
 typedef struct FileTraits {
@@ -15,7 +16,8 @@ typedef struct FileTraits {
 
 typedef struct FileState {
     int fd;
-    int aio_flags;                  /* AIO_THREADS or 0 */
+    int aio_flags;                  /* AIO_THREADS, and AIO_SLOW where @traits say so */
+    CoLimit waiting;                /* requests that occupy a thread, ours or the kernel's, until they are done */
     bool is_device;
     BdrvFileId id;
     FileTraits traits;              /* of @fd */
@@ -25,6 +27,11 @@ typedef struct FileState {
     int flush_error;                /* atomic: once a sync failed that may have dropped something from the
                                      * page cache, data may be gone for good: the errno of that
                                      * failure, returned by every later flush */
+
+    /* block/protocols/file/allocated.c */
+    int64_t allocated;              /* bytes that it occupies, as known last; atomic */
+    int64_t look_began_ns;          /* a thread is looking since then; 0: none is */
+    Coroutine *look_waiter;         /* a change of @fd, until that thread is done */
 
     /* Byte-range locks (block/protocols/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 + i. */
     bool locking;
@@ -42,20 +49,20 @@ typedef struct FileState {
 
 bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsigned allows,
                                     Error **errp);
-void main_fn file_claims_commit(BlockDriverState *bs);
-void main_fn file_claims_abort(BlockDriverState *bs);
+void co_main_fn file_claims_commit(BlockDriverState *bs);
+void co_main_fn file_claims_abort(BlockDriverState *bs);
 bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);
 /*
  * The locks for a second description of the file: if it is read-only those of a reader that lets nobody write,
  * else those that are held.  Taken without looking at others, whom the first one keeps out; 0 or -errno.
  */
-int any_fn file_take_locks_on(const FileState *s, int fd, bool read_only);
+int blocking_fn file_take_locks_on(const FileState *s, int fd, bool read_only);
 unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only);
 
 bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
 void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);
-void main_fn file_reopen_abort(BlockDriverState *bs);
-void main_fn file_reopen_clean(BlockDriverState *bs);
+void co_main_fn file_reopen_abort(BlockDriverState *bs);
+void co_main_fn file_reopen_clean(BlockDriverState *bs);
 
 /* aio=native is only for files that bypass the page cache. */
 bool any_fn file_check_native(FileAio aio, bool cache_direct, Error **errp);
@@ -73,12 +80,32 @@ int64_t co_fn file_co_getlength(BlockDriverState *bs);
 /* The file is at least @length bytes long now. */
 void any_fn file_note_length(BlockDriverState *bs, int64_t length);
 
+/* Runs a blocking_fn that never waits for long where the file system is a local one: only elsewhere by a
+ * thread.  Returns what it returns. */
+int co_fn file_run(const FileState *s, int (*fn)(void *opaque), void *opaque);
+/* Close descriptors by a thread: the last close of a file may have to write, or to free its blocks.
+ * -1: none. */
+void co_fn file_close_fds(int fd, int fd2);
+
+/*
+ * Around a request that has a thread, ours or the kernel's, wait for the disk or the file system: of
+ * those a file has so many at a time, and others can have the rest even if none of them returns.
+ * @kernel_waits: with io_uring, too.  Returns whether file_leave() is to be called.
+ */
+bool co_fn file_enter(FileState *s, bool kernel_waits);
+void co_fn file_leave(FileState *s, bool entered);
+
+int64_t main_fn file_get_allocated(BlockDriverState *bs);
+bool main_fn file_refresh_allocated(BlockDriverState *bs, bool begin);
+/* Before the descriptor is closed. */
+void co_main_fn file_finish_look(FileState *s);
+
 /* A change of [@offset, @offset + @bytes) without writing: a part of a block is changed in the page cache. */
 void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes);
 
-/* Length of an open file or block device in bytes, or -errno.  Blocks. */
-int64_t any_fn file_fd_length(int fd);
-/* @direct: @fd has O_DIRECT.  Blocks. */
-void any_fn file_get_traits(int fd, const struct stat *st, bool direct, FileTraits *t);
+/* Length of an open file or block device in bytes, or -errno. */
+int64_t blocking_fn file_fd_length(int fd);
+/* @direct: @fd has O_DIRECT. */
+void blocking_fn file_get_traits(int fd, const struct stat *st, bool direct, FileTraits *t);
 
 #endif

@@ -6,6 +6,9 @@
 #include "block/new-file.h"
 #include "qemu/aio.h"
 
+/* Requests that have a thread each; of one file. */
+#define MAX_WAITING 32
+
 /* ---- open ---- */
 
 typedef struct OpenTask {
@@ -17,7 +20,7 @@ typedef struct OpenTask {
     FileTraits traits;
 } OpenTask;
 
-static int open_in_thread(void *opaque)
+static int blocking_fn open_in_thread(void *opaque)
 {
     OpenTask *t = opaque;
 
@@ -119,13 +122,14 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
         return false;
     }
     *s = (FileState){ .fd = -1, .tail_fd = -1, .new_fd = -1, .old_fd = -1, .old_tail_fd = -1 };
+    co_limit_init(&s->waiting, MAX_WAITING);
     if (!choose_aio(s, o->aio, opts->cache_direct, errp) || !open_fd(bs, opts, &t, errp)) {
-        if (t.fd >= 0) {
-            close(t.fd);
-        }
+        file_close_fds(t.fd, -1);
+        co_limit_destroy(&s->waiting);
         return false;
     }
     s->fd = t.fd;
+    s->allocated = t.st.st_blocks * 512;
     s->is_device = S_ISBLK(t.st.st_mode);
     s->id = file_id_of_stat(&t.st);
     s->locking = o->locking != FILE_LOCKING_OFF;
@@ -135,18 +139,42 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     bs->filename = g_strdup(o->filename);
     bs->path = bdrv_path_combine(NULL, o->filename);
     s->traits = t.traits;
+    s->aio_flags |= s->traits.is_local ? 0 : AIO_SLOW;
     bs->limits = t.traits.limits;
     return true;
+}
+
+int co_fn file_run(const FileState *s, int (*fn)(void *opaque), void *opaque)
+{
+    return s->traits.is_local ? fn(opaque) : thread_pool_co_run(fn, opaque);
+}
+
+static int blocking_fn close_in_thread(void *opaque)
+{
+    return close(*(int *)opaque) < 0 ? -errno : 0;
+}
+
+void co_fn file_close_fds(int fd, int fd2)
+{
+    int fds[] = { fd, fd2 };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
+        if (fds[i] >= 0) {
+            thread_pool_co_run(close_in_thread, &fds[i]);
+        }
+    }
 }
 
 static int co_main_fn file_close(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
-    if (s->tail_fd >= 0) {
-        close(s->tail_fd);
-    }
-    return close(s->fd) < 0 ? -errno : 0;
+    file_finish_look(s);
+    int fd = s->fd;
+    s->fd = -1;                     /* a query may still see the node */
+    co_limit_destroy(&s->waiting);
+    file_close_fds(s->tail_fd, -1);
+    return thread_pool_co_run(close_in_thread, &fd);
 }
 
 static bool main_fn file_get_identity(BlockDriverState *bs, BdrvFileId *ret_id)
@@ -156,6 +184,24 @@ static bool main_fn file_get_identity(BlockDriverState *bs, BdrvFileId *ret_id)
 }
 
 /* ---- data ---- */
+
+bool co_fn file_enter(FileState *s, bool kernel_waits)
+{
+    bool enter = kernel_waits || s->aio_flags ||
+                 aio_context_backend(aio_context_current()) == AIO_BACKEND_THREADS;
+
+    if (enter) {
+        co_limit_enter(&s->waiting);
+    }
+    return enter;
+}
+
+void co_fn file_leave(FileState *s, bool entered)
+{
+    if (entered) {
+        co_limit_leave(&s->waiting);
+    }
+}
 
 /* Moves @iov[0 .. niov) at @offset, completely or up to the end of the file; -errno or bytes. */
 typedef ssize_t TransferFn(int fd, const struct iovec *iov, int niov, int64_t offset, int flags);
@@ -178,8 +224,10 @@ static ssize_t co_fn transfer(int fd, TransferFn *fn, int64_t offset, IoVec *qio
 static int co_fn file_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
 {
     FileState *s = bs->opaque;
+    bool entered = file_enter(s, false);
     ssize_t n = transfer(s->fd, aio_co_preadv, offset, qiov, s->aio_flags);
 
+    file_leave(s, entered);
     if (n < 0) {
         return n;
     }
@@ -201,13 +249,15 @@ void any_fn file_note_length(BlockDriverState *bs, int64_t length)
 
 static int co_fn write_all(FileState *s, int fd, int64_t offset, IoVec *qiov, int flags)
 {
+    bool entered = file_enter(s, !s->traits.bypasses_cache || fd != s->fd);
     ssize_t n = transfer(fd, aio_co_pwritev, offset, qiov, s->aio_flags | flags);
 
+    file_leave(s, entered);
     /* Short: the end of a device. */
     return n < 0 ? (int)n : (size_t)n < qiov->size ? -ENOSPC : 0;
 }
 
-static int open_tail_in_thread(void *opaque)
+static int blocking_fn open_tail_in_thread(void *opaque)
 {
     FileState *s = opaque;
     char path[64];
@@ -225,7 +275,7 @@ static int co_fn tail_fd(FileState *s)
         fd = thread_pool_co_run(open_tail_in_thread, s);
         if (fd >= 0 && !__atomic_compare_exchange_n(&s->tail_fd, &none, fd, false,
                                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-            close(fd);
+            file_close_fds(fd, -1);
             fd = none;
         }
     }
@@ -290,7 +340,9 @@ static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
         return err;
     }
     bool cached = __atomic_exchange_n(&s->used_cache, false, __ATOMIC_SEQ_CST);
+    bool entered = file_enter(s, true);
     err = aio_co_fdatasync(s->fd, s->aio_flags);
+    file_leave(s, entered);
     if (err < 0 && (cached || !s->traits.bypasses_cache ||
                     __atomic_load_n(&s->used_cache, __ATOMIC_SEQ_CST))) {
         __atomic_store_n(&s->flush_error, err, __ATOMIC_RELAXED);
@@ -317,11 +369,11 @@ static void file_options_clear(BdrvOpenOptions *opts)
     .co_close           = file_close,                   \
     .co_reopen_prepare  = file_reopen_prepare,          \
     .reopen_commit      = file_reopen_commit,           \
-    .reopen_abort       = file_reopen_abort,            \
-    .reopen_clean       = file_reopen_clean,            \
+    .co_reopen_abort    = file_reopen_abort,            \
+    .co_reopen_clean    = file_reopen_clean,            \
     .co_claims_prepare  = file_claims_prepare,          \
-    .claims_commit      = file_claims_commit,           \
-    .claims_abort       = file_claims_abort,            \
+    .co_claims_commit   = file_claims_commit,           \
+    .co_claims_abort    = file_claims_abort,            \
     .co_preadv          = file_preadv,                  \
     .co_pwritev         = file_pwritev,                 \
     .co_pwrite_zeroes   = file_co_pwrite_zeroes,        \
@@ -333,6 +385,8 @@ static void file_options_clear(BdrvOpenOptions *opts)
     .truncated_is_zero  = file_truncated_is_zero,       \
     .co_extend          = file_co_extend,               \
     .get_identity       = file_get_identity,            \
+    .get_allocated      = file_get_allocated,           \
+    .refresh_allocated  = file_refresh_allocated,       \
     .get_locks          = file_get_locks
 
 static const BlockDriver bdrv_file = { .name = "file", FILE_DRIVER_OPS };

@@ -59,7 +59,7 @@ static BitRun next_run(unsigned bits, int from)
     return r;
 }
 
-static int set_lock(int fd, BitRun r, short type)
+static int blocking_fn set_lock(int fd, BitRun r, short type)
 {
     struct flock fl = { .l_type = type, .l_whence = SEEK_SET, .l_start = bit_to_byte(r.first),
                         .l_len = r.count };
@@ -67,14 +67,14 @@ static int set_lock(int fd, BitRun r, short type)
     return fcntl(fd, F_OFD_SETLK, &fl) < 0 ? -errno : 0;
 }
 
-static void unlock_bits(int fd, unsigned bits)
+static void blocking_fn unlock_bits(int fd, unsigned bits)
 {
     for (BitRun r = next_run(bits, 0); r.count; r = next_run(bits, r.first + r.count)) {
         set_lock(fd, r, F_UNLCK);
     }
 }
 
-static int lock_bits_on(int fd, unsigned bits)
+static int blocking_fn lock_bits_on(int fd, unsigned bits)
 {
     for (BitRun r = next_run(bits, 0); r.count; r = next_run(bits, r.first + r.count)) {
         int ret = set_lock(fd, r, F_RDLCK);
@@ -94,8 +94,9 @@ typedef struct HolderTask {
     char *holder;                   /* out */
 } HolderTask;
 
-/* Does this fdinfo name a lock on @byte of the file @st? */
-static bool fdinfo_has_lock(const char *path, const struct stat *st, int byte)
+/* Does this fdinfo name a lock on @byte?  Of what file, it says in a way that some file systems' own st_dev and st_ino
+ * do not agree with (btrfs, overlayfs). */
+static bool blocking_fn fdinfo_has_lock(const char *path, int byte)
 {
     g_autofree char *text = NULL;
 
@@ -103,37 +104,43 @@ static bool fdinfo_has_lock(const char *path, const struct stat *st, int byte)
         return false;
     }
     for (char *line = text; line; line = strchr(line, '\n')) {
-        unsigned maj, min;
-        unsigned long ino;
         long long start, end;
 
         line += *line == '\n';
-        if (sscanf(line, "lock: %*d: %*s %*s %*s %*d %x:%x:%lu %lld %lld", &maj, &min, &ino,
-                   &start, &end) == 5 &&
-            ino == st->st_ino && makedev(maj, min) == st->st_dev && start <= byte &&
-            byte <= end) {
+        if (sscanf(line, "lock: %*d: %*s %*s %*s %*d %*x:%*x:%*u %lld %lld", &start, &end) == 2 &&
+            start <= byte && byte <= end) {
             return true;
         }
     }
     return false;
 }
 
-static bool process_has_lock(const char *pid, const struct stat *st, int byte)
+/* Is the descriptor at @path one of the file @st?  Other file systems that do not answer are not asked. */
+static bool blocking_fn is_descriptor_of(const char *path, const struct stat *st)
+{
+    struct statx sx;
+
+    return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &sx) == 0 &&
+           makedev(sx.stx_dev_major, sx.stx_dev_minor) == st->st_dev && sx.stx_ino == st->st_ino;
+}
+
+static bool blocking_fn process_has_lock(const char *pid, const struct stat *st, int byte)
 {
     g_autofree char *dir_name = g_strdup_printf("/proc/%s/fdinfo", pid);
     g_autoptr(GDir) dir = g_dir_open(dir_name, 0, NULL);
     const char *fd;
 
     while (dir && (fd = g_dir_read_name(dir))) {
-        g_autofree char *path = g_strdup_printf("%s/%s", dir_name, fd);
-        if (fdinfo_has_lock(path, st, byte)) {
+        g_autofree char *info = g_strdup_printf("%s/%s", dir_name, fd);
+        g_autofree char *path = g_strdup_printf("/proc/%s/fd/%s", pid, fd);
+        if (fdinfo_has_lock(info, byte) && is_descriptor_of(path, st)) {
             return true;
         }
     }
     return false;
 }
 
-static char *describe_process(const char *pid)
+static char *blocking_fn describe_process(const char *pid)
 {
     g_autofree char *path = g_strdup_printf("/proc/%s/comm", pid);
     g_autofree char *comm = NULL;
@@ -147,7 +154,7 @@ static char *describe_process(const char *pid)
     return g_strdup_printf("process %s (%s)", pid, comm ?: "unknown program");
 }
 
-static int find_holder(void *opaque)
+static int blocking_fn find_holder(void *opaque)
 {
     HolderTask *t = opaque;
     g_autoptr(GDir) proc = g_dir_open("/proc", 0, NULL);
@@ -173,7 +180,7 @@ static int find_holder(void *opaque)
 /* ---- claims ---- */
 
 /* The first bit of @bits that somebody contradicts, or -1. */
-static int find_conflict(int fd, unsigned bits)
+static int blocking_fn find_conflict(int fd, unsigned bits)
 {
     for (BitRun r = next_run(bits, 0); r.count; r = next_run(bits, r.first + r.count)) {
         struct flock fl = {
@@ -188,29 +195,105 @@ static int find_conflict(int fd, unsigned bits)
     return -1;
 }
 
-static void co_main_fn report_conflict(BlockDriverState *bs, int bit, Error **errp)
+/* Who keeps @bit from us, or NULL: no process that can be seen; caller frees. */
+static char *co_main_fn holder_of(const FileState *s, int bit)
 {
-    FileState *s = bs->opaque;
     HolderTask t = { .fd = s->fd, .byte = opposite_byte(bit) };
-    g_autofree char *claim = bdrv_claims_to_text(1u << (bit % REFUSE_SHIFT));
 
     thread_pool_co_run(find_holder, &t);
+    return t.holder;
+}
+
+static void main_fn set_conflict(const BlockDriverState *bs, int bit, const char *holder,
+                                 Error **errp)
+{
+    g_autofree char *claim = bdrv_claims_to_text(1u << (bit % REFUSE_SHIFT));
+
     error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
                     bit < REFUSE_SHIFT
                     ? "Failed to get \"%s\" lock on '%s': %s does not allow it"
                     : "Failed to get shared \"%s\" lock on '%s': %s is using it",
-                    claim, bs->filename, t.holder ?: "another process");
-    g_free(t.holder);
+                    claim, bs->filename, holder ?: "another process");
+}
+
+typedef struct LockTask {
+    int fd;
+    unsigned bits;
+    int conflict;                   /* out: the first bit that somebody contradicts, or -1 */
+} LockTask;
+
+/* All of @bits are locked, or none: then there is a conflict, or -errno. */
+static int blocking_fn take_in_thread(void *opaque)
+{
+    LockTask *t = opaque;
+    int ret = lock_bits_on(t->fd, t->bits);
+
+    t->conflict = ret < 0 ? -1 : find_conflict(t->fd, t->bits);
+    if (t->conflict >= 0) {
+        unlock_bits(t->fd, t->bits);
+    }
+    return ret;
+}
+
+static int blocking_fn give_up_in_thread(void *opaque)
+{
+    LockTask *t = opaque;
+
+    unlock_bits(t->fd, t->bits);
+    return 0;
+}
+
+static void co_main_fn give_up(const FileState *s, unsigned bits)
+{
+    LockTask t = { .fd = s->fd, .bits = bits };
+
+    if (bits) {
+        file_run(s, give_up_in_thread, &t);
+    }
+}
+
+/*
+ * After a process was killed the kernel may need a moment to finish its requests, and as long its files stay open and
+ * locked, though there is no such process any more.  So a lock without a holder is waited for, but
+ * not for long: it may be one of a process that cannot be seen from here.
+ */
+#define ORPHAN_WAIT_NS (2 * NS_PER_SEC)
+#define ORPHAN_LOOK_NS (20 * NS_PER_MS)
+
+/* 0 with the bits locked, -EAGAIN with @errp set: somebody holds them, or -errno without. */
+static int co_main_fn take(BlockDriverState *bs, unsigned bits, Error **errp)
+{
+    FileState *s = bs->opaque;
+    LockTask t = { .fd = s->fd, .bits = bits, .conflict = -1 };
+    int64_t give_up_ns = clock_ns() + ORPHAN_WAIT_NS;
+
+    for (;;) {
+        int ret = bits ? file_run(s, take_in_thread, &t) : 0;
+        if (ret < 0 || t.conflict < 0) {
+            return ret;
+        }
+        g_autofree char *holder = holder_of(s, t.conflict);
+        if (holder || clock_ns() >= give_up_ns) {
+            set_conflict(bs, t.conflict, holder, errp);
+            return -EAGAIN;
+        }
+        aio_co_sleep_ns(ORPHAN_LOOK_NS);
+    }
 }
 
 bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsigned allows,
                                     Error **errp)
 {
     FileState *s = bs->opaque;
+    Error *conflict = NULL;
 
     s->goal = s->locking ? lock_bits(needs, allows) : 0;
     unsigned added = s->goal & ~s->locked;
-    int ret = lock_bits_on(s->fd, added);
+    int ret = take(bs, added, &conflict);
+    if (conflict) {
+        error_propagate(errp, conflict);
+        return false;
+    }
     if (ret < 0 && (bs->locking == FILE_LOCKING_ON || (ret != -ENOLCK && ret != -EINVAL))) {
         error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
         return false;
@@ -219,29 +302,24 @@ bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsign
         s->goal = s->new_locked = s->locked;
         return true;
     }
-    int bit = find_conflict(s->fd, added);
-    if (bit >= 0) {
-        unlock_bits(s->fd, added);
-        report_conflict(bs, bit, errp);
-        return false;
-    }
     s->new_locked = s->locked | added;
     return true;
 }
 
-void main_fn file_claims_commit(BlockDriverState *bs)
+void co_main_fn file_claims_commit(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
+    unsigned needless = s->new_locked & ~s->goal;
 
-    unlock_bits(s->fd, s->new_locked & ~s->goal);
     s->locked = s->goal;
+    give_up(s, needless);
 }
 
-void main_fn file_claims_abort(BlockDriverState *bs)
+void co_main_fn file_claims_abort(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
-    unlock_bits(s->fd, s->new_locked & ~s->locked);
+    give_up(s, s->new_locked & ~s->locked);
 }
 
 bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses)
@@ -260,7 +338,7 @@ unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only)
            ? s->locked : lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE));
 }
 
-int any_fn file_take_locks_on(const FileState *s, int fd, bool read_only)
+int blocking_fn file_take_locks_on(const FileState *s, int fd, bool read_only)
 {
     return lock_bits_on(fd, file_locks_after_reopen(s, read_only));
 }

@@ -2,23 +2,9 @@
 #include "qemu/osdep.h"
 
 #include "block/block.h"
-#include "block/new-file.h"
+#include "block/protocols/file/new-file-internal.h"
 #include "qemu/aio.h"
 #include "qemu/log.h"
-
-struct NewFile {
-    char *filename;                 /* absolute */
-    char *base;                     /* last component */
-    int dir_fd;                     /* the directory it is in */
-    int fd;
-    bool created;                   /* by us */
-    bool named;                     /* has its name: always, unless created; main thread */
-    bool linked;                    /* got its name just now; by the thread that does it */
-    bool claimed;                   /* its locks are held, and it was empty under them */
-    struct stat dir_st;             /* of the directory, if created */
-    struct stat st;
-    const char *refused;            /* why it cannot be used, if that is not an errno */
-};
 
 const char *any_fn new_file_name(const NewFile *t)
 {
@@ -46,7 +32,7 @@ bool any_fn file_id_equal(BdrvFileId a, BdrvFileId b)
     return a.dev == b.dev && a.ino == b.ino;
 }
 
-bool any_fn file_id_of_path(const char *path, BdrvFileId *ret_id)
+bool blocking_fn file_id_of_path(const char *path, BdrvFileId *ret_id)
 {
     struct stat st;
 
@@ -62,7 +48,7 @@ typedef struct IdTask {
     BdrvFileId id;
 } IdTask;
 
-static int id_in_thread(void *opaque)
+static int blocking_fn id_in_thread(void *opaque)
 {
     IdTask *t = opaque;
 
@@ -112,7 +98,7 @@ static int check_usable(NewFile *t, const struct stat *st)
     return S_ISREG(st->st_mode) && st->st_size > 0 ? -EEXIST : 0;
 }
 
-static int open_existing(NewFile *t)
+static int blocking_fn open_existing(NewFile *t)
 {
     struct stat st;
 
@@ -132,7 +118,7 @@ static int open_existing(NewFile *t)
  * A new file: one without a name, where the file system has such, which gets its name when it is complete.
  * 0, -EEXIST if the name is taken, -errno.
  */
-static int create_new(NewFile *t)
+static int blocking_fn create_new(NewFile *t)
 {
     struct stat st;
 
@@ -153,7 +139,7 @@ static int create_new(NewFile *t)
     return t->created ? 0 : -errno;
 }
 
-static int prepare_in_thread(void *opaque)
+static int blocking_fn prepare_in_thread(void *opaque)
 {
     NewFile *t = opaque;
     g_autofree char *dir = g_path_get_dirname(t->filename);
@@ -176,7 +162,7 @@ static int prepare_in_thread(void *opaque)
     return t->created ? 0 : check_usable(t, &t->st);
 }
 
-static void target_free(NewFile *t)
+static void blocking_fn target_free(NewFile *t)
 {
     if (t->fd >= 0) {
         close(t->fd);
@@ -198,7 +184,7 @@ NewFile *co_main_fn new_file_prepare(const char *filename, Error **errp)
     t->base = g_path_get_basename(t->filename);
     if (g_str_has_suffix(filename, "/")) {
         error_setg(errp, "Cannot create '%s': it is a directory name", filename);
-        target_free(t);
+        new_file_abort(t);
         return NULL;
     }
     int ret = thread_pool_co_run(prepare_in_thread, t);
@@ -224,7 +210,7 @@ typedef struct DupTask {
  * The same description, not another one: the locks that the node takes are on @t's descriptor as well,
  * and stay from before the first write until the undo is done, although the node is closed before it.
  */
-static int dup_in_thread(void *opaque)
+static int blocking_fn dup_in_thread(void *opaque)
 {
     DupTask *t = opaque;
 
@@ -253,7 +239,7 @@ int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp)
     return task.fd;
 }
 
-static int claim_in_thread(void *opaque)
+static int blocking_fn claim_in_thread(void *opaque)
 {
     NewFile *t = opaque;
     struct stat st;
@@ -278,7 +264,7 @@ bool co_main_fn new_file_claim(NewFile *t, Error **errp)
 
 /* ---- finish ---- */
 
-static int sync_dir_in_thread(void *opaque)
+static int blocking_fn sync_dir_in_thread(void *opaque)
 {
     NewFile *t = opaque;
 
@@ -306,130 +292,28 @@ bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp)
     return ret == 0;
 }
 
-/* ---- undo ---- */
+/* ---- the end ---- */
 
-/* Does somebody else hold one of the locks by which programs claim images (lock.c)? */
-static bool is_locked(int fd)
-{
-    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200 };
-
-    return fcntl(fd, F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK;
-}
-
-/* 1: @name in the directory is the file that was created, 0: it is not, or -errno. */
-static int is_ours(const NewFile *t, const char *name)
-{
-    struct stat st;
-
-    if (fstatat(t->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-        return errno == ENOENT ? 0 : -errno;
-    }
-    return st.st_dev == t->st.st_dev && st.st_ino == t->st.st_ino;
-}
-
-static bool lacks_flags(int err)
-{
-    return err == EINVAL || err == ENOSYS || err == EOPNOTSUPP;
-}
-
-/* Another name in the same directory; 0 or -errno.  @to is one that nobody else would choose. */
-static int move_aside(const NewFile *t, const char *to)
-{
-    int ret = renameat2(t->dir_fd, t->base, t->dir_fd, to, RENAME_NOREPLACE);
-
-    if (ret < 0 && lacks_flags(errno)) {
-        ret = renameat(t->dir_fd, t->base, t->dir_fd, to);
-    }
-    return ret < 0 ? -errno : 0;
-}
-
-/* @from has its name again; -EEXIST if somebody has taken that meanwhile. */
-static int move_back(const NewFile *t, const char *from)
-{
-    int ret = renameat2(t->dir_fd, from, t->dir_fd, t->base, RENAME_NOREPLACE);
-
-    if (ret < 0 && lacks_flags(errno)) {
-        ret = linkat(t->dir_fd, from, t->dir_fd, t->base, 0);
-        if (ret == 0) {
-            ret = unlinkat(t->dir_fd, from, 0);
-        }
-    }
-    return ret < 0 ? -errno : 0;
-}
-
-/* What was moved aside to @aside: remove it if it is ours, else its name is given back.  0 or -errno. */
-static int remove_or_give_back(const NewFile *t, const char *aside)
-{
-    int ret = is_ours(t, aside);
-
-    if (ret > 0) {
-        ret = unlinkat(t->dir_fd, aside, 0) < 0 ? -errno : 0;
-        if (ret == 0) {
-            return 0;
-        }
-    }
-    int back = move_back(t, aside);
-    if (back < 0) {
-        log_line("'%s' in the directory of '%s' is a file that had that name until now and cannot get "
-                 "it back: %s", aside, t->filename, g_strerror(-back));
-    }
-    return ret;
-}
-
-/*
- * Remove the name, if it leads to the file that was created.  Between a look and a removal another process
- * could rename a file of its own to the name; so the name is moved aside first, to where nobody else
- * gets at it, and looked at there.
- */
-static int remove_name(const NewFile *t)
-{
-    g_autofree char *aside = g_strdup_printf(".undo-%d-%08x%08x", getpid(), g_random_int(),
-                                             g_random_int());
-    int ret = is_ours(t, t->base);
-
-    if (ret > 0) {
-        ret = move_aside(t, aside);
-        ret = ret < 0 ? ret : remove_or_give_back(t, aside);
-    }
-    fsync(t->dir_fd);               /* if this fails: the name may come back after a power cut */
-    return ret == -ENOENT ? 0 : ret;
-}
-
-static int abort_in_thread(void *opaque)
+static int blocking_fn abort_in_thread(void *opaque)
 {
     NewFile *t = opaque;
+    int ret = new_file_undo(t);
 
-    if (!t->created) {
-        /* What was in it or in a device before is not this command's to take away. */
-        return t->claimed && S_ISREG(t->st.st_mode) && ftruncate(t->fd, 0) < 0 ? -errno : 0;
-    }
-    if (!t->named) {
-        return 0;
-    }
-    /* That it could not be looked at may be why we are here. */
-    if (t->st.st_ino == 0 && fstat(t->fd, &t->st) < 0) {
-        return -errno;
-    }
-    if (!t->claimed && (claim_in_thread(t) == -EEXIST || is_locked(t->fd))) {
-        log_line("'%s' is left where it is: another process has begun to use it", t->filename);
-        return 0;
-    }
-    return remove_name(t);
-}
-
-void co_main_fn new_file_abort(NewFile *t)
-{
-    if (!t) {
-        return;
-    }
-    int ret = thread_pool_co_run(abort_in_thread, t);
     if (ret < 0) {
         log_line("cannot undo the creation of '%s': %s", t->filename, g_strerror(-ret));
     }
     target_free(t);
+    return 0;
 }
 
-static int free_in_thread(void *opaque)
+void co_main_fn new_file_abort(NewFile *t)
+{
+    if (t) {
+        thread_pool_co_run(abort_in_thread, t);
+    }
+}
+
+static int blocking_fn free_in_thread(void *opaque)
 {
     target_free(opaque);            /* the last close of a file may have to write */
     return 0;

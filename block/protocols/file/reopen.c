@@ -10,18 +10,21 @@
 #include "qemu/aio.h"
 
 typedef struct ReopenTask {
-    int old_fd, flags;
+    const FileState *state;
+    bool read_only;
+    int flags;
     int fd;                         /* out */
+    bool unlockable;                /* out: it was opened, and cannot be locked */
     FileTraits *traits;             /* out */
 } ReopenTask;
 
-static int reopen_in_thread(void *opaque)
+static int blocking_fn reopen_in_thread(void *opaque)
 {
     ReopenTask *t = opaque;
     char path[64];
 
     /* The descriptor's own file, wherever its name points by now. */
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->old_fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", t->state->fd);
     t->fd = open(path, t->flags | O_CLOEXEC);
     if (t->fd < 0) {
         return -errno;
@@ -31,7 +34,9 @@ static int reopen_in_thread(void *opaque)
         return -errno;
     }
     file_get_traits(t->fd, &st, t->flags & O_DIRECT, t->traits);
-    return 0;
+    int ret = file_take_locks_on(t->state, t->fd, t->read_only);
+    t->unlockable = ret < 0;
+    return ret;
 }
 
 static bool check_options(BlockDriverState *bs, const FileOpenOptions *o, Error **errp)
@@ -50,7 +55,7 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
 {
     FileState *s = bs->opaque;
     ReopenTask t = {
-        .old_fd = s->fd, .fd = -1, .traits = &s->new_traits,
+        .state = s, .read_only = to->read_only, .fd = -1, .traits = &s->new_traits,
         .flags = (to->read_only ? O_RDONLY : O_RDWR) | (to->cache_direct ? O_DIRECT : 0),
     };
 
@@ -63,20 +68,17 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
     }
     int ret = thread_pool_co_run(reopen_in_thread, &t);
     s->new_fd = t.fd;
-    if (ret < 0) {
+    if (t.unlockable) {
+        error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
+    } else if (ret < 0) {
         error_setg_errno(errp, -ret, "Cannot reopen '%s' %s%s", bs->filename,
                          to->read_only ? "read-only" : "for writing",
                          to->cache_direct ? " with cache.direct=on" : "");
-        file_reopen_abort(bs);
-        return false;
     }
-    ret = file_take_locks_on(s, s->new_fd, to->read_only);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
         file_reopen_abort(bs);
-        return false;
     }
-    return true;
+    return ret == 0;
 }
 
 void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
@@ -97,26 +99,19 @@ void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
     bs->limits = s->traits.limits;
 }
 
-void main_fn file_reopen_abort(BlockDriverState *bs)
+void co_main_fn file_reopen_abort(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
-    if (s->new_fd >= 0) {
-        close(s->new_fd);
-        s->new_fd = -1;
-    }
+    file_close_fds(s->new_fd, -1);
+    s->new_fd = -1;
 }
 
-void main_fn file_reopen_clean(BlockDriverState *bs)
+void co_main_fn file_reopen_clean(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
 
-    int *fds[] = { &s->old_fd, &s->old_tail_fd };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
-        if (*fds[i] >= 0) {
-            close(*fds[i]);
-            *fds[i] = -1;
-        }
-    }
+    file_finish_look(s);
+    file_close_fds(s->old_fd, s->old_tail_fd);
+    s->old_fd = s->old_tail_fd = -1;
 }

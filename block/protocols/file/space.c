@@ -24,9 +24,11 @@ static int co_fn try_fallocate(FileState *s, bool *lacks, int mode, int64_t offs
     if (__atomic_load_n(lacks, __ATOMIC_RELAXED)) {
         return -ENOTSUP;
     }
+    bool entered = file_enter(s, true);
     file_note_cached(s, offset, bytes);
     int ret = aio_co_fallocate(s->fd, mode, offset, bytes, s->aio_flags);
     file_note_cached(s, offset, bytes);
+    file_leave(s, entered);
     if (is_lacking(ret)) {
         __atomic_store_n(lacks, true, __ATOMIC_RELAXED);
     }
@@ -91,7 +93,7 @@ typedef struct SeekTask {
 } SeekTask;
 
 /* BDRV_STATUS_ flags of the run that begins at the offset, and its length. */
-static int seek_in_thread(void *opaque)
+static int blocking_fn seek_in_thread(void *opaque)
 {
     SeekTask *t = opaque;
     int64_t limit = t->offset + t->bytes;
@@ -124,16 +126,35 @@ int co_fn file_co_block_status(BlockDriverState *bs, int64_t offset, int64_t byt
         return BDRV_STATUS_DATA;
     }
     SeekTask t = { .fd = s->fd, .offset = offset, .bytes = bytes };
-    int ret = thread_pool_co_run(seek_in_thread, &t);
+    bool entered = file_enter(s, true);
+    int ret = thread_pool_co_run_io(seek_in_thread, &t);
+    file_leave(s, entered);
     *ret_bytes = t.ret_bytes;
     return ret;
 }
 
 /* ---- length ---- */
 
+typedef struct LengthTask {
+    int fd;
+    int64_t length;
+} LengthTask;
+
+static int blocking_fn length_in_thread(void *opaque)
+{
+    LengthTask *t = opaque;
+
+    t->length = file_fd_length(t->fd);
+    return 0;
+}
+
 int64_t co_fn file_co_getlength(BlockDriverState *bs)
 {
-    return file_fd_length(FILE_STATE(bs)->fd);
+    FileState *s = bs->opaque;
+    LengthTask t = { .fd = s->fd };
+
+    file_run(s, length_in_thread, &t);
+    return t.length;
 }
 
 typedef struct TruncateTask {
@@ -141,7 +162,7 @@ typedef struct TruncateTask {
     int64_t length;
 } TruncateTask;
 
-static int truncate_in_thread(void *opaque)
+static int blocking_fn truncate_in_thread(void *opaque)
 {
     TruncateTask *t = opaque;
 
@@ -202,7 +223,7 @@ bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc p
                             Error **errp)
 {
     FileState *s = bs->opaque;
-    int64_t old = file_fd_length(s->fd);
+    int64_t old = file_co_getlength(bs);
     TruncateTask t = { .fd = s->fd, .length = length };
     int ret;
 

@@ -21,7 +21,7 @@
  * for another program or machine, and O_DIRECT leaves nothing in the page cache that a failing
  * sync could drop.
  */
-static bool is_local(int fd, const struct stat *st)
+static bool blocking_fn is_local(int fd, const struct stat *st)
 {
     struct statfs fs;
 
@@ -44,7 +44,7 @@ static bool is_local(int fd, const struct stat *st)
     }
 }
 
-static void set_direct_limits(int fd, const struct stat *st, BdrvLimits *l)
+static void blocking_fn set_direct_limits(int fd, const struct stat *st, BdrvLimits *l)
 {
     uint32_t offset_align = 4096, mem_align = 4096;
 #ifdef STATX_DIOALIGN
@@ -66,7 +66,7 @@ static void set_direct_limits(int fd, const struct stat *st, BdrvLimits *l)
     l->mem_alignment = mem_align;
 }
 
-void any_fn file_get_traits(int fd, const struct stat *st, bool direct, FileTraits *t)
+void blocking_fn file_get_traits(int fd, const struct stat *st, bool direct, FileTraits *t)
 {
     int sector;
 
@@ -84,7 +84,7 @@ void any_fn file_get_traits(int fd, const struct stat *st, bool direct, FileTrai
     }
 }
 
-int64_t any_fn file_fd_length(int fd)
+int64_t blocking_fn file_fd_length(int fd)
 {
     struct stat st;
     uint64_t bytes;
