@@ -10,7 +10,51 @@
 typedef struct CreateJob {
     Job job;
     BlockdevCreateOptions *options;
+    BdrvLink *links[2];             /* to what is being filled; NULL: none */
 } CreateJob;
+
+/* ---- being cancelled ---- */
+
+static void main_fn interrupt(BdrvLink *link, bool on)
+{
+    BlockDriverState *bs = link ? link->bs : NULL;
+
+    while (bs && bs->file) {
+        bs = bs->file->bs;
+    }
+    if (bs && bs->drv->interrupt) {
+        bs->drv->interrupt(bs, on);
+    }
+}
+
+static void main_fn create_cancel(Job *job)
+{
+    CreateJob *c = container_of(job, CreateJob, job);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(c->links); i++) {
+        interrupt(c->links[i], true);
+    }
+}
+
+/* From here to end_work() the job can be cancelled amid what it does with these.  False: it is. */
+static bool main_fn begin_work(CreateJob *c, BdrvLink *file, BdrvLink *data, Error **errp)
+{
+    c->links[0] = file;
+    c->links[1] = data;
+    if (job_is_cancelled(&c->job)) {
+        error_setg_errno(errp, ECANCELED, "Cannot create an image");
+        return false;
+    }
+    return true;
+}
+
+static void main_fn end_work(CreateJob *c)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(c->links); i++) {
+        interrupt(c->links[i], false);
+        c->links[i] = NULL;
+    }
+}
 
 /* ---- the work ---- */
 
@@ -24,12 +68,35 @@ static BdrvPrealloc prealloc_of(bool given, PreallocMode mode)
     return given ? map[mode] : BDRV_PREALLOC_OFF;
 }
 
-/* A file of the wanted size, synced; an existing file is resized only if it was empty. */
-static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **errp)
+static bool co_main_fn flush_new(BdrvLink *link, const char *filename, Error **errp)
+{
+    int ret = bdrv_co_flush(link, 0);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot write '%s'", filename);
+    }
+    return ret == 0;
+}
+
+static bool co_main_fn fill_file(CreateJob *c, BdrvLink *link, const BlockdevCreateOptionsFile *q,
+                                 Error **errp)
+{
+    bool ok = begin_work(c, link, NULL, errp) &&
+              bdrv_co_truncate(link, q->size,
+                               prealloc_of(q->has_preallocation, q->preallocation), errp) &&
+              flush_new(link, q->filename, errp);
+
+    end_work(c);
+    return ok;
+}
+
+/* A file of the wanted size, synced; an existing file is resized only if it was empty.  The node is
+ * hidden and nobody else's. */
+static bool co_main_fn create_file(CreateJob *c, const BlockdevCreateOptionsFile *q, Error **errp)
 {
     BdrvLinkSpec spec = {
         .needs = CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_READ,
-        .holder = "blockdev-create",
+        .holder = "blockdev-create", .hidden = true,
     };
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
 
@@ -45,16 +112,8 @@ static bool co_main_fn create_file(const BlockdevCreateOptionsFile *q, Error **e
     opts->u.file.filename = g_strdup(new_file_name(target));
     opts->u.file.fd = new_file_dup(target, false, errp);
     BdrvLink *link = opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
-    bool ok = link && new_file_claim(target, errp) &&
-              bdrv_co_truncate(link, q->size,
-                               prealloc_of(q->has_preallocation, q->preallocation), errp);
-    if (ok) {
-        int ret = bdrv_co_flush(link, 0);
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Cannot write '%s'", q->filename);
-        }
-        ok = ret == 0 && new_file_sync_dir(target, errp);
-    }
+    bool ok = link && new_file_claim(target, errp) && fill_file(c, link, q, errp) &&
+              new_file_sync_dir(target, errp);
     bdrv_link_free(link);
     if (ok) {
         new_file_commit(target);
@@ -97,21 +156,11 @@ static BdrvLink *co_main_fn open_ref(const BlockdevRef *ref, Error **errp)
     };
 
     if (ref->type == QTYPE_QSTRING) {
-        BlockDriverState *bs = blockdev_lookup(ref->u.reference, ref->u.reference, false, errp);
+        BlockDriverState *bs = blockdev_lookup_unchanged(ref->u.reference, errp);
         return bs ? bdrv_link_new(bs, &spec, errp) : NULL;
     }
     g_autoptr(BdrvOpenOptions) opts = blockdev_options_to_plain(&ref->u.definition, errp);
     return opts ? bdrv_open(opts, &spec, errp) : NULL;
-}
-
-static bool co_main_fn flush_new(BdrvLink *link, Error **errp)
-{
-    int ret = bdrv_co_flush(link, 0);
-
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot write '%s'", link->bs->filename);
-    }
-    return ret == 0;
 }
 
 /* The name to record for the data file @data; caller frees. */
@@ -130,45 +179,44 @@ static char *main_fn data_file_name(BdrvLink *data, Error **errp)
 static bool co_main_fn fill_data_file(BdrvLink *data, const BdrvCreateOptions *opts, Error **errp)
 {
     return (bdrv_length(data->bs) >= opts->size ||
-            bdrv_co_truncate(data, opts->size, opts->preallocation, errp)) && flush_new(data, errp);
+            bdrv_co_truncate(data, opts->size, opts->preallocation, errp)) &&
+           flush_new(data, data->bs->filename, errp);
 }
 
-static bool co_main_fn create_qcow2(const BlockdevCreateOptionsQcow2 *q, Error **errp)
+/* The links keep the nodes, and others from using them. */
+static bool co_main_fn fill_qcow2(CreateJob *c, BdrvLink *file, BdrvLink *data,
+                                  const BdrvCreateOptions *opts, Error **errp)
+{
+    bool ok = begin_work(c, file, data, errp) &&
+              bdrv_co_create(bdrv_find_driver("qcow2"), file, opts, errp) &&
+              (!data || fill_data_file(data, opts, errp)) &&
+              flush_new(file, file->bs->filename, errp);
+
+    end_work(c);
+    return ok;
+}
+
+static bool co_main_fn create_qcow2(CreateJob *c, const BlockdevCreateOptionsQcow2 *q, Error **errp)
 {
     BdrvCreateOptions opts = { 0 };
-    BdrvLink *file, *data = NULL;
+    BdrvLink *data = NULL;
+    bool ok = false;
 
     if (!qcow2_options(q, &opts, errp)) {
         return false;
     }
-    file = open_ref(q->file, errp);
-    if (!file) {
-        return false;
-    }
-    if (q->data_file) {
+    BdrvLink *file = open_ref(q->file, errp);
+    if (file && q->data_file) {
         data = open_ref(q->data_file, errp);
         opts.u.qcow2.data_file = data ? data_file_name(data, errp) : NULL;
     }
-    bool ok = (!q->data_file || opts.u.qcow2.data_file) &&
-              bdrv_co_create(bdrv_find_driver("qcow2"), file, &opts, errp) &&
-              (!data || fill_data_file(data, &opts, errp)) && flush_new(file, errp);
-    g_free(opts.u.qcow2.data_file);
+    if (file && (!q->data_file || opts.u.qcow2.data_file)) {
+        ok = fill_qcow2(c, file, data, &opts, errp);
+    }
     bdrv_link_free(data);
     bdrv_link_free(file);
+    g_free(opts.u.qcow2.data_file);
     return ok;
-}
-
-static bool co_main_fn create_image(const BlockdevCreateOptions *q, Error **errp)
-{
-    switch (q->driver) {
-    case BLOCKDEV_DRIVER_FILE:
-        return create_file(&q->u.file, errp);
-    case BLOCKDEV_DRIVER_QCOW2:
-        return create_qcow2(&q->u.qcow2, errp);
-    default:
-        error_setg(errp, "Driver does not support blockdev-create");
-        return false;
-    }
 }
 
 /* ---- the job ---- */
@@ -177,10 +225,15 @@ static bool co_main_fn create_run(Job *job, Error **errp)
 {
     CreateJob *c = container_of(job, CreateJob, job);
 
-    bdrv_graph_lock();
-    bool ok = create_image(c->options, errp);
-    bdrv_graph_unlock();
-    return ok;
+    switch (c->options->driver) {
+    case BLOCKDEV_DRIVER_FILE:
+        return create_file(c, &c->options->u.file, errp);
+    case BLOCKDEV_DRIVER_QCOW2:
+        return create_qcow2(c, &c->options->u.qcow2, errp);
+    default:
+        error_setg(errp, "Driver does not support blockdev-create");
+        return false;
+    }
 }
 
 static void create_clear(Job *job)
@@ -191,6 +244,8 @@ static void create_clear(Job *job)
 static const JobDriver create_job = {
     .type          = JOB_TYPE_CREATE,
     .instance_size = sizeof(CreateJob),
+    .can_cancel    = true,
+    .cancel        = create_cancel,
     .co_run        = create_run,
     .clear         = create_clear,
 };

@@ -99,6 +99,16 @@ bool main_fn job_is_cancelled(const Job *job)
     return job->cancelled;
 }
 
+static void main_fn cancel(Job *job)
+{
+    if (!job->cancelled) {
+        job->cancelled = true;
+        if (job->drv->cancel) {
+            job->drv->cancel(job);
+        }
+    }
+}
+
 /* ---- commands ---- */
 
 bool co_main_fn qmp_query_jobs(JobInfoList **ret, Error **errp)
@@ -155,7 +165,7 @@ bool co_main_fn qmp_job_cancel(const QmpJobCancelArgs *args, Error **errp)
                    JobType_str(job->drv->type));
         return false;
     }
-    job->cancelled = true;
+    cancel(job);
     return true;
 }
 
@@ -180,7 +190,9 @@ bool co_main_fn qmp_job_dismiss(const QmpJobDismissArgs *args, Error **errp)
 void co_main_fn blockdev_jobs_shutdown(void)
 {
     for (Job *job = jobs; job; job = job->next) {
-        job->cancelled |= job->drv->can_cancel;
+        if (job->drv->can_cancel && job->status == JOB_STATUS_RUNNING) {
+            cancel(job);
+        }
     }
     while (running > 0) {
         shutdown_waiter = coroutine_self();

@@ -17,9 +17,6 @@
 #include "block/snapshot/snapshot-internal.h"
 #include "qemu/aio.h"
 
-/* The longest name that a qcow2 header has room for (qcow2 specification, "backing file name"). */
-#define MAX_NAME 1023
-
 /* One image of the chain, without the filters in front of it. */
 typedef struct Level {
     const char *format;             /* static */
@@ -309,7 +306,7 @@ static bool co_main_fn describe_from(const GPtrArray *chain, GString *out, Error
         } else if (below) {
             g_string_append_c(out, ',');
         }
-        if (out->len > MAX_NAME) {
+        if (out->len > NEW_FILE_MAX_NAME) {
             break;
         }
     }
@@ -335,10 +332,10 @@ char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format
     if (!describe_from(chain, name, errp)) {
         return NULL;
     }
-    if (name->len > MAX_NAME) {
+    if (name->len > NEW_FILE_MAX_NAME) {
         error_setg(errp, "Cannot record '%s' as a backing file: its name alone does not lead to the "
                    "images in use, and describing them takes more than %d bytes",
-                   top->path ?: bs->node_name, MAX_NAME);
+                   top->path ?: bs->node_name, NEW_FILE_MAX_NAME);
         return NULL;
     }
     return g_strdup(name->str);

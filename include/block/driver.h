@@ -216,6 +216,8 @@ struct BlockDriver {
      * grows by reads as zeroes? NULL: no. A device's is not: it stays as long as it is, with
      * what is on it. */
     bool (*truncated_is_zero)(const BlockDriverState *bs);
+    /* Protocols: preallocations by co_truncate end soon with -ECANCELED, until this is called with false. */
+    void (*interrupt)(BlockDriverState *bs, bool on);
     /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
      * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);

@@ -16,6 +16,7 @@ typedef struct JobDriver {
     JobType type;
     size_t instance_size;           /* bytes of the struct that begins with a Job, zeroed */
     bool can_cancel;                /* co_run looks at job_is_cancelled() now and then */
+    void (*cancel)(Job *job);       /* called when it is; NULL: that will do */
     /* The work.  Not under the graph mutex. An error is how the job failed. */
     bool (*co_run)(Job *job, Error **errp);
     /* Release what the instance owns; the job itself is the caller's. */

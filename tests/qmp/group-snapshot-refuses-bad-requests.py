@@ -188,4 +188,29 @@ def test_two_overlays_in_a_circle():
         r.cmd('blockdev-snapshot', node='a', overlay='b')
 
 
+def long_path(r, length):
+    """A path of so many bytes in folders that exist."""
+    folder = r.path('x' * 100)
+    while len(folder) < length - 200:
+        folder += '/' + 'x' * 100
+    os.makedirs(folder, exist_ok=True)
+    return folder + '/' + 'y' * (length - len(folder) - 1)
+
+
+def test_a_name_that_no_snapshot_on_top_could_record():
+    with Rig() as r:
+        r.drive('disk0')
+        r.start()
+        for length in 1024, 1025, 3000:
+            path = long_path(r, length)
+            e = r.snapshot_error({'device': 'disk0', 'snapshot-file': path})
+            assert '1023 bytes' in e.desc, e
+            assert not os.path.exists(path)
+        assert r.chain('disk0') == ['disk0.raw']
+        path = long_path(r, 1023)
+        r.snapshot({'device': 'disk0', 'snapshot-file': path})
+        r.snapshot(r.member('disk0', 'top'))
+        assert r.chain('disk0') == ['top', os.path.basename(path), 'disk0.raw']
+
+
 main(globals())

@@ -115,6 +115,70 @@ def test_a_disk_that_a_job_works_on_has_no_snapshot_and_the_job_is_named():
             {'device': 'image', 'snapshot-file': r.path('over')}])
 
 
+CREATIONS = [('file', 'full', 'write'), ('file', 'falloc', 'fallocate'), ('qcow2', 'full', 'write'),
+             ('qcow2', 'falloc', 'fallocate')]
+
+
+def begin_creation(r, fs, fmt, prealloc, kind):
+    """A job that makes a large image and has got stuck in its second step of preallocating it."""
+    path = fs.path('new')
+    options = {'driver': fmt, 'size': 4 << 30, 'preallocation': prealloc}
+    if fmt == 'file':
+        options['filename'] = path
+    else:
+        open(path, 'w').close()
+        r.cmd('blockdev-add', driver='file', node_name='new', filename=path)
+        options['file'] = 'new'
+    fs.arm_hang(kind, nth=2, part='new')
+    r.cmd('blockdev-create', job_id='create', options=options)
+    wait_until(fs.struck)
+    return path
+
+
+def steps_after(fs, kind):
+    """Lets the file system go on and the work end; how many operations of the kind came after that."""
+    fs.arm(kind, 1 << 20, errno.EIO, 'once')
+    return lambda: sum(line.startswith(kind + ' ') for line in fs.disarm()[1])
+
+
+def test_images_are_made_beside_other_commands_and_can_be_cancelled():
+    for creation in CREATIONS:
+        with FaultFs() as fs, SlowRig(fs) as r:
+            start(r)
+            path = begin_creation(r, fs, *creation)
+            r.cmd('blockdev-group-snapshot-sync', devlist=[r.member('other', 'over')])
+            r.cmd('blockdev-add', driver='null-co', node_name='null', size=1 << 20)
+            r.cmd('blockdev-del', node_name='null')
+            r.cmd('job-cancel', id='create')
+            steps = steps_after(fs, creation[2])
+            wait_until(lambda: r.cmd('query-jobs')[0]['status'] == 'concluded')
+            assert 'cancel' in r.cmd('query-jobs')[0]['error'], r.cmd('query-jobs')
+            assert steps() <= (2 if creation[2] == 'fallocate' else 100)       # a step is several writes
+            r.cmd('job-dismiss', id='create')
+            if creation[0] == 'file':
+                assert not os.path.exists(path)
+            else:
+                assert os.path.getsize(path) == 0
+                # what was cancelled can be begun again
+                r.cmd('blockdev-create', job_id='again', options={'driver': 'qcow2', 'size': 1 << 20, 'file': 'new',
+                                                                  'preallocation': creation[1]})
+                wait_until(lambda: r.cmd('query-jobs')[0]['status'] == 'concluded')
+                assert 'error' not in r.cmd('query-jobs')[0], r.cmd('query-jobs')
+
+
+def test_the_daemon_that_is_to_end_does_not_finish_a_large_image():
+    for creation in CREATIONS[0], CREATIONS[2]:
+        with FaultFs() as fs, SlowRig(fs) as r:
+            start(r)
+            path = begin_creation(r, fs, *creation)
+            r.proc.send_signal(signal.SIGTERM)
+            r.qmp.wait_event('SHUTDOWN')
+            steps = steps_after(fs, creation[2])
+            assert r.proc.wait(60) == 0
+            assert steps() < 1000                   # of thousands
+            assert creation[0] == 'qcow2' or not os.path.exists(path)
+
+
 def test_a_base_that_a_snapshot_is_made_of_is_not_deleted():
     with FaultFs() as fs, SlowRig(fs) as r:
         start(r)

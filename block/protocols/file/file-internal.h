@@ -24,6 +24,7 @@ typedef struct FileState {
     int tail_fd;                    /* the same file without O_DIRECT, -1: not needed yet; atomic */
     bool lacks_zero_range, lacks_punch_hole;    /* learnt from EOPNOTSUPP; relaxed atomics */
     bool used_cache;                /* atomic: something went through the page cache since the last sync */
+    bool interrupted;               /* preallocations end; main thread */
     int flush_error;                /* atomic: once a sync failed that may have dropped something from the
                                      * page cache, data may be gone for good: the errno of that
                                      * failure, returned by every later flush */
@@ -75,6 +76,8 @@ int co_fn file_co_block_status(BlockDriverState *bs, int64_t offset, int64_t byt
 bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                             Error **errp);
 bool any_fn file_truncated_is_zero(const BlockDriverState *bs);
+int co_fn file_flush(BlockDriverState *bs, unsigned flags);
+void main_fn file_interrupt(BlockDriverState *bs, bool on);
 int co_fn file_co_extend(BlockDriverState *bs, int64_t length);
 int64_t co_fn file_co_getlength(BlockDriverState *bs);
 /* The file is at least @length bytes long now. */

@@ -331,7 +331,7 @@ void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes)
  * A failed sync may have dropped from the page cache what it could not write, and the next one knows nothing
  * of that: so the failure stays.  Unless nothing was there: then whatever the failure was, trying again shows.
  */
-static int co_fn file_flush(BlockDriverState *bs, unsigned flags)
+int co_fn file_flush(BlockDriverState *bs, unsigned flags)
 {
     FileState *s = bs->opaque;
     int err = __atomic_load_n(&s->flush_error, __ATOMIC_RELAXED);
@@ -384,6 +384,7 @@ static void file_options_clear(BdrvOpenOptions *opts)
     .co_truncate        = file_co_truncate,             \
     .truncated_is_zero  = file_truncated_is_zero,       \
     .co_extend          = file_co_extend,               \
+    .interrupt          = file_interrupt,               \
     .get_identity       = file_get_identity,            \
     .get_allocated      = file_get_allocated,           \
     .refresh_allocated  = file_refresh_allocated,       \

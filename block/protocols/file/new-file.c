@@ -187,6 +187,12 @@ NewFile *co_main_fn new_file_prepare(const char *filename, Error **errp)
         new_file_abort(t);
         return NULL;
     }
+    if (strlen(t->filename) > NEW_FILE_MAX_NAME) {
+        error_setg(errp, "Cannot create '%s': its name has more than the %d bytes that a snapshot on "
+                   "top of it can record", filename, NEW_FILE_MAX_NAME);
+        new_file_abort(t);
+        return NULL;
+    }
     int ret = thread_pool_co_run(prepare_in_thread, t);
     if (ret == 0) {
         return t;

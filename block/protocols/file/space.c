@@ -169,34 +169,68 @@ static int blocking_fn truncate_in_thread(void *opaque)
     return ftruncate(t->fd, t->length) < 0 ? -errno : 0;
 }
 
-/* Write zeroes to [@offset, @end): the one way to have blocks that are written. */
-static int co_fn write_zeroes_fully(FileState *s, int64_t offset, int64_t end)
+/* Preallocation goes in steps, so that it can be interrupted.  What is written is synced in between: else the
+ * end would wait for all of it at once. */
+#define WRITE_STEP MiB
+#define SYNC_STEP (64 * MiB)
+#define RESERVE_STEP (1 * GiB)
+
+void main_fn file_interrupt(BlockDriverState *bs, bool on)
 {
-    size_t chunk = MIN(end - offset, MiB);
+    __atomic_store_n(&FILE_STATE(bs)->interrupted, on, __ATOMIC_RELAXED);
+}
+
+/* Write zeroes to [@offset, @end): the one way to have blocks that are written. */
+static int co_fn write_zeroes_fully(BlockDriverState *bs, int64_t offset, int64_t end)
+{
+    FileState *s = bs->opaque;
+    size_t chunk = MIN(end - offset, WRITE_STEP);
     void *buf = bdrv_try_blockalign(chunk);
     int ret = buf ? 0 : -ENOMEM;
 
     if (buf) {
         memset(buf, 0, chunk);
     }
-    while (ret == 0 && offset < end) {
+    for (int64_t unsynced = 0; ret == 0 && offset < end; ) {
         struct iovec iov = { .iov_base = buf, .iov_len = MIN(end - offset, (int64_t)chunk) };
         ssize_t n = aio_co_pwritev(s->fd, &iov, 1, offset, s->aio_flags);
         if (n <= 0) {
             ret = n < 0 ? n : -ENOSPC;
+            break;
         }
-        offset += MAX(n, 0);
+        offset += n;
+        unsynced += n;
+        if (unsynced >= SYNC_STEP) {
+            ret = file_flush(bs, 0);
+            unsynced = 0;
+        }
+        if (__atomic_load_n(&s->interrupted, __ATOMIC_RELAXED)) {
+            ret = -ECANCELED;
+        }
     }
     free(buf);
     return ret;
 }
 
-/* Blocks for what is new.  A file system that cannot reserve them is made to by writing. */
-static int co_fn preallocate(FileState *s, int64_t from, int64_t to, BdrvPrealloc prealloc)
+static int co_fn reserve(FileState *s, int64_t offset, int64_t end)
 {
-    int ret = prealloc == BDRV_PREALLOC_FALLOC ? allocate(s, from, to - from) : -ENOTSUP;
+    int ret = 0;
 
-    return ret == -ENOTSUP ? write_zeroes_fully(s, from, to) : ret;
+    while (ret == 0 && offset < end) {
+        int64_t n = MIN(end - offset, RESERVE_STEP);
+        ret = __atomic_load_n(&s->interrupted, __ATOMIC_RELAXED) ? -ECANCELED
+                                                                 : allocate(s, offset, n);
+        offset += n;
+    }
+    return ret;
+}
+
+/* Blocks for what is new.  A file system that cannot reserve them is made to by writing. */
+static int co_fn preallocate(BlockDriverState *bs, int64_t from, int64_t to, BdrvPrealloc prealloc)
+{
+    int ret = prealloc == BDRV_PREALLOC_FALLOC ? reserve(bs->opaque, from, to) : -ENOTSUP;
+
+    return ret == -ENOTSUP ? write_zeroes_fully(bs, from, to) : ret;
 }
 
 bool any_fn file_truncated_is_zero(const BlockDriverState *bs)
@@ -245,7 +279,7 @@ bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc p
         return true;
     }
     if (length > old && prealloc != BDRV_PREALLOC_OFF) {
-        ret = preallocate(s, old, length, prealloc);
+        ret = preallocate(bs, old, length, prealloc);
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Could not preallocate '%s'", bs->filename);
             t.length = old;         /* as it was */
