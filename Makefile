@@ -10,7 +10,7 @@ CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang race fuzz torture soak hostile interop bench clean install
+.PHONY: all help deps demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile interop bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -50,6 +50,9 @@ check-clang:  ## build with clang, warnings and context errors are errors
 	@scripts/install-deps --quiet
 	@[ -f build-clang/build.ninja ] || ./configure --build-dir=build-clang --cc=clang --enable-werror
 	@ninja -C build-clang
+
+check-fs: all  ## as root: what works on files, on xfs, btrfs, ext2, and with sectors of 4 KiB, on loop devices
+	@scripts/check-fs $(BUILD) '$(T)'
 
 race:  ## RACE_ROUNDS (30) times everything at once, under ThreadSanitizer
 	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan

@@ -120,7 +120,7 @@ CREATIONS = [('file', 'full', 'write'), ('file', 'falloc', 'fallocate'), ('qcow2
 
 
 def begin_creation(r, fs, fmt, prealloc, kind):
-    """A job that makes a large image and has got stuck in its second step of preallocating it."""
+    """A job that makes a large image and has got stuck at the beginning of preallocating it."""
     path = fs.path('new')
     options = {'driver': fmt, 'size': 4 << 30, 'preallocation': prealloc}
     if fmt == 'file':
@@ -129,7 +129,7 @@ def begin_creation(r, fs, fmt, prealloc, kind):
         open(path, 'w').close()
         r.cmd('blockdev-add', driver='file', node_name='new', filename=path)
         options['file'] = 'new'
-    fs.arm_hang(kind, nth=2, part='new')
+    fs.arm_hang(kind, part='new')
     r.cmd('blockdev-create', job_id='create', options=options)
     wait_until(fs.struck)
     return path

@@ -257,7 +257,7 @@ static void co_main_fn give_up(const FileState *s, unsigned bits)
  * locked, though there is no such process any more.  So a lock without a holder is waited for, but
  * not for long: it may be one of a process that cannot be seen from here.
  */
-#define ORPHAN_WAIT_NS (2 * NS_PER_SEC)
+#define ORPHAN_LOOKS 100
 #define ORPHAN_LOOK_NS (20 * NS_PER_MS)
 
 /* 0 with the bits locked, -EAGAIN with @errp set: somebody holds them, or -errno without. */
@@ -265,15 +265,14 @@ static int co_main_fn take(BlockDriverState *bs, unsigned bits, Error **errp)
 {
     FileState *s = bs->opaque;
     LockTask t = { .fd = s->fd, .bits = bits, .conflict = -1 };
-    int64_t give_up_ns = clock_ns() + ORPHAN_WAIT_NS;
 
-    for (;;) {
+    for (int looks = 1; ; looks++) {
         int ret = bits ? file_run(s, take_in_thread, &t) : 0;
         if (ret < 0 || t.conflict < 0) {
             return ret;
         }
         g_autofree char *holder = holder_of(s, t.conflict);
-        if (holder || clock_ns() >= give_up_ns) {
+        if (holder || looks == ORPHAN_LOOKS) {
             set_conflict(bs, t.conflict, holder, errp);
             return -EAGAIN;
         }
