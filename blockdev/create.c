@@ -100,10 +100,6 @@ static bool co_main_fn create_file(CreateJob *c, const BlockdevCreateOptionsFile
     };
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
 
-    if (q->has_nocow && q->nocow) {
-        error_setg(errp, "Cannot create '%s': nocow is not supported", q->filename);
-        return false;
-    }
     NewFile *target = new_file_prepare(q->filename, errp);
 
     if (!target) {
@@ -112,7 +108,11 @@ static bool co_main_fn create_file(CreateJob *c, const BlockdevCreateOptionsFile
     opts->u.file.filename = g_strdup(new_file_name(target));
     opts->u.file.fd = new_file_dup(target, false, errp);
     BdrvLink *link = opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
-    bool ok = link && new_file_claim(target, errp) && fill_file(c, link, q, errp) &&
+    bool ok = link && new_file_claim(target, errp);
+    if (ok && q->has_nocow && q->nocow) {
+        new_file_set_nocow(target);
+    }
+    ok = ok && fill_file(c, link, q, errp) &&
               new_file_sync_dir(target, errp);
     bdrv_link_free(link);
     if (ok) {

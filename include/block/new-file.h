@@ -40,6 +40,8 @@ const char *any_fn new_file_driver(const NewFile *t);
 int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp);
 /* The node on the file has its locks, and writing begins.  "File exists": somebody else began first. */
 bool co_main_fn new_file_claim(NewFile *t, Error **errp);
+/* Ask the file system to write the file in place, while it is empty; most do so anyway and know no such wish. */
+void co_main_fn new_file_set_nocow(NewFile *t);
 /* The same file, or going to be, under whatever names. */
 bool any_fn new_file_equal(const NewFile *a, const NewFile *b);
 /* The content is complete and synced: gives a new file its name ("File exists" if somebody else

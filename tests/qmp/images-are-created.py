@@ -3,6 +3,7 @@
 """blockdev-create makes what it is told to, in jobs, and harms nothing that is there."""
 
 import os
+import shutil
 
 from daemon import Daemon, KiB, MiB, image_info
 from rig import main, requires, run
@@ -43,6 +44,15 @@ def test_files_are_created():
         assert '/nosuch/' in create(r, 'j', driver='file', filename='/nosuch/dir', size=1)
         assert create(r, 'j', driver='file', filename=r.path('huge'), size=(1 << 63) - 1)
         assert not os.path.exists(r.path('m')) and not os.path.exists(r.path('huge'))
+
+
+def test_a_wish_of_the_file_system_is_no_condition():
+    with Daemon() as r:
+        path = r.path('nocow')
+        assert create(r, 'j', driver='file', filename=path, size=MiB, nocow=True) is None
+        assert os.stat(path).st_size == MiB
+        if run('stat', '-f', '-c', '%T', r.dir).strip() == 'btrfs' and shutil.which('lsattr'):
+            assert 'C' in run('lsattr', path).split()[0]
 
 
 def test_an_existing_file_is_not_overwritten():

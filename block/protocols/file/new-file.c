@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "qemu/osdep.h"
 
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
 #include "block/block.h"
 #include "block/protocols/file/new-file-internal.h"
 #include "qemu/aio.h"
@@ -266,6 +269,23 @@ bool co_main_fn new_file_claim(NewFile *t, Error **errp)
     }
     t->claimed = true;
     return true;
+}
+
+static int blocking_fn nocow_in_thread(void *opaque)
+{
+    NewFile *t = opaque;
+    int flags;
+
+    if (ioctl(t->fd, FS_IOC_GETFLAGS, &flags) == 0) {
+        flags |= FS_NOCOW_FL;
+        ioctl(t->fd, FS_IOC_SETFLAGS, &flags);
+    }
+    return 0;
+}
+
+void co_main_fn new_file_set_nocow(NewFile *t)
+{
+    thread_pool_co_run(nocow_in_thread, t);
 }
 
 /* ---- finish ---- */
