@@ -23,9 +23,9 @@
 #define CQ_ENTRIES 1024
 
 /*
- * Threads of the kernel for requests to files that cannot be done without waiting.  By default there are four for a
- * processor: so few files that do not answer would leave no thread for the others.  No file gets all
- * of them, as its driver limits how many of its requests wait at once.
+ * Threads of the kernel for requests to files that cannot be done without waiting.  By default
+ * there are four for a processor: so few files that do not answer would leave no thread for the
+ * others.  No file gets all of them, as its driver limits how many of its requests wait at once.
  */
 #define MAX_WORKERS 1024
 

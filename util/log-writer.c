@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Log lines on their way to a descriptor that may not take them: a pipe that nobody reads, a terminal that is
- * stopped, a file on a disk that does not answer.  A thread writes; whoever has a line leaves it in a
- * queue and goes on.  What finds the queue full is dropped and counted, and the count is told.
+ * Log lines on their way to a descriptor that may not take them: a pipe that nobody reads, a
+ * terminal that is stopped, a file on a disk that does not answer.  A thread writes; whoever has a
+ * line leaves it in a queue and goes on.  What finds the queue full is dropped and counted, and the
+ * count is told.
  */
 #include "qemu/osdep.h"
 

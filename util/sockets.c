@@ -74,8 +74,11 @@ static bool make_unix_address(const SocketSpec *spec, struct sockaddr_un *sun, E
     return true;
 }
 
-/* Has the process ended that listens where @fd is connected to?  Its sockets may live on for a moment: the
- * kernel takes down the io_uring of a killed process, and what that holds, after the process itself. */
+/*
+ * Has the process ended that listens where @fd is connected to?  Its sockets may live on for a
+ * moment: the kernel takes down the io_uring of a killed process, and what that holds, after the
+ * process itself.
+ */
 static bool blocking_fn listener_has_ended(int fd)
 {
     struct ucred cred;

@@ -2,9 +2,9 @@
 /*
  * Threads for system calls that block, shared by all contexts of the process.
  *
- * Any of them may not return for a long time: a disk or a file system that does not answer.  So there are many, and
- * reading, writing and syncing files never has all of them: some are left for the rest, which is what
- * commands do, and what others wait for.
+ * Any of them may not return for a long time: a disk or a file system that does not answer.  So
+ * there are many, and reading, writing and syncing files never has all of them: some are left for
+ * the rest, which is what commands do, and what others wait for.
  */
 #include "qemu/osdep.h"
 
@@ -36,7 +36,7 @@ static struct {
     pthread_mutex_t lock;       /* guards the rest; nothing is called while it is held */
     pthread_cond_t more;
     bool ready;                 /* ->more is initialised */
-    TaskList io, other;         /* not begun; those of ->io last, and not more than MAX_IO_THREADS at once */
+    TaskList io, other;         /* not begun; of ->io at most MAX_IO_THREADS at once */
     int nio;                    /* threads at work on one of ->io */
     int nthreads;
     int nidle;                  /* waiting for ->more, perhaps signalled but not awake yet */

@@ -43,8 +43,8 @@ int co_fn bdrv_drv_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, 
 {
     int64_t align = bs->limits.request_alignment;
 
-    /* Writing past the end grows a protocol's file: formats allocate like that.  Inside, the last block may
-     * be a part of one. */
+    /* Writing past the end grows a protocol's file: formats allocate like that.  Inside, the last
+     * block may be a part of one. */
     g_assert(may_write(bs) && offset >= 0 && bytes > 0 && offset % align == 0 &&
              (bytes % align == 0 || bytes <= bdrv_length(bs) - offset) &&
              (int64_t)qiov->size == bytes);

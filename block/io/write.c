@@ -262,8 +262,8 @@ static int co_fn write_format(BlockDriverState *bs, int64_t offset, int64_t byte
 /* ---- both ---- */
 
 /* A FUA write costs one sync: the protocol's own if it has one, else a flush that covers it. */
-static int co_fn write_protocol_fua(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
-                                    unsigned flags)
+static int co_fn write_protocol_fua(BlockDriverState *bs, int64_t offset, int64_t bytes,
+                                    IoVec *qiov, unsigned flags)
 {
     bool flush = flags & BDRV_REQ_FUA && !bs->limits.native_fua;
     int ret = write_protocol(bs, offset, bytes, qiov, flush ? flags & ~BDRV_REQ_FUA : flags);

@@ -66,7 +66,8 @@ typedef struct BdrvLimits {
     int64_t alloc_unit;             /* formats: what one map entry covers, bytes (cluster); 0: none */
     int64_t zero_unit;              /* granularity of zeroing and discarding, bytes, power of two;
                                      * formats: subcluster or cluster; protocols: 0: any */
-    bool native_fua;                /* protocols: co_pwritev takes BDRV_REQ_FUA; else the core flushes */
+    bool native_fua;                /* protocols: co_pwritev takes BDRV_REQ_FUA; else the core
+                                     * flushes */
     int64_t compress_unit;          /* what is compressed as one, bytes, power of two; 0: the node
                                      * cannot hold compressed data */
 } BdrvLimits;
@@ -159,8 +160,9 @@ struct BlockDriver {
     void (*co_reopen_clean)(BlockDriverState *bs);
 
     /*
-     * The claims that users of @bs put on it changed to @needs / @allows (cumulative).  prepare takes
-     * what has to be taken outside the process (file locks) and may fail; the others cannot.  All may yield.
+     * The claims that users of @bs put on it changed to @needs / @allows (cumulative).  prepare
+     * takes what has to be taken outside the process (file locks) and may fail; the others cannot.
+     * All may yield.
      */
     bool (*co_claims_prepare)(BlockDriverState *bs, unsigned needs, unsigned allows, Error **errp);
     void (*co_claims_commit)(BlockDriverState *bs);
@@ -168,7 +170,8 @@ struct BlockDriver {
 
     /* ---- protocols ---- */
     int (*co_preadv)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
-    /* Ends at a multiple of the alignment, or at the end of a node whose length is none, which must stay. */
+    /* Ends at a multiple of the alignment, or at the end of a node whose length is none, which must
+     * stay. */
     int (*co_pwritev)(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
                       unsigned flags);                  /* BDRV_REQ_FUA if limits.native_fua */
     /* -ENOTSUP: the core writes buffers (unless NO_FALLBACK). */
@@ -216,7 +219,8 @@ struct BlockDriver {
      * grows by reads as zeroes? NULL: no. A device's is not: it stays as long as it is, with
      * what is on it. */
     bool (*truncated_is_zero)(const BlockDriverState *bs);
-    /* Protocols: preallocations by co_truncate end soon with -ECANCELED, until this is called with false. */
+    /* Protocols: preallocations by co_truncate end soon with -ECANCELED, until this is called with
+     * false. */
     void (*interrupt)(BlockDriverState *bs, bool on);
     /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
      * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
@@ -236,8 +240,9 @@ struct BlockDriver {
     /* Protocols on local files: which file this is. False: not a local file. */
     bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);
 
-    /* Bytes that it occupies, as known last, or -1; asking anew, which goes on for a while where that may take
-     * one: true, if the answer is still to come and may be worth waiting for.  @begin: else only that. */
+    /* Bytes that it occupies, as known last, or -1; asking anew, which goes on for a while where
+     * that may take one: true, if the answer is still to come and may be worth waiting for.
+     * @begin: else only that. */
     int64_t (*get_allocated)(BlockDriverState *bs);
     bool (*refresh_allocated)(BlockDriverState *bs, bool begin);
 

@@ -35,12 +35,16 @@ BdrvFileId any_fn new_file_id(const NewFile *t);
 bool any_fn new_file_has_name(const NewFile *t);
 /* "file" or "host_device". */
 const char *any_fn new_file_driver(const NewFile *t);
-/* A descriptor for the node that the image is made with, of which there is one at a time; -1 with @errp
- * set.  The locks that the node has when it is closed stay until the file is kept or undone. */
+/*
+ * A descriptor for the node that the image is made with, of which there is one at a time; -1 with
+ * @errp set.  The locks that the node has when it is closed stay until the file is kept or undone.
+ */
 int co_main_fn new_file_dup(NewFile *t, bool direct, Error **errp);
-/* The node on the file has its locks, and writing begins.  "File exists": somebody else began first. */
+/* The node on the file has its locks, and writing begins.  "File exists": somebody else began
+ * first. */
 bool co_main_fn new_file_claim(NewFile *t, Error **errp);
-/* Ask the file system to write the file in place, while it is empty; most do so anyway and know no such wish. */
+/* Ask the file system to write the file in place, while it is empty; most do so anyway and know no
+ * such wish. */
 void co_main_fn new_file_set_nocow(NewFile *t);
 /* The same file, or going to be, under whatever names. */
 bool any_fn new_file_equal(const NewFile *a, const NewFile *b);

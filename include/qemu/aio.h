@@ -94,7 +94,8 @@ void co_fn aio_co_sleep_ns(int64_t ns);
 #define AIO_THREADS (1 << 0)
 /* Writes: on stable storage on return (RWF_DSYNC). */
 #define AIO_DSYNC   (1 << 1)
-/* The kernel may make whoever starts the request wait (file systems over a network or in a program). */
+/* The kernel may make whoever starts the request wait (file systems over a network or in a
+ * program). */
 #define AIO_SLOW    (1 << 2)
 
 /* May be short, as preadv(2). */
@@ -132,8 +133,8 @@ void any_fn aio_co_cancel(Coroutine *co);
  * A pool of at most 256 threads, started as needed, ended when idle.
  */
 int co_fn thread_pool_co_run(int (*fn)(void *opaque), void *opaque);
-/* The same for what clients want of disks, of which there is no end if a disk does not answer: some threads
- * are not for it. */
+/* The same for what clients want of disks, of which there is no end if a disk does not answer: some
+ * threads are not for it. */
 int co_fn thread_pool_co_run_io(int (*fn)(void *opaque), void *opaque);
 
 #endif

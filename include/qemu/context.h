@@ -17,7 +17,7 @@
  * Write the word in prototypes only where there is a prototype; a static
  * function carries it at its definition.
  *
- * That blocking system calls occur nowhere else is checked by tests/docs/nothing-blocks-the-loop.py.
+ * tests/docs/nothing-blocks-the-loop.py checks that blocking system calls occur nowhere else.
  */
 #ifndef QEMU_CONTEXT_H
 #define QEMU_CONTEXT_H

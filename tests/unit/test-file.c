@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A raw disk in a file, over system calls that the test can count, fail, and have the answer of changed. */
+/* A raw disk in a file, over system calls that the test can count, fail, and have the answer of
+ * changed. */
 #include "qemu/osdep.h"
 
 #include <sys/uio.h>
@@ -144,7 +145,8 @@ static void test_fua(void)
     run_co(fua_entry, &direct);
 }
 
-/* Whichever kind of sync of a cached file fails: what it was to save may be gone, and no later one says otherwise. */
+/* Whichever kind of sync of a cached file fails: what it was to save may be gone, and no later one
+ * says otherwise. */
 static void co_main_fn lost_entry(void *opaque)
 {
     make_file(64 * KiB, 'x');
@@ -284,7 +286,8 @@ static void co_main_fn length_entry(void *opaque)
 
         make_file(length, 'x');
         BdrvLink *disk = open_disk(true);
-        g_assert_cmpint(write_some(disk, from, length - from, length & 4 ? BDRV_REQ_FUA : 0), ==, 0);
+        g_assert_cmpint(write_some(disk, from, length - from, length & 4 ? BDRV_REQ_FUA : 0),
+                        ==, 0);
         g_assert_cmpint(bdrv_length(disk->bs->file->bs), ==, length);
         g_assert_cmpint(bdrv_co_flush(disk, 0), ==, 0);
         check_file(length, from, 'w');
@@ -318,7 +321,8 @@ int main(int argc, char **argv)
     g_test_add_func("/file/a-fua-write-costs-one-sync", test_fua);
     g_test_add_func("/file/data-that-a-sync-lost-is-never-called-durable", test_lost);
     g_test_add_func("/file/a-sync-without-page-cache-can-be-repeated", test_direct);
-    g_test_add_func("/file/one-range-that-cannot-be-zeroed-says-nothing-about-the-next", test_einval);
+    g_test_add_func("/file/one-range-that-cannot-be-zeroed-says-nothing-about-the-next",
+                    test_einval);
     g_test_add_func("/file/space-is-written-where-it-cannot-be-reserved", test_no_falloc);
     g_test_add_func("/file/writes-never-change-the-length-of-a-raw-disk", test_length);
     int ret = g_test_run();

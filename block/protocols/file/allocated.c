@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The bytes that a file occupies, for queries.  A query is about all disks and waits for none: where asking may
- * take a while it is told what was known last, and a thread asks again.
+ * The bytes that a file occupies, for queries.  A query is about all disks and waits for none:
+ * where asking may take a while it is told what was known last, and a thread asks again.
  */
 #include "qemu/osdep.h"
 

@@ -11,23 +11,23 @@ typedef struct FileTraits {
     BdrvLimits limits;
     bool is_local;                  /* requests wait for disks of this machine and nobody else */
     bool bypasses_cache;            /* O_DIRECT, and that is what it does */
-    int64_t block_size;             /* bytes; what the file system changes in part, it does in memory */
+    int64_t block_size;             /* bytes; a part of one is changed in memory */
 } FileTraits;
 
 typedef struct FileState {
     int fd;
     int aio_flags;                  /* AIO_THREADS, and AIO_SLOW where @traits say so */
-    CoLimit waiting;                /* requests that occupy a thread, ours or the kernel's, until they are done */
+    CoLimit waiting;                /* requests that occupy a thread, ours or the kernel's */
     bool is_device;
     BdrvFileId id;
     FileTraits traits;              /* of @fd */
     int tail_fd;                    /* the same file without O_DIRECT, -1: not needed yet; atomic */
     bool lacks_zero_range, lacks_punch_hole;    /* learnt from EOPNOTSUPP; relaxed atomics */
-    bool used_cache;                /* atomic: something went through the page cache since the last sync */
+    bool used_cache;                /* atomic: something used the page cache since the last sync */
     bool interrupted;               /* preallocations end; main thread */
-    int flush_error;                /* atomic: once a sync failed that may have dropped something from the
-                                     * page cache, data may be gone for good: the errno of that
-                                     * failure, returned by every later flush */
+    int flush_error;                /* atomic: once a sync failed that may have dropped something
+                                     * from the page cache, data may be gone for good: the errno
+                                     * of that failure, returned by every later flush */
 
     /* block/protocols/file/allocated.c */
     int64_t allocated;              /* bytes that it occupies, as known last; atomic */
@@ -83,16 +83,16 @@ int64_t co_fn file_co_getlength(BlockDriverState *bs);
 /* The file is at least @length bytes long now. */
 void any_fn file_note_length(BlockDriverState *bs, int64_t length);
 
-/* Runs a blocking_fn that never waits for long where the file system is a local one: only elsewhere by a
- * thread.  Returns what it returns. */
+/* Runs a blocking_fn that never waits for long where the file system is a local one: only elsewhere
+ * by a thread.  Returns what it returns. */
 int co_fn file_run(const FileState *s, int (*fn)(void *opaque), void *opaque);
 /* Close descriptors by a thread: the last close of a file may have to write, or to free its blocks.
  * -1: none. */
 void co_fn file_close_fds(int fd, int fd2);
 
 /*
- * Around a request that has a thread, ours or the kernel's, wait for the disk or the file system: of
- * those a file has so many at a time, and others can have the rest even if none of them returns.
+ * Around a request that has a thread, ours or the kernel's, wait for the disk or the file system:
+ * of those a file has so many at a time, and others can have the rest even if none of them returns.
  * @kernel_waits: with io_uring, too.  Returns whether file_leave() is to be called.
  */
 bool co_fn file_enter(FileState *s, bool kernel_waits);
@@ -103,7 +103,8 @@ bool main_fn file_refresh_allocated(BlockDriverState *bs, bool begin);
 /* Before the descriptor is closed. */
 void co_main_fn file_finish_look(FileState *s);
 
-/* A change of [@offset, @offset + @bytes) without writing: a part of a block is changed in the page cache. */
+/* A change of [@offset, @offset + @bytes) without writing: a part of a block is changed in the page
+ * cache. */
 void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes);
 
 /* Length of an open file or block device in bytes, or -errno. */

@@ -283,8 +283,9 @@ static int co_fn tail_fd(FileState *s)
 }
 
 /*
- * The part of a block in which the file ends, from @offset.  With O_DIRECT it could be written as a whole block
- * only, and the file would be longer.  It is on the disk on return, so that nothing stays in the page cache.
+ * The part of a block in which the file ends, from @offset.  With O_DIRECT it could be written as a
+ * whole block only, and the file would be longer.  It is on the disk on return, so that nothing
+ * stays in the page cache.
  */
 static int co_fn write_tail(BlockDriverState *bs, int64_t offset, IoVec *qiov)
 {
@@ -328,8 +329,9 @@ void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes)
 }
 
 /*
- * A failed sync may have dropped from the page cache what it could not write, and the next one knows nothing
- * of that: so the failure stays.  Unless nothing was there: then whatever the failure was, trying again shows.
+ * A failed sync may have dropped from the page cache what it could not write, and the next one
+ * knows nothing of that: so the failure stays.  Unless nothing was there: then whatever the failure
+ * was, trying again shows.
  */
 int co_fn file_flush(BlockDriverState *bs, unsigned flags)
 {

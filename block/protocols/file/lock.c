@@ -94,8 +94,8 @@ typedef struct HolderTask {
     char *holder;                   /* out */
 } HolderTask;
 
-/* Does this fdinfo name a lock on @byte?  Of what file, it says in a way that some file systems' own st_dev and st_ino
- * do not agree with (btrfs, overlayfs). */
+/* Does this fdinfo name a lock on @byte?  Of what file, it says in a way that some file systems'
+ * own st_dev and st_ino do not agree with (btrfs, overlayfs). */
 static bool blocking_fn fdinfo_has_lock(const char *path, int byte)
 {
     g_autofree char *text = NULL;
@@ -115,7 +115,8 @@ static bool blocking_fn fdinfo_has_lock(const char *path, int byte)
     return false;
 }
 
-/* Is the descriptor at @path one of the file @st?  Other file systems that do not answer are not asked. */
+/* Is the descriptor at @path one of the file @st?  Other file systems that do not answer are not
+ * asked. */
 static bool blocking_fn is_descriptor_of(const char *path, const struct stat *st)
 {
     struct statx sx;
@@ -253,9 +254,9 @@ static void co_main_fn give_up(const FileState *s, unsigned bits)
 }
 
 /*
- * After a process was killed the kernel may need a moment to finish its requests, and as long its files stay open and
- * locked, though there is no such process any more.  So a lock without a holder is waited for, but
- * not for long: it may be one of a process that cannot be seen from here.
+ * After a process was killed the kernel may need a moment to finish its requests, and as long its
+ * files stay open and locked, though there is no such process any more.  So a lock without a holder
+ * is waited for, but not for long: it may be one of a process that cannot be seen from here.
  */
 #define ORPHAN_LOOKS 100
 #define ORPHAN_LOOK_NS (20 * NS_PER_MS)

@@ -5,7 +5,8 @@
 #include "block/protocols/file/new-file-internal.h"
 #include "qemu/log.h"
 
-/* Has somebody else put something there, or one of the locks by which programs claim images (lock.c)? */
+/* Has somebody else put something there, or one of the locks by which programs claim images
+ * (lock.c)? */
 static bool blocking_fn is_used(int fd)
 {
     struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200 };
@@ -56,7 +57,8 @@ static int blocking_fn move_back(const NewFile *t, const char *from)
     return ret < 0 ? -errno : 0;
 }
 
-/* What was moved aside to @aside: remove it if it is ours, else its name is given back.  0 or -errno. */
+/* What was moved aside to @aside: remove it if it is ours, else its name is given back.  0 or
+ * -errno. */
 static int blocking_fn remove_or_give_back(const NewFile *t, const char *aside)
 {
     int ret = is_ours(t, aside);
@@ -69,16 +71,16 @@ static int blocking_fn remove_or_give_back(const NewFile *t, const char *aside)
     }
     int back = move_back(t, aside);
     if (back < 0) {
-        log_line("'%s' in the directory of '%s' is a file that had that name until now and cannot get "
-                 "it back: %s", aside, t->filename, g_strerror(-back));
+        log_line("'%s' in the directory of '%s' is a file that had that name until now and "
+                 "cannot get it back: %s", aside, t->filename, g_strerror(-back));
     }
     return ret;
 }
 
 /*
- * Remove the name, if it leads to the file that was created.  Between a look and a removal another process
- * could rename a file of its own to the name; so the name is moved aside first, to where nobody else
- * gets at it, and looked at there.
+ * Remove the name, if it leads to the file that was created.  Between a look and a removal another
+ * process could rename a file of its own to the name; so the name is moved aside first, to where
+ * nobody else gets at it, and looked at there.
  */
 static int blocking_fn remove_name(const NewFile *t)
 {

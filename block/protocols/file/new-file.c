@@ -191,8 +191,8 @@ NewFile *co_main_fn new_file_prepare(const char *filename, Error **errp)
         return NULL;
     }
     if (strlen(t->filename) > NEW_FILE_MAX_NAME) {
-        error_setg(errp, "Cannot create '%s': its name has more than the %d bytes that a snapshot on "
-                   "top of it can record", filename, NEW_FILE_MAX_NAME);
+        error_setg(errp, "Cannot create '%s': its name has more than the %d bytes that a "
+                   "snapshot on top of it can record", filename, NEW_FILE_MAX_NAME);
         new_file_abort(t);
         return NULL;
     }
@@ -216,8 +216,9 @@ typedef struct DupTask {
 } DupTask;
 
 /*
- * The same description, not another one: the locks that the node takes are on @t's descriptor as well,
- * and stay from before the first write until the undo is done, although the node is closed before it.
+ * The same description, not another one: the locks that the node takes are on @t's descriptor as
+ * well, and stay from before the first write until the undo is done, although the node is closed
+ * before it.
  */
 static int blocking_fn dup_in_thread(void *opaque)
 {

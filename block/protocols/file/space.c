@@ -16,8 +16,8 @@ static bool is_lacking(int ret)
 }
 
 /*
- * fallocate() with @mode, unless *@lacks (atomic) says that it is not there.  -ENOTSUP: it is not, or does not
- * like this one range: EINVAL says nothing about the next one.
+ * fallocate() with @mode, unless *@lacks (atomic) says that it is not there.  -ENOTSUP: it is not,
+ * or does not like this one range: EINVAL says nothing about the next one.
  */
 static int co_fn try_fallocate(FileState *s, bool *lacks, int mode, int64_t offset, int64_t bytes)
 {
@@ -169,8 +169,8 @@ static int blocking_fn truncate_in_thread(void *opaque)
     return ftruncate(t->fd, t->length) < 0 ? -errno : 0;
 }
 
-/* Preallocation goes in steps, so that it can be interrupted.  What is written is synced in between: else the
- * end would wait for all of it at once. */
+/* Preallocation goes in steps, so that it can be interrupted.  What is written is synced in
+ * between: else the end would wait for all of it at once. */
 #define WRITE_STEP MiB
 #define SYNC_STEP (64 * MiB)
 #define RESERVE_STEP (1 * GiB)

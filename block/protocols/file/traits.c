@@ -17,9 +17,9 @@
 #endif
 
 /*
- * Where the kernel itself moves the bytes between a disk of this machine and memory: it makes nobody wait
- * for another program or machine, and O_DIRECT leaves nothing in the page cache that a failing
- * sync could drop.
+ * Where the kernel itself moves the bytes between a disk of this machine and memory: it makes
+ * nobody wait for another program or machine, and O_DIRECT leaves nothing in the page cache that a
+ * failing sync could drop.
  */
 static bool blocking_fn is_local(int fd, const struct stat *st)
 {
