@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The graph: nodes and the links between them.  Walks over it are in block/graph/walk.c, the pivot in
- * block/graph/pivot.c.
+ * The graph: nodes and the links between them.  Walks over it are in block/graph/walk.c, the pivot
+ * in block/graph/pivot.c.
  *
- * (G1) The graph changes on the main thread only.  Several steps that have to find the same graph are
- *      taken under graph_mutex, which is never held over disk work; a node that is changed over a longer
- *      time is marked (block/graph/changing.c).
+ * (G1) The graph changes on the main thread only.  Several steps that have to find the same graph
+ *      are taken under graph_mutex, which is never held over disk work; a node that is changed over
+ *      a longer time is marked (block/graph/changing.c).
  * (G2) A link that requests travel along is re-aimed only while every backend that reaches it is
  *      quiesced, by a function that returns void and does not yield.
  * (G3) A node lives exactly as long as somebody holds a link to it.
- * (G4) Nothing is copied between nodes or between a node and a backend: a node keeps its address, its
- *      name and its content for life; a pivot moves users, not contents.
+ * (G4) Nothing is copied between nodes or between a node and a backend: a node keeps its address,
+ *      its name and its content for life; a pivot moves users, not contents.
  */
 #include "qemu/osdep.h"
 
@@ -264,7 +264,8 @@ void co_main_fn bdrv_close_node(BlockDriverState *bs, bool opened)
 {
     /* A chain is as long as its user likes: go down its backing links in a loop. */
     while (bs) {
-        bs->hidden = true;          /* closing takes as long as a disk likes; the name is taken until then */
+        bs->hidden = true;          /* closing takes as long as a disk likes; the name is taken
+                                     * until then */
         if (opened) {
             bdrv_drv_close(bs);
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The group snapshot, in its two phases, and QMP commands that add, remove and resize nodes.  Each resolves
- * names, then calls one function of the block layer.
+ * The group snapshot, in its two phases, and QMP commands that add, remove and resize nodes.  Each
+ * resolves names, then calls one function of the block layer.
  */
 #include "qemu/osdep.h"
 
@@ -27,9 +27,9 @@ static BlockDriverState *main_fn backend_node(BlockBackend *blk, bool for_group,
 }
 
 /*
- * The backend that @device (NULL: none) means, if what was also given has found the node @bs (NULL: none).
- * Exports have names of their own: where a name may be that of an export and of something else, it is
- * the other.
+ * The backend that @device (NULL: none) means, if what was also given has found the node @bs (NULL:
+ * none). Exports have names of their own: where a name may be that of an export and of something
+ * else, it is the other.
  */
 BlockBackend *main_fn blockdev_find_backend(const char *device, const BlockDriverState *bs)
 {
@@ -151,7 +151,8 @@ static bool main_fn check_deletable(BlockDriverState *bs, Error **errp)
     return true;
 }
 
-/* Nobody becomes a user of @bs meanwhile.  What cannot be written stays: it is not lost by a deletion. */
+/* Nobody becomes a user of @bs meanwhile.  What cannot be written stays: it is not lost by a
+ * deletion. */
 static bool co_main_fn flush_and_delete(BlockDriverState *bs, Error **errp)
 {
     int ret = bdrv_co_flush(bs->monitor_link, BDRV_FLUSH_SETTLE);
@@ -239,9 +240,9 @@ bool co_main_fn qmp_block_set_write_threshold(const QmpBlockSetWriteThresholdArg
 /* ---- transactions ---- */
 
 /*
- * The seven steps, in two phases.  In the first one every image is made and opened while guests run; after the
- * last one exists nothing but a disk that fails or does not answer can make the second one fail, in which
- * guests are held.  Whatever fails, all is as it was before.
+ * The seven steps, in two phases.  In the first one every image is made and opened while guests
+ * run; after the last one exists nothing but a disk that fails or does not answer can make the
+ * second one fail, in which guests are held.  Whatever fails, all is as it was before.
  */
 static bool co_main_fn take(Transaction *t, TransactionAdd *add, const void *args, Error **errp)
 {

@@ -2,12 +2,13 @@
 /*
  * The held instant: backends at rest together, and work on nodes that has a deadline.
  *
- * (D1) From bdrv_hold_begin() returning true to bdrv_hold_end() no request of these backends is inside
- *      its bracket, on any thread.
+ * (D1) From bdrv_hold_begin() returning true to bdrv_hold_end() no request of these backends is
+ *      inside its bracket, on any thread.
  * (D2) All backends are held before the first is waited for: the time held is that of the slowest
  *      request in flight, not the sum over backends.
  * (D3) After a failure everything runs as before.
- * (D4) Work that outlives its command keeps its node alive, and the process waits for it at the end.
+ * (D4) Work that outlives its command keeps its node alive, and the process waits for it at the
+ *      end.
  */
 #include "qemu/osdep.h"
 

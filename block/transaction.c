@@ -3,16 +3,17 @@
  * Transactions: the order of the steps, locks, pins, deadlines, and what is undone.
  *
  * (S1) Nothing that a guest or client can see changes before the commit.
- * (S2) No backend resumes before the last action is committed: a write that was sent after another one
- *      was acknowledged is in no snapshot that lacks the other.
- * (S3) A failure before the commit undoes all actions and reports the first one, in list order, that
- *      failed.
+ * (S2) No backend resumes before the last action is committed: a write that was sent after another
+ *      one was acknowledged is in no snapshot that lacks the other.
+ * (S3) A failure before the commit undoes all actions and reports the first one, in list order,
+ *      that failed.
  * (S4) Nothing is created, opened or allocated while guests are held but memory for the flushes.
- * (S5) The graph mutex is held for checks and for linking, never over disk work.  Meanwhile other commands
- *      change the graph: what is being made is hidden from them, pinned nodes stay and are changed by
- *      nobody else, and what else was true is looked at again.
- * (S6) A pinned node is marked (block/graph/changing.c).  A transaction that finds a mark of somebody else's
- *      gives up all its own pins before it waits, so two of them cannot wait for each other.
+ * (S5) The graph mutex is held for checks and for linking, never over disk work.  Meanwhile other
+ *      commands change the graph: what is being made is hidden from them, pinned nodes stay and are
+ *      changed by nobody else, and what else was true is looked at again.
+ * (S6) A pinned node is marked (block/graph/changing.c).  A transaction that finds a mark of
+ *      somebody else's gives up all its own pins before it waits, so two of them cannot wait for
+ *      each other.
  */
 #include "qemu/osdep.h"
 
@@ -312,8 +313,8 @@ bool co_main_fn transaction_check(Transaction *t, TransactionAdd *add, const voi
 
 /* ---- 2: prepare ---- */
 
-/* Actions that are made at the same time: enough that their syncs merge, few enough that guests whose disks
- * are served by the main thread get their turns. */
+/* Actions that are made at the same time: enough that their syncs merge, few enough that guests
+ * whose disks are served by the main thread get their turns. */
 #define MAX_MAKERS 16
 
 static void co_main_fn free_orphan(Transaction *t)
@@ -365,7 +366,8 @@ static void main_fn make_timeout_cb(void *opaque)
     }
 }
 
-/* That step of all actions, side by side.  False: not before the deadline, or some action failed. */
+/* That step of all actions, side by side.  False: not before the deadline, or some action failed.
+ */
 static bool co_main_fn make_step(Transaction *t, bool making, int64_t deadline_ns)
 {
     AioTimer timer;

@@ -175,7 +175,8 @@ static char *main_fn data_file_name(BdrvLink *data, Error **errp)
     return bdrv_path_combine(NULL, bs->filename);
 }
 
-/* @data reaches to the end of the disk.  What it holds already is the user's, and in a raw one the disk's. */
+/* @data reaches to the end of the disk.  What it holds already is the user's, and in a raw one the
+ * disk's. */
 static bool co_main_fn fill_data_file(BdrvLink *data, const BdrvCreateOptions *opts, Error **errp)
 {
     return (bdrv_length(data->bs) >= opts->size ||

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Failed requests and damaged images as clients see them: the policy, the events, and letting stopped disks
- * run. */
+/* Failed requests and damaged images as clients see them: the policy, the events, and letting
+ * stopped disks run. */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"

@@ -291,8 +291,8 @@ static const BlockdevOptions *definition_of(const BlockdevRef *ref)
 }
 
 /*
- * What a driver's own members mean; *@ret_file is what they say of the file, if they do.  A new driver adds one
- * function to the table.
+ * What a driver's own members mean; *@ret_file is what they say of the file, if they do.  A new
+ * driver adds one function to the table.
  */
 typedef bool Convert(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
                      Error **errp);

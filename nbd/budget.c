@@ -3,12 +3,12 @@
  * The memory of all connections.
  *
  * (M1) A request takes all it needs before it starts, or waits and holds nothing for it.
- * (M2) Who holds nothing of the pool gets what it asks for as soon as that is free, in the order in which
- *      they came.  Who holds something gets more only if it then holds at most half of what is free: so
- *      however many are greedy, something is left for who comes next.
+ * (M2) Who holds nothing of the pool gets what it asks for as soon as that is free, in the order in
+ *      which they came.  Who holds something gets more only if it then holds at most half of what
+ *      is free: so however many are greedy, something is left for who comes next.
  * (M3) A peer that makes us wait, for its payload or for taking its answers, longer than
- *      PEER_PATIENCE_NS and a second for each PEER_RATE bytes while others wait for memory, loses its
- *      connection.  A request that a disk holds up is not its client's fault and stays.
+ *      PEER_PATIENCE_NS and a second for each PEER_RATE bytes while others wait for memory, loses
+ *      its connection.  A request that a disk holds up is not its client's fault and stays.
  *
  * Taking and releasing are one atomic operation as long as nobody waits.
  */

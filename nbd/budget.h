@@ -2,8 +2,9 @@
 /*
  * The memory that the requests and answers of all connections may take together.
  *
- * Every connection has a little of its own (NBD_MEMORY_OWN), for which nobody ever waits.  What goes beyond
- * comes from one pool, whole before the request starts, so that no two wait for each other.
+ * Every connection has a little of its own (NBD_MEMORY_OWN), for which nobody ever waits.  What
+ * goes beyond comes from one pool, whole before the request starts, so that no two wait for each
+ * other.
  */
 #ifndef NBD_BUDGET_H
 #define NBD_BUDGET_H
@@ -22,11 +23,14 @@ typedef struct NbdMemory {
     int64_t pooled;                 /* atomic: held of the pool */
     Channel *chan;
     /* By direction. */
-    size_t awaited[NBD_PEER_WAIT__MAX];     /* atomic: bytes that the peer is to move; 0: not awaited */
-    int64_t late_ns[NBD_PEER_WAIT__MAX];    /* atomic: clock_ns() from which it is late; 0: nobody has looked yet */
+    size_t awaited[NBD_PEER_WAIT__MAX];     /* atomic: bytes that the peer is to move; 0: not
+                                             * awaited */
+    int64_t late_ns[NBD_PEER_WAIT__MAX];    /* atomic: clock_ns() from which it is late; 0: nobody
+                                             * has looked yet */
     AioBh granted_bh;
     /* Under the pool's lock. */
-    int64_t waiting_for;                 /* bytes that it waits for; 0: it does not wait, or was given them */
+    int64_t waiting_for;                 /* bytes that it waits for; 0: it does not wait, or was
+                                          * given them */
     GList entry, wait_entry;        /* among all connections, among those that wait */
 } NbdMemory;
 
@@ -36,8 +40,8 @@ typedef struct NbdCharge {
     bool pooled;
 } NbdCharge;
 
-/* @granted(@opaque) is called in @ctx, the calling thread's, when what is waited for is there. @chan is hung up
- * if its peer keeps memory for too long that others wait for. */
+/* @granted(@opaque) is called in @ctx, the calling thread's, when what is waited for is there.
+ * @chan is hung up if its peer keeps memory for too long that others wait for. */
 void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx, void (*granted)(void *opaque),
                             void *opaque);
 /* Holds nothing and does not wait. */
@@ -54,8 +58,8 @@ void any_fn nbd_memory_release(NbdMemory *m, const NbdCharge *charge);
 /* We begin to wait for the peer to read or write @bytes / no longer do. */
 void any_fn nbd_memory_peer_begin(NbdMemory *m, NbdPeerWait wait, size_t bytes);
 void any_fn nbd_memory_peer_end(NbdMemory *m, NbdPeerWait wait);
-/* Who waits for memory calls this now and then: ends connections whose peers are late, counted from the first
- * look at what they are to do. */
+/* Who waits for memory calls this now and then: ends connections whose peers are late, counted from
+ * the first look at what they are to do. */
 void any_fn nbd_memory_drop_late(void);
 
 #endif

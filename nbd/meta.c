@@ -14,7 +14,8 @@ static const MetaContext contexts[] = {
     { "qemu:allocation-depth",  NBD_META_DEPTH },
 };
 
-/* Does @query, of @len bytes, ask for the context?  In a LIST, "base:" asks for all of a namespace. */
+/* Does @query, of @len bytes, ask for the context?  In a LIST, "base:" asks for all of a namespace.
+ */
 static bool query_matches(const char *query, size_t len, const char *name, bool list)
 {
     size_t namespace_len = strchr(name, ':') - name + 1;

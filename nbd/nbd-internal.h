@@ -94,7 +94,8 @@ struct NbdRequest {
     NbdRequest *next;
 };
 
-/* nbd/negotiate.c: 0 with conn->exp set: go on to transmission; else the client left or was dropped. */
+/* nbd/negotiate.c: 0 with conn->exp set: go on to transmission; else the client left or was
+ * dropped. */
 int co_main_fn nbd_negotiate(NbdConn *conn);
 
 /* nbd/options.c */
@@ -116,7 +117,8 @@ uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *ex
 /* nbd/meta.c */
 NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt);
 
-/* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main thread. */
+/* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main
+ * thread. */
 void co_fn nbd_transmission_entry(void *conn);
 /* nbd/reply.c */
 void any_fn nbd_request_done(NbdRequest *req);      /* its answer is complete: queue it */

@@ -7,8 +7,8 @@
 
 #include "nbd/nbd-internal.h"
 
-/* Buffers handed to the kernel at once, and bytes unless a single answer is longer: what is sent is free for
- * others. */
+/* Buffers handed to the kernel at once, and bytes unless a single answer is longer: what is sent is
+ * free for others. */
 #define SEND_IOV 512
 #define SEND_BYTES ((size_t)(4 * MiB))
 
@@ -60,7 +60,8 @@ static void *request_memory(NbdRequest *req, size_t len)
     return p;
 }
 
-/* @fixed (copied) is the beginning of the chunk's payload, @payload (lives as long as the request) the rest. */
+/* @fixed (copied) is the beginning of the chunk's payload, @payload (lives as long as the request)
+ * the rest. */
 void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const void *fixed,
                             size_t fixed_len, void *payload, size_t len)
 {

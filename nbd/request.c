@@ -97,7 +97,8 @@ static void finish(NbdRequest *req, int ret)
     if (ret < 0) {
         nbd_reply_error(req, nbd_errno(req, ret), describe(nbd_errno(req, ret)));
     } else {
-        nbd_reply_simple(req, 0);   /* allowed with structured replies too, where nothing is returned */
+        nbd_reply_simple(req, 0);   /* allowed with structured replies too, where nothing is
+                                     * returned */
     }
 }
 

@@ -20,8 +20,8 @@ void main_fn nbd_conn_shutdown(NbdConn *conn)
 }
 
 /*
- * End a connection whose export goes.  One in transmission still gets the answers to what it has asked;
- * until somebody calls nbd_conn_shutdown().
+ * End a connection whose export goes.  One in transmission still gets the answers to what it has
+ * asked; until somebody calls nbd_conn_shutdown().
  */
 static void main_fn conn_end(NbdConn *conn)
 {
@@ -82,7 +82,8 @@ static void co_main_fn conn_entry(void *opaque)
     if (seconds) {
         aio_timer_disarm(&timer);
     }
-    /* An export that went meanwhile has shut the connection down, and is not there to be looked at. */
+    /* An export that went meanwhile has shut the connection down, and is not there to be looked at.
+     */
     if (ret < 0 || conn->shut) {
         conn->exp = NULL;
         nbd_conn_finished(conn);
@@ -130,7 +131,8 @@ static void co_main_fn accept_entry(void *opaque)
         } else if (fd >= 0) {
             conn_new(server, fd);
         } else if (!server->stopping) {
-            /* Out of descriptors or memory: it may pass, and a loop without a pause helps nobody. */
+            /* Out of descriptors or memory: it may pass, and a loop without a pause helps nobody.
+             */
             aio_co_sleep_ns(100 * NS_PER_MS);
         }
     }
@@ -304,7 +306,8 @@ void co_main_fn nbd_export_free(NbdExport *exp)
     NbdServer *server = exp->server;
     AioTimer timer;
 
-    /* From here to the end of for_each_client() in one go: nobody finds it any more, and who has it is told. */
+    /* From here to the end of for_each_client() in one go: nobody finds it any more, and who has it
+     * is told. */
     for (NbdExport **p = &server->exports; *p; p = &(*p)->next) {
         if (*p == exp) {
             *p = exp->next;

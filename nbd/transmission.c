@@ -3,11 +3,11 @@
  * Transmission: one coroutine reads requests, many at a time, and starts a coroutine for each.
  *
  * (N1) The reader does not wait for requests, only for room: what a client can make us hold is
- *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included, and
- *      what all can together by nbd/budget.c.
+ *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included,
+ *      and what all can together by nbd/budget.c.
  * (N2) The connection object lives until its last request is answered or dropped.
- * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none of the
- *      client's requests waits in a stopped disk; those that run are finished.
+ * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none
+ *      of the client's requests waits in a stopped disk; those that run are finished.
  */
 #include "qemu/osdep.h"
 
@@ -21,8 +21,8 @@
 
 /* ---- the receive buffer ---- */
 
-/* Receive into @buf (may have length 0) and then into the empty receive buffer, with one call. Bytes that
- * went to @buf, -errno, or -ECONNRESET at the end of the stream. */
+/* Receive into @buf (may have length 0) and then into the empty receive buffer, with one call.
+ * Bytes that went to @buf, -errno, or -ECONNRESET at the end of the stream. */
 static ssize_t co_fn receive(NbdConn *conn, void *buf, size_t len)
 {
     struct iovec iov[2] = {
@@ -117,8 +117,8 @@ static void co_fn client_leaves(NbdConn *conn)
 }
 
 /*
- * Waits until a request is answered or memory is there, at most @timeout_ns.  A client that leaves meanwhile
- * is noticed although nothing is read.
+ * Waits until a request is answered or memory is there, at most @timeout_ns.  A client that leaves
+ * meanwhile is noticed although nothing is read.
  */
 static void co_fn wait_for_answer(NbdConn *conn, int64_t timeout_ns)
 {

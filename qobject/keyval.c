@@ -240,7 +240,8 @@ static bool flatten_members(QDict *out, const char *path, QObject *value, Error 
     return true;
 }
 
-/* Puts @value, and what is in it, into @out under names with dots.  The path's length bounds the depth. */
+/* Puts @value, and what is in it, into @out under names with dots.  The path's length bounds the
+ * depth. */
 static bool flatten(QDict *out, const char *path, QObject *value, Error **errp)
 {
     bool flag;

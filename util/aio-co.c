@@ -209,8 +209,9 @@ static int co_fn call_sleep(AioCall *call, int64_t ns)
 #define IMMEDIATE_MAX 256
 
 /*
- * Before trying what may succeed at once: a peer that is always faster than we are must not keep the thread
- * to itself, so after some of these the loop looks at everybody else first.  0 or -ECANCELED.
+ * Before trying what may succeed at once: a peer that is always faster than we are must not keep
+ * the thread to itself, so after some of these the loop looks at everybody else first.  0 or
+ * -ECANCELED.
  */
 static int co_fn call_give_way(AioCall *call)
 {

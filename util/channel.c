@@ -30,7 +30,8 @@ static int co_fn wait_ready(int fd, int events)
     return ret == -EPERM ? 0 : MIN(ret, 0);
 }
 
-/* For pipes, terminals and files.  A pipe that is ready takes so much at once; more may have to wait. */
+/* For pipes, terminals and files.  A pipe that is ready takes so much at once; more may have to
+ * wait. */
 static ssize_t co_fn move(int fd, int events, struct iovec *iov, int niov)
 {
     ssize_t ret;

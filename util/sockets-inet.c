@@ -10,7 +10,8 @@
 
 #include "sockets-internal.h"
 
-/* Port 0 stands for a free one, and what is free at the first address may be taken at the second. */
+/* Port 0 stands for a free one, and what is free at the first address may be taken at the second.
+ */
 #define FREE_PORT_TRIES 16
 
 /* Nobody says whose a port in use is: it is waited for, as that may be a process that is gone. */

@@ -17,7 +17,8 @@ static ReopenAction *of(BdrvAction *a)
     return container_of(a, ReopenAction, action);
 }
 
-/* Files are opened a second time and locked: as long as disks like, and nobody else changes these nodes. */
+/* Files are opened a second time and locked: as long as disks like, and nobody else changes these
+ * nodes. */
 static bool co_main_fn reopen_make(BdrvAction *a, Error **errp)
 {
     ReopenAction *r = of(a);
@@ -63,7 +64,8 @@ static const BdrvActionOps reopen_ops = {
     .release       = reopen_release,
 };
 
-/* A node that changes is flushed, so that it could be closed; a child to come is only kept as it is. */
+/* A node that changes is flushed, so that it could be closed; a child to come is only kept as it
+ * is. */
 static bool co_main_fn pin_nodes(ReopenAction *r, Error **errp)
 {
     for (guint i = 0; i < r->nodes->len; i++) {

@@ -31,8 +31,8 @@ static bool co_main_fn resize_durably(BdrvLink *link, int64_t size, Error **errp
     if (!bdrv_co_truncate(link, size, BDRV_PREALLOC_OFF, errp)) {
         return false;
     }
-    /* What a format has left to write then is of no consequence, and growing back would not bring back what
-     * it cut off. */
+    /* What a format has left to write then is of no consequence, and growing back would not bring
+     * back what it cut off. */
     int ret = bdrv_truncate_is_durable(bs) ? 0 : bdrv_co_flush(link, 0);
     if (ret < 0) {
         bool undone = bdrv_co_truncate(link, old, BDRV_PREALLOC_OFF, NULL);

@@ -40,10 +40,12 @@ struct BlockBackend {
 
     /*
      * The request bracket.  A request counts itself in, then looks at @quiesced; who quiesces sets
-     * @quiesced, then looks at @in_flight (both sequentially consistent): one of the two sees the other.
+     * @quiesced, then looks at @in_flight (both sequentially consistent): one of the two sees the
+     * other.
      */
     int in_flight;                  /* atomic */
-    int quiesced;                   /* atomic; number of holds; changed by the main thread under @lock */
+    int quiesced;                   /* atomic; number of holds; changed by the main thread under
+                                     * @lock */
     pthread_mutex_t lock;                    /* guards the rest */
     WaiterList held;                /* requests that wait for the hold to end */
     Coroutine *drain_waiter;        /* who waits for in_flight to become 0 */
@@ -60,13 +62,14 @@ static inline void waiter_list_add(WaiterList *list, CoWaiter *w)
 void any_fn blk_wake_all(WaiterList taken);
 
 /*
- * A request of @client has failed with @error (-errno); inside its bracket.  Says what shall become of it,
- * reports it, and stops the backend if need be: the request then leaves the bracket, waits and tries again.
+ * A request of @client has failed with @error (-errno); inside its bracket.  Says what shall become
+ * of it, reports it, and stops the backend if need be: the request then leaves the bracket, waits
+ * and tries again.
  */
 BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *client, bool is_write,
                                        int error);
-/* Wait as long as @blk is stopped; outside of the bracket.  0, or, when @client or the backend's user leaves,
- * the -errno that stopped it: the request is given up. */
+/* Wait as long as @blk is stopped; outside of the bracket.  0, or, when @client or the backend's
+ * user leaves, the -errno that stopped it: the request is given up. */
 int co_fn blk_wait_while_stopped(BlockBackend *blk, const BlkClient *client);
 /* The backend's user leaves: give up what waits, and let it run. */
 void main_fn blk_give_up_stopped(BlockBackend *blk);
@@ -86,8 +89,8 @@ void co_fn blk_wait_while_held(BlockBackend *blk);
 /* New requests queue. */
 bool main_fn blk_is_held(const BlockBackend *blk);
 int main_fn blk_holds(const BlockBackend *blk);
-/* Returns true when nothing is in flight; else arranges for the calling coroutine to be woken once and
- * returns false.  blk_drain_forget() takes that back: true if the wake-up will not come. */
+/* Returns true when nothing is in flight; else arranges for the calling coroutine to be woken once
+ * and returns false.  blk_drain_forget() takes that back: true if the wake-up will not come. */
 bool co_main_fn blk_drain_check(BlockBackend *blk);
 bool main_fn blk_drain_forget(BlockBackend *blk);
 

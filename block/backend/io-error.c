@@ -2,13 +2,13 @@
 /*
  * What a backend does about requests that its image fails: the policy, telling, stopping.
  *
- * (E1) A request that waits in a stopped backend is outside of its bracket: nothing that holds the backend
- *      waits for it, and it is tried again in whatever image the backend leads to then.
- * (E2) A stop is always told.  Other failures are told at most once a second: a disk that is gone fails
- *      thousands.
- * (E3) Once its user leaves, a backend does not stop, and nothing waits in it; the same holds for each of
- *      its clients by itself.  What waited is given up: it ends with the error that stopped the backend
- *      and is not tried again, for nobody may know any more that it is to be written.
+ * (E1) A request that waits in a stopped backend is outside of its bracket: nothing that holds the
+ *      backend waits for it, and it is tried again in whatever image the backend leads to then.
+ * (E2) A stop is always told.  Other failures are told at most once a second: a disk that is gone
+ *      fails thousands.
+ * (E3) Once its user leaves, a backend does not stop, and nothing waits in it; the same holds for
+ *      each of its clients by itself.  What waited is given up: it ends with the error that stopped
+ *      the backend and is not tried again, for nobody may know any more that it is to be written.
  */
 #include "qemu/osdep.h"
 

@@ -2,10 +2,10 @@
 /*
  * The limits of one backend: its membership of a group, and leaving it.
  *
- * (L3) A change of membership is made by one command at a time, under throttle_lock, which keeps the backend
- *      as well; it waits for no request of another member.
- * (L4) A request that waits in the group's queue is counted in @throttled; the group is let go of when
- *      none is.
+ * (L3) A change of membership is made by one command at a time, under throttle_lock, which keeps
+ *      the backend as well; it waits for no request of another member.
+ * (L4) A request that waits in the group's queue is counted in @throttled; the group is let go of
+ *      when none is.
  */
 #include "qemu/osdep.h"
 

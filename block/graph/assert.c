@@ -2,8 +2,8 @@
 /*
  * What has to be true of the graph between commands, in debug and sanitizer builds.
  *
- * - Lists and pointers agree: each link is in the list of the node that it leads to, each child in its parent's list
- *   and slot (G3: a node that nobody has a link to is closing).
+ * - Lists and pointers agree: each link is in the list of the node that it leads to, each child in
+ *   its parent's list and slot (G3: a node that nobody has a link to is closing).
  * - No node reaches itself.
  * - C1 and C2 of block/graph/claims.c, where nobody is just changing claims or nodes.
  */
@@ -64,7 +64,8 @@ static void main_fn assert_claims(BlockDriverState *bs)
     }
 }
 
-/* Every node below @bs is done before @bs is: a node that is met while it is still open lies below itself. */
+/* Every node below @bs is done before @bs is: a node that is met while it is still open lies below
+ * itself. */
 static void main_fn assert_no_circles(void)
 {
     g_autoptr(GHashTable) open = g_hash_table_new(NULL, NULL), done = g_hash_table_new(NULL, NULL);

@@ -6,8 +6,9 @@
  * (C2) A node's cumulative claims are the union of its users' needs and the intersection
  *      of what they allow; each child link has the claims that follow from them.
  * (C3) A change that would break (C1) anywhere below is refused before anything has changed.
- * (C4) A link that gives way to another one (R4 in block/graph/reopen.c) keeps its claims until it is gone, so that
- *      no lock is given up before, but (C1) is not asked of it, nor of what filters make of its claims.
+ * (C4) A link that gives way to another one (R4 in block/graph/reopen.c) keeps its claims until it
+ *      is gone, so that no lock is given up before, but (C1) is not asked of it, nor of what
+ *      filters make of its claims.
  *
  * A change runs in three passes over the nodes it reaches: compute and check (fields new_*), have
  * drivers take what lies outside the process (file locks), then make the new values valid.
@@ -63,7 +64,8 @@ void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned ne
                                unsigned allows, unsigned *ret_needs, unsigned *ret_allows)
 {
     if (link->role == &bdrv_role_backing) {
-        /* Set when it is linked and when a pivot seals it; what the users of @bs do changes nothing. */
+        /* Set when it is linked and when a pivot seals it; what the users of @bs do changes
+         * nothing. */
         *ret_needs = link->needs;
         *ret_allows = link->allows;
         return;
@@ -72,8 +74,8 @@ void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned ne
         bs->drv->child_claims(bs, link, needs, allows, ret_needs, ret_allows);
         return;
     }
-    /* A format interprets its file: it needs all of it for itself, whoever uses the format.  While it is being
-     * reopened it has what it needs before and after. */
+    /* A format interprets its file: it needs all of it for itself, whoever uses the format.  While
+     * it is being reopened it has what it needs before and after. */
     bool writes = !bs->read_only || (bs->reopen && !bs->reopen->read_only);
     *ret_needs = CLAIM_READ | (writes ? CLAIM_WRITE | CLAIM_RESIZE : 0);
     *ret_allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE);
@@ -308,8 +310,8 @@ static bool main_fn change_compute(ClaimsChange *c, BdrvLink *link, BlockDriverS
 }
 
 /*
- * All passes.  The second one may take as long as a disk likes (locks of a file, finding out who holds one):
- * changes that reach one of the same nodes wait for it, all others do not.
+ * All passes.  The second one may take as long as a disk likes (locks of a file, finding out who
+ * holds one): changes that reach one of the same nodes wait for it, all others do not.
  */
 static bool co_main_fn change(BdrvLink *link, BlockDriverState *bs, unsigned needs,
                               unsigned allows, Error **errp)

@@ -215,8 +215,8 @@ static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLink
 }
 
 /*
- * What @bs shall have as its backing file: as the user said, else as the image says.  NULL without an
- * error: none, or @ret_reference, an existing node.
+ * What @bs shall have as its backing file: as the user said, else as the image says.  NULL without
+ * an error: none, or @ret_reference, an existing node.
  */
 static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
                                                    const BdrvOpenOptions *opts,
@@ -262,8 +262,8 @@ void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
 {
     BdrvLink link = { .bs = NULL };
 
-    /* The file of a node that only shows it follows a pivot, as guests do; one that a format keeps its
-     * tables in does not. */
+    /* The file of a node that only shows it follows a pivot, as guests do; one that a format keeps
+     * its tables in does not. */
     bool follows = bs->drv->is_filter || bs->drv->shows_file;
     *spec = (BdrvLinkSpec){ .role = role, .follows = follows, .parent = bs };
     bdrv_child_claims(bs, &link, bs->needs, bs->allows, &spec->needs, &spec->allows);
@@ -380,7 +380,8 @@ bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
         return false;
     }
     bool ok = drv->co_create(file, opts, errp);
-    /* A new image has no highest write yet: whoever compares it with the last one would see a change. */
+    /* A new image has no highest write yet: whoever compares it with the last one would see a
+     * change. */
     __atomic_store_n(&file->bs->wr_highest_offset, 0, __ATOMIC_RELAXED);
     return ok;
 }

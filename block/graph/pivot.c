@@ -2,15 +2,16 @@
 /*
  * The pivot: putting a node in front of another one, by moving users and not contents.
  *
- * (P1) Neither bdrv_append() nor bdrv_swap_followers() fails or yields, and nothing is allocated but the
- *      list of an assertion.
+ * (P1) Neither bdrv_append() nor bdrv_swap_followers() fails or yields, and nothing is allocated
+ *      but the list of an assertion.
  * (P2) Every backend whose requests travel along a link that is re-aimed is held (asserted).
  */
 #include "qemu/osdep.h"
 
 #include "block/block.h"
 
-/* The followers of a node, and of the filters above it, form a tree whose inner links have a parent. */
+/* The followers of a node, and of the filters above it, form a tree whose inner links have a
+ * parent. */
 static void main_fn assert_followers_held(const BlockDriverState *bs)
 {
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();

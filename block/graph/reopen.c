@@ -3,12 +3,12 @@
  * Changing nodes while they are open.
  *
  * (R1) From its prepare to its commit or abort a node works as before.
- * (R2) A node that becomes writable has the claims of a writer on its file before any of the commits; one
- *      that becomes read-only keeps them until after its commit.
+ * (R2) A node that becomes writable has the claims of a writer on its file before any of the
+ *      commits; one that becomes read-only keeps them until after its commit.
  * (R3) A commit changes fields and exchanges descriptors; it cannot fail, yield or allocate.
- * (R4) The link to a file that is exchanged for another one is *leaving* until it is gone (C4 in block/graph/claims.c).
- *      Both files lead, through filters, to the same node: a guest sees the same content, and the
- *      locks stay as they are.
+ * (R4) The link to a file that is exchanged for another one is *leaving* until it is gone (C4 in
+ *      block/graph/claims.c). Both files lead, through filters, to the same node: a guest sees the
+ *      same content, and the locks stay as they are.
  */
 #include "qemu/osdep.h"
 
@@ -281,8 +281,8 @@ bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Erro
     return prepare_drivers(nodes, errp);
 }
 
-/* @bs and what stores it, stopping where others than @bs write to it: claims keep them and @bs's new state
- * apart, and refuse to let that be (bdrv_reopen_clean()). */
+/* @bs and what stores it, stopping where others than @bs write to it: claims keep them and @bs's
+ * new state apart, and refuse to let that be (bdrv_reopen_clean()). */
 static void main_fn ro_stack(BlockDriverState *bs, GPtrArray *nodes)
 {
     BdrvLink *child;

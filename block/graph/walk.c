@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Going up and down the graph.  Chains and stacks are as deep as users like: each walk is a loop with
- * a work list, none is a recursion.
+ * Going up and down the graph.  Chains and stacks are as deep as users like: each walk is a loop
+ * with a work list, none is a recursion.
  */
 #include "qemu/osdep.h"
 

@@ -45,7 +45,8 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
     if (bs->read_only) {
         return 0;
     }
-    /* Only a format with metadata of its own may have something left to settle; it may lie below. */
+    /* Only a format with metadata of its own may have something left to settle; it may lie below.
+     */
     bool settle = flags & BDRV_FLUSH_SETTLE && bs->file;
     bool behind = !is_dirty(bs) && stores_are_dirty(bs);
     if (!settle && !behind && !is_dirty(bs)) {

@@ -17,8 +17,8 @@ static inline bool bdrv_needs_ranges(const BlockDriverState *bs)
 
 /*
  * Where the data of [@offset, @offset + @ret_extent->bytes) of @bs is, looking down its chain.  The
- * kind is never BACKING.  *@ret_layer is the node that decided, *@ret_depth (may be NULL) its depth,
- * -1 where no layer has anything.
+ * kind is never BACKING.  *@ret_layer is the node that decided, *@ret_depth (may be NULL) its
+ * depth, -1 where no layer has anything.
  */
 int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, int max_depth,
                          BdrvExtent *ret_extent, BlockDriverState **ret_layer, int *ret_depth);
@@ -30,11 +30,13 @@ int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, 
 int co_fn bdrv_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
 
 /*
- * A change of [@offset, @offset + @bytes) of @bs is complete or has failed: flushes that begin from now on have
- * to cover it, and the node's trackers learn of it.  The one crossing for all changes of content.
+ * A change of [@offset, @offset + @bytes) of @bs is complete or has failed: flushes that begin from
+ * now on have to cover it, and the node's trackers learn of it.  The one crossing for all changes
+ * of content.
  */
 void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t bytes);
-/* The same for a change that gave the range a content of its own: it counts for wr_highest_offset. */
+/* The same for a change that gave the range a content of its own: it counts for wr_highest_offset.
+ */
 void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
 /*
@@ -43,7 +45,8 @@ void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t byte
  */
 bool co_fn bdrv_reclaim_after(BlockDriverState *bs, int ret);
 
-/* Flush one node and what stores it (not its backing chain), whoever wrote there; skipped if nothing changed. */
+/* Flush one node and what stores it (not its backing chain), whoever wrote there; skipped if
+ * nothing changed. */
 int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags);
 
 #endif

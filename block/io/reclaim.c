@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* When there is no space: giving back what waits to be given back, so that a request can be tried again. */
+/* When there is no space: giving back what waits to be given back, so that a request can be tried
+ * again. */
 #include "qemu/osdep.h"
 
 #include "block/io/io-internal.h"

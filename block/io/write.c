@@ -166,7 +166,8 @@ static int co_fn write_allocation(BlockDriverState *bs, BdrvAlloc *alloc, int64_
     return ret;
 }
 
-/* Write the beginning of the range to a new allocation; *@ret_done is how much. Range held exclusively. */
+/* Write the beginning of the range to a new allocation; *@ret_done is how much. Range held
+ * exclusively. */
 static int co_fn write_to_new_allocation(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                    IoVec *qiov, size_t qiov_offset, int64_t *ret_done)
 {

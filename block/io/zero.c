@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Writing zeroes and discarding: what is aligned goes to the driver, the rest is written or left. */
+/* Writing zeroes and discarding: what is aligned goes to the driver, the rest is written or left.
+ */
 #include "qemu/osdep.h"
 
 #include "block/io/io-zero.h"

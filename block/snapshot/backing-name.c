@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an overlay records of its base: a name that leads to the same bytes whoever opens the overlay, wherever.
+ * What an overlay records of its base: a name that leads to the same bytes whoever opens the
+ * overlay, wherever.
  *
- * (N1) A file is recorded by the absolute name by which it was opened, not by what links in it lead to: relative
- *      names that an image records begin where the image's own name lies.
- * (N2) That name alone is recorded only if opening it leads to the live chain: at each level the recorded name
- *      leads to the file of the node that is there now, and the recorded format is that node's.
- * (N3) Else a "json:" description is recorded that spells out each level down to where (N2) holds.  What cannot be
- *      described so is refused.
+ * (N1) A file is recorded by the absolute name by which it was opened, not by what links in it lead
+ *      to: relative names that an image records begin where the image's own name lies.
+ * (N2) That name alone is recorded only if opening it leads to the live chain: at each level the
+ *      recorded name leads to the file of the node that is there now, and the recorded format is
+ *      that node's.
+ * (N3) Else a "json:" description is recorded that spells out each level down to where (N2) holds.
+ *      What cannot be described so is refused.
  *
- * A chain is read into plain structs first: finding out where names lead takes a thread, and the nodes may
- * have gone by then.
+ * A chain is read into plain structs first: finding out where names lead takes a thread, and the
+ * nodes may have gone by then.
  */
 #include "qemu/osdep.h"
 
@@ -21,9 +23,11 @@
 typedef struct Level {
     const char *format;             /* static */
     char *file;                     /* JSON: what stores it */
-    char *path;                     /* absolute name of the file, NULL: it lies in none, or in a part of one */
+    char *path;                     /* absolute name of the file, NULL: it lies in none, or in a
+                                     * part of one */
     BdrvFileId id;                  /* of that file */
-    char *window;                   /* raw: JSON members offset and size, with their comma; NULL: all of it */
+    char *window;                   /* raw: JSON members offset and size, with their comma; NULL:
+                                     * all of it */
     char *backing_file, *backing_format;        /* as the image records them, or NULL */
     bool backing_as_recorded;       /* its backing file was opened by what it records */
     char *data_file;                /* JSON: the external data file, or NULL */
@@ -90,7 +94,8 @@ static char *main_fn raw_window(BlockDriverState *bs)
                            bdrv_length(bs));
 }
 
-/* JSON of what stores an image: @bs, behind filters, and what is below it.  NULL: it cannot be described. */
+/* JSON of what stores an image: @bs, behind filters, and what is below it.  NULL: it cannot be
+ * described. */
 static char *main_fn describe_file(BlockDriverState *bs, Error **errp)
 {
     bs = behind_filters(bs);
@@ -192,7 +197,8 @@ static int blocking_fn leads_elsewhere(const char *path, BdrvFileId id)
     return file_id_equal(now, id) ? 0 : -ESTALE;
 }
 
-/* Is the format that @l records of its backing file, or the one that probing would find, that of @below? */
+/* Is the format that @l records of its backing file, or the one that probing would find, that of
+ * @below? */
 static bool format_is_right(const Level *l, const Level *below)
 {
     return l->backing_format ? strcmp(l->backing_format, below->format) == 0
@@ -203,8 +209,8 @@ typedef struct Follow {
     const GPtrArray *chain;
     guint from;
     guint ret_end;                  /* the level up to which opening by name leads to the live chain */
-    int ret_error;                  /* -errno: the name of the first one leads to no file; or -ESTALE: to
-                                     * another one; 0: to its file */
+    int ret_error;                  /* -errno: the name of the first one leads to no file; or
+                                     * -ESTALE: to another one; 0: to its file */
 } Follow;
 
 /* Opened by its name, which data file does @l get? */
@@ -263,8 +269,9 @@ static int blocking_fn follow(void *opaque)
 /* ---- describing ---- */
 
 /*
- * Appends the description of the levels from @i on to @out.  The name of a file that is opened by @i's name leads
- * through the levels before f.ret_end; the last of them, if it is not the last of all, has to be spelt out.
+ * Appends the description of the levels from @i on to @out.  The name of a file that is opened by
+ * @i's name leads through the levels before f.ret_end; the last of them, if it is not the last of
+ * all, has to be spelt out.
  */
 static bool co_main_fn describe_from(const GPtrArray *chain, GString *out, Error **errp)
 {

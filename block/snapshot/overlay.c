@@ -161,7 +161,8 @@ static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
     return true;
 }
 
-/* Of a new overlay, bytes: formats count in sectors.  What is behind the base's end reads as zeroes. */
+/* Of a new overlay, bytes: formats count in sectors.  What is behind the base's end reads as
+ * zeroes. */
 static int64_t overlay_size(const BlockDriverState *base)
 {
     return ROUND_UP(bdrv_length(base), 512);

@@ -14,8 +14,8 @@ typedef struct SnapshotAction {
 
     /* Made by the preparation, undone by the abort. */
     NewFile *file;
-    BdrvLink *snap;                 /* the command's own link to the overlay; follows, so that after the
-                                     * pivot it leads to the base */
+    BdrvLink *snap;                 /* the command's own link to the overlay; follows, so that after
+                                     * the pivot it leads to the base */
     BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
     bool backing_linked;
     GPtrArray *ro_nodes;            /* prepared to become read-only: the base and its files, or NULL */
@@ -29,7 +29,8 @@ typedef struct SnapshotAction {
 
 /* The @i-th action of @t if it is a snapshot, else NULL. */
 SnapshotAction *main_fn snapshot_action_at(const Transaction *t, guint i);
-/* The snapshots among the actions of @t before the one with index @end, as a loop over SnapshotAction *@s. */
+/* The snapshots among the actions of @t before the one with index @end, as a loop over
+ * SnapshotAction *@s. */
 #define SNAPSHOT_FOREACH(t, end, s)                                                     \
     for (guint snapshot_i_ = 0; snapshot_i_ < (guint)(end); snapshot_i_++)              \
         if (!((s) = snapshot_action_at((t), snapshot_i_))) { } else
@@ -48,7 +49,8 @@ bool co_main_fn snapshot_make(BdrvAction *a, Error **errp);
 bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp);
 void co_main_fn snapshot_abort(BdrvAction *a);
 
-/* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees. */
+/* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees.
+ */
 char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
 
 extern int64_t snapshot_cluster_size;

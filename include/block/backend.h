@@ -13,10 +13,11 @@
 
 /* ---- life and lookup ---- */
 
-/* An empty backend.  @name (copied) must be free among backends and nodes, or NULL for one that cannot be
- * named.  @needs/@allows are put on what it will hold. */
+/* An empty backend.  @name (copied) must be free among backends and nodes, or NULL for one that
+ * cannot be named.  @needs/@allows are put on what it will hold. */
 BlockBackend *main_fn blk_new(const char *name, unsigned needs, unsigned allows, Error **errp);
-/* That of the export @id (copied): no other export has that id, and what else has it does not matter. */
+/* That of the export @id (copied): no other export has that id, and what else has it does not
+ * matter. */
 BlockBackend *main_fn blk_new_export(const char *id, unsigned needs, unsigned allows);
 /* Drops its link and frees it; its user has no call to it under way any more. NULL is fine. */
 void co_main_fn blk_free(BlockBackend *blk);
@@ -42,14 +43,15 @@ const char *main_fn blk_user(const BlockBackend *blk);
 void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled);
 bool any_fn blk_write_cache(const BlockBackend *blk);
 /*
- * Limits of the backend: those of @group, of which it becomes a member (NULL: none).  A backend that is emptied or
- * gets another node keeps them.  Its requests that wait for their turn in the group it leaves go at once.  False:
- * the backend was freed meanwhile.
+ * Limits of the backend: those of @group, of which it becomes a member (NULL: none).  A backend
+ * that is emptied or gets another node keeps them.  Its requests that wait for their turn in the
+ * group it leaves go at once.  False: the backend was freed meanwhile.
  */
 bool co_main_fn blk_set_throttle_group(BlockBackend *blk, ThrottleGroup *group);
 ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
-/* Its user is going away: requests that wait for their turn go at once, those that wait in the stopped backend
- * end with the error that stopped it, and further ones neither wait for limits nor stop it. */
+/* Its user is going away: requests that wait for their turn go at once, those that wait in the
+ * stopped backend end with the error that stopped it, and further ones neither wait for limits nor
+ * stop it. */
 void main_fn blk_user_leaves(BlockBackend *blk);
 
 /* Event loop that its user runs requests on; informational. NULL: main. */
@@ -77,15 +79,15 @@ int any_fn blk_stop_reason(const BlockBackend *blk);
 void main_fn blk_continue(BlockBackend *blk);
 
 /*
- * One of several that share a backend, a connection for instance: it may leave before the backend's user does.
- * All zero at first.
+ * One of several that share a backend, a connection for instance: it may leave before the backend's
+ * user does. All zero at first.
  */
 typedef struct BlkClient {
     bool left;                      /* atomic, set under the backend's lock */
 } BlkClient;
 
-/* @client leaves: its requests that wait in the stopped backend end with the error that stopped it, without
- * being tried again, and further ones neither wait there nor stop the backend. */
+/* @client leaves: its requests that wait in the stopped backend end with the error that stopped it,
+ * without being tried again, and further ones neither wait there nor stop the backend. */
 void any_fn blk_client_leaves(BlockBackend *blk, BlkClient *client);
 
 typedef enum BlkErrorAction {
@@ -100,8 +102,8 @@ typedef struct BlkIoError {
     BlkErrorAction action;
 } BlkIoError;
 
-/* Called on the main thread for failed requests: whenever a backend stops, and else at most once a second for
- * each backend. */
+/* Called on the main thread for failed requests: whenever a backend stops, and else at most once a
+ * second for each backend. */
 void main_fn blk_set_io_error_cb(void (*cb)(const BlkIoError *error));
 
 /* ---- requests, from any thread, in a coroutine ---- */
@@ -113,8 +115,8 @@ void main_fn blk_set_io_error_cb(void (*cb)(const BlkIoError *error));
 void co_fn blk_begin(BlockBackend *blk);
 void any_fn blk_end(BlockBackend *blk);
 
-/* For @client (NULL: the backend's user itself).  0 or -errno: -EIO outside of the image, -ENOMEDIUM empty,
- * -EPERM not writable. Accounted. */
+/* For @client (NULL: the backend's user itself).  0 or -errno: -EIO outside of the image,
+ * -ENOMEDIUM empty, -EPERM not writable. Accounted. */
 int co_fn blk_co_preadv(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,
                         IoVec *qiov);
 int co_fn blk_co_pwritev(BlockBackend *blk, const BlkClient *client, int64_t offset, int64_t bytes,

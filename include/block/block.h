@@ -20,8 +20,8 @@ bool co_main_fn bdrv_graph_is_locked_by_self(void);
 
 /* ---- marks: whose node is being changed ---- */
 
-/* Mark @bs as being changed by @owner.  False: somebody else's change, of it or of its claims, has to end
- * first; bdrv_change_wait() returns when any has ended. */
+/* Mark @bs as being changed by @owner.  False: somebody else's change, of it or of its claims, has
+ * to end first; bdrv_change_wait() returns when any has ended. */
 bool main_fn bdrv_change_begin(BlockDriverState *bs, const void *owner);
 /* Nothing if it is not marked by @owner. */
 void main_fn bdrv_change_end(BlockDriverState *bs, const void *owner);
@@ -30,8 +30,8 @@ void co_main_fn bdrv_change_wait(void);
 void main_fn bdrv_change_wake(void);
 /* Is @bs, or a node that it reaches by going down, marked? */
 bool main_fn bdrv_reaches_changing(BlockDriverState *bs);
-/* Before @bs gets a new user: waits as above if it reaches a marked node.  True: nodes have to be looked up
- * again, for @bs may be gone. */
+/* Before @bs gets a new user: waits as above if it reaches a marked node.  True: nodes have to be
+ * looked up again, for @bs may be gone. */
 bool co_main_fn bdrv_wait_until_unchanged(BlockDriverState *bs);
 
 /* ---- links ---- */
@@ -42,8 +42,8 @@ bool co_main_fn bdrv_wait_until_unchanged(BlockDriverState *bs);
  */
 typedef struct BdrvLinkRole {
     const char *name;               /* "file", "backing": for messages */
-    /* Children: the parent's data or metadata is in the child, so flushing, access, claims and being
-     * hidden go down there. */
+    /* Children: the parent's data or metadata is in the child, so flushing, access, claims and
+     * being hidden go down there. */
     bool stores;
     size_t slot;                    /* children: offset of the parent's pointer to this child */
     /* Users other than nodes: "NBD export 'x'", caller frees; do requests along the link wait? */
@@ -101,8 +101,8 @@ bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned al
          child_ && ((link) = child_->data, true); child_ = child_->next)
 
 /*
- * Make @link, whose role has a slot, a child of its parent; take it out; put @link in the place of the
- * child @old.  Only while no request is inside the parent.  Links stay the caller's.
+ * Make @link, whose role has a slot, a child of its parent; take it out; put @link in the place of
+ * the child @old.  Only while no request is inside the parent.  Links stay the caller's.
  */
 void main_fn bdrv_add_child(BdrvLink *link);
 BdrvLink *main_fn bdrv_remove_child(BdrvLink *link);       /* NULL is fine; returns @link */
@@ -120,17 +120,19 @@ bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp);
 /*
  * Open a node and everything below it.  @opts is borrowed.  The caller gets a link to it of
  * role @spec->role with the claims of @spec; the node lives until its last link is freed.  A hidden
- * node that is described without naming others may be opened, used and closed without the graph mutex.
+ * node that is described without naming others may be opened, used and closed without the graph
+ * mutex.
  */
 BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *spec, Error **errp);
 
-/* As bdrv_open() for one image that is named, not described: "json:{...}", "file:PATH" or a path, of format
- * @format (NULL: probe; only for read-only use). @base is the image that names it (for relative names) or NULL. */
+/* As bdrv_open() for one image that is named, not described: "json:{...}", "file:PATH" or a path,
+ * of format @format (NULL: probe; only for read-only use). @base is the image that names it (for
+ * relative names) or NULL. */
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp);
 
-/* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once at start by whoever knows the wire's types.  NULL (the default):
- * such names are refused. */
+/* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once
+ * at start by whoever knows the wire's types.  NULL (the default): such names are refused. */
 extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format,
                                                     Error **errp);
 
@@ -156,7 +158,8 @@ void main_fn bdrv_release_node_name(const char *node_name);
 /* Does @name begin with a protocol ("nbd:", "json:"), as opposed to being a path? */
 bool any_fn bdrv_path_has_protocol(const char *name);
 
-/* Called on the main thread, once, when @node_name is written beyond the threshold that was set for it. */
+/* Called on the main thread, once, when @node_name is written beyond the threshold that was set for
+ * it. */
 void main_fn bdrv_set_write_threshold_cb(void (*cb)(const char *node_name, uint64_t exceeded,
                                                     uint64_t threshold));
 /* From now on report the first write beyond @threshold (bytes; 0: none). */
@@ -180,8 +183,8 @@ void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top);
 /* The followers of @a go to @b and the other way round; the same conditions. */
 void main_fn bdrv_swap_followers(BlockDriverState *a, BlockDriverState *b);
 
-/* Link @backing below the open node @bs, which has none. @needs/@allows as of a backing link that is not in use yet:
- * other users of @backing may go on writing until the pivot. */
+/* Link @backing below the open node @bs, which has none. @needs/@allows as of a backing link that
+ * is not in use yet: other users of @backing may go on writing until the pivot. */
 bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp);
 
 /* The claims of a backing link in use, for the commit of a pivot: in memory only. */
@@ -193,16 +196,18 @@ void main_fn bdrv_backing_link_seal(BdrvLink *backing);
 BdrvReopen main_fn bdrv_reopen_same(const BlockDriverState *bs);
 
 /*
- * Change @nodes (of BlockDriverState, each once, parents before what is below them), nodes->pdata[i] to
- * @to[i], or none of them.  Refuses to make a node read-only whose users go on writing, one writable on
- * a read-only file, and a file with another content.  After success commit or abort, and clean after commit.
+ * Change @nodes (of BlockDriverState, each once, parents before what is below them),
+ * nodes->pdata[i] to @to[i], or none of them.  Refuses to make a node read-only whose users go on
+ * writing, one writable on a read-only file, and a file with another content.  After success commit
+ * or abort, and clean after commit.
  */
 bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Error **errp);
 /* The settling flush that has to come before the commit, of those nodes that are written to. */
 bool co_main_fn bdrv_reopen_flush(GPtrArray *nodes, Error **errp);
 /*
- * As bdrv_reopen_prepare() for @bs and what stores it (not its backing chain) as far as nobody else writes there, to
- * make them read-only once a pivot has taken @bs's writers away.  The caller frees the list of nodes.
+ * As bdrv_reopen_prepare() for @bs and what stores it (not its backing chain) as far as nobody else
+ * writes there, to make them read-only once a pivot has taken @bs's writers away.  The caller frees
+ * the list of nodes.
  */
 GPtrArray *co_main_fn bdrv_ro_prepare(BlockDriverState *bs, Error **errp);
 void main_fn bdrv_reopen_commit(GPtrArray *nodes);
@@ -216,7 +221,8 @@ void main_fn bdrv_collect_backends(BlockDriverState *bs, GHashTable *backends);
 /* Each node that reaches @bs by going down, @bs first, each once.  Caller frees the array. */
 GPtrArray *main_fn bdrv_nodes_above(BlockDriverState *bs);
 
-/* @bs and the nodes that store it, not its backing chain; @bs first, each once.  Caller frees the array. */
+/* @bs and the nodes that store it, not its backing chain; @bs first, each once.  Caller frees the
+ * array. */
 GPtrArray *main_fn bdrv_stores(BlockDriverState *bs);
 
 /* Does @bs reach @target by going down, once the changes that are prepared are made? */
@@ -226,7 +232,8 @@ bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);
 bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
                                const BdrvCreateOptions *opts, Error **errp);
 
-/* Asserts what has to be true of the graph between commands; nothing in builds without debug checks. */
+/* Asserts what has to be true of the graph between commands; nothing in builds without debug
+ * checks. */
 void main_fn bdrv_graph_assert(void);
 
 /* Flush and close whatever is left; nothing uses it any more. */

@@ -20,8 +20,8 @@ BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, const char 
 BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);
 
 /*
- * A node by the name of a backend or of a node; either may be NULL.  Exports come last.  @for_group: with the
- * error classes and
+ * A node by the name of a backend or of a node; either may be NULL.  Exports come last.
+ * @for_group: with the error classes and
  * texts of the group command, else with those of today's commands.
  */
 BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_name,
@@ -31,7 +31,8 @@ BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_n
 BlockDriverState *main_fn blockdev_lookup_node(const char *name, Error **errp);
 /* The same, where the node is to get a new user: waits while it is being changed. */
 BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *name, Error **errp);
-/* The backend that @device means, unless @bs is a node of that name: exports come last.  NULL: none. */
+/* The backend that @device means, unless @bs is a node of that name: exports come last.  NULL:
+ * none. */
 BlockBackend *main_fn blockdev_find_backend(const char *device, const BlockDriverState *bs);
 
 /* The seven steps of a transaction, with the default timeout: see blockdev.c. */
@@ -49,7 +50,8 @@ bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool wr
 
 /* blockdev/throttle.c.  Limits of a group as plain values, checked; @q may be NULL: none. */
 bool any_fn blockdev_throttle_config(const ThrottleLimits *q, ThrottleConfig *cfg, Error **errp);
-/* Make @cfg the limits of the group of that name and @blk its member; no limits: it leaves its group. */
+/* Make @cfg the limits of the group of that name and @blk its member; no limits: it leaves its
+ * group. */
 bool co_main_fn blockdev_throttle_backend(BlockBackend *blk, const char *group_name,
                                         const ThrottleConfig *cfg, Error **errp);
 void main_fn blockdev_throttle_info(BlockBackend *blk, BlockDeviceInfo *info);

@@ -39,10 +39,10 @@ struct BdrvCheckProgress {
 bool any_fn bdrv_can_check(BlockDriverState *bs, BdrvFix fix, Error **errp);
 
 /*
- * Check the image @bs and, as @fix says, repair it, which needs @bs to be writable.  The caller holds a link
- * to @bs with claims that keep everybody else from writing.  @progress may be NULL.  False if the check
- * could not be made (bdrv_can_check(), I/O error, too large, cancelled); the image is then no worse than it
- * was.  On success the caller clears @res.
+ * Check the image @bs and, as @fix says, repair it, which needs @bs to be writable.  The caller
+ * holds a link to @bs with claims that keep everybody else from writing.  @progress may be NULL.
+ * False if the check could not be made (bdrv_can_check(), I/O error, too large, cancelled); the
+ * image is then no worse than it was.  On success the caller clears @res.
  *
  * Memory: see docs/design/qcow2.md.
  */

@@ -55,7 +55,8 @@ typedef struct BdrvAlloc {
     int64_t host_offset;    /* in @link, of the byte @offset */
     bool host_is_zero;      /* it reads as zeroes already: zero parts need not be written */
     bool copied;            /* out: set by the core before commit: data other than the request's
-                             * was copied into it, and must be durable before the map refers to it */
+                             * was copied into it, and must be durable before the map refers to it
+                             */
     void *opaque;           /* the driver's own */
 } BdrvAlloc;
 
@@ -97,16 +98,17 @@ typedef struct BdrvChildChange {
 } BdrvChildChange;
 
 /*
- * What of a node can change while it is open, with its new values.  A driver looks at what concerns it and
- * updates only its own state; the core sets the node's fields of the same names in the commit.
+ * What of a node can change while it is open, with its new values.  A driver looks at what concerns
+ * it and updates only its own state; the core sets the node's fields of the same names in the
+ * commit.
  */
 typedef struct BdrvReopen {
     bool read_only;
     bool cache_direct, cache_no_flush;
     bool discard;
     BdrvDetectZeroes detect_zeroes;
-    const BdrvOpenOptions *options; /* the driver's own, of the same driver; borrowed until the clean.
-                                     * NULL: they stay as they are */
+    const BdrvOpenOptions *options; /* the driver's own, of the same driver; borrowed until the
+                                     * clean. NULL: they stay as they are */
     BdrvChildChange file, backing;  /* the new file has the same content as the old one */
 } BdrvReopen;
 
@@ -123,13 +125,14 @@ struct BlockDriver {
     size_t instance_size;           /* bytes of BlockDriverState.opaque, zeroed before co_open */
     bool is_protocol;
     bool is_filter;                 /* data is the file child's, one to one (blkdebug, compress) */
-    bool shows_file;                /* no filter, but the data is a part of the file child's and nothing of its
-                                     * own is stored there (raw): its link follows pivots, too */
+    bool shows_file;                /* no filter, but the data is a part of the file child's and
+                                     * nothing of its own is stored there (raw): its link follows
+                                     * pivots, too */
     bool supports_backing;
     bool cannot_write;              /* a format that is only read: its nodes are read-only */
 
-    /* Defaults of the driver's own options, in a zeroed struct, and freeing what they own; NULL: there is
-     * nothing to do. */
+    /* Defaults of the driver's own options, in a zeroed struct, and freeing what they own; NULL:
+     * there is nothing to do. */
     void (*options_init)(BdrvOpenOptions *opts);
     void (*options_clear)(BdrvOpenOptions *opts);
 
@@ -140,18 +143,18 @@ struct BlockDriver {
 
     /*
      * Children are open and linked (bs->file ...) before a format is.  Fills bs->length, limits,
-     * backing_file and backing_format (recorded names, may stay NULL) and the opaque.  A node opened
-     * with bs->read_only set must not write.  After failure close is not called.
+     * backing_file and backing_format (recorded names, may stay NULL) and the opaque.  A node
+     * opened with bs->read_only set must not write.  After failure close is not called.
      */
     bool (*co_open)(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp);
     /* Flush has been done; releases everything.  Errors can only be logged by the caller. */
     int (*co_close)(BlockDriverState *bs);
 
     /*
-     * Change while open, become read-only for instance.  prepare runs while guests write, with the claims
-     * on what is below that the new state needs, and gets what can fail out of the way; commit
-     * runs while all backends are quiesced, after a settling flush: it cannot fail and does not
-     * yield; clean runs afterwards (closing descriptors).  abort undoes prepare.  A driver
+     * Change while open, become read-only for instance.  prepare runs while guests write, with the
+     * claims on what is below that the new state needs, and gets what can fail out of the way;
+     * commit runs while all backends are quiesced, after a settling flush: it cannot fail and does
+     * not yield; clean runs afterwards (closing descriptors).  abort undoes prepare.  A driver
      * without them has no options of its own.
      */
     bool (*co_reopen_prepare)(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
@@ -182,10 +185,11 @@ struct BlockDriver {
 
     /* ---- formats ---- */
     int (*co_map)(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret_extent);
-    /* Reserve an allocation for [@offset, @offset + some of @bytes).  The core holds the range (widened to
-     * limits.alloc_unit) exclusively until commit or abort. */
+    /* Reserve an allocation for [@offset, @offset + some of @bytes).  The core holds the range
+     * (widened to limits.alloc_unit) exclusively until commit or abort. */
     int (*co_map_write)(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvAlloc *ret_alloc);
-    /* The data is written: make the map refer to it.  After a failure the allocation is given back. */
+    /* The data is written: make the map refer to it.  After a failure the allocation is given back.
+     */
     int (*co_map_commit)(BlockDriverState *bs, BdrvAlloc *alloc);
     void (*co_map_abort)(BlockDriverState *bs, BdrvAlloc *alloc);
     /* Ranges aligned to limits.zero_unit (or ending at the end of the image), held exclusively.
@@ -194,9 +198,9 @@ struct BlockDriver {
     int (*co_discard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
     int (*co_read_special)(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                            int64_t bytes, IoVec *qiov);
-    /* Store one compress_unit (the last of the image: what there is of it) compressed and make the map
-     * refer to that; the unit is held exclusively.  *@ret_stored is false if it does not get smaller or
-     * cannot be addressed: then nothing has changed. */
+    /* Store one compress_unit (the last of the image: what there is of it) compressed and make the
+     * map refer to that; the unit is held exclusively.  *@ret_stored is false if it does not get
+     * smaller or cannot be addressed: then nothing has changed. */
     int (*co_write_compressed)(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                const void *buf, bool *ret_stored);
 
@@ -205,8 +209,8 @@ struct BlockDriver {
     void (*co_reclaim)(BlockDriverState *bs);
 
     /* ---- both ---- */
-    /* Everything written so far is on stable storage on return, children included, with metadata in its
-     * order.  Calls do not overlap for one node. */
+    /* Everything written so far is on stable storage on return, children included, with metadata in
+     * its order.  Calls do not overlap for one node. */
     int (*co_flush)(BlockDriverState *bs, unsigned flags);
     /* Current length in bytes or -errno (protocols; formats keep bs->length). */
     int64_t (*co_getlength)(BlockDriverState *bs);
@@ -222,19 +226,21 @@ struct BlockDriver {
     /* Protocols: preallocations by co_truncate end soon with -ECANCELED, until this is called with
      * false. */
     void (*interrupt)(BlockDriverState *bs, bool on);
-    /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under way: what
-     * they add behind @length stays.  -ENOTSUP: cannot be done safely. */
+    /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under
+     * way: what they add behind @length stays.  -ENOTSUP: cannot be done safely. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);
 
     /* See bdrv_co_check(); NULL: there is nothing to check. */
     bool (*co_check)(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
                      BdrvCheckResult *res, Error **errp);
 
-    /* Lay a new, empty image out on @file, an open writable link that may hold anything.  The caller
-     * has made sure that it may be overwritten, flushes afterwards and removes it on failure. */
+    /* Lay a new, empty image out on @file, an open writable link that may hold anything.  The
+     * caller has made sure that it may be overwritten, flushes afterwards and removes it on
+     * failure. */
     bool (*co_create)(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
 
-    /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed. */
+    /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed.
+     */
     void (*get_info)(BlockDriverState *bs, BdrvInfo *ret);
 
     /* Protocols on local files: which file this is. False: not a local file. */
@@ -246,7 +252,8 @@ struct BlockDriver {
     int64_t (*get_allocated)(BlockDriverState *bs);
     bool (*refresh_allocated)(BlockDriverState *bs, bool begin);
 
-    /* Protocols on local files: the claims that locks hold against other processes. False: there are none. */
+    /* Protocols on local files: the claims that locks hold against other processes. False: there
+     * are none. */
     bool (*get_locks)(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);
 
     /* Claims to put on @link, a child of @bs, given the cumulative claims of bs's users.  NULL: the
@@ -259,9 +266,9 @@ struct BlockDriver {
 };
 
 /*
- * Somebody who learns of every change of a node's content: dirty bitmaps, thresholds.  @written is called from
- * any thread when a change of [@offset, @offset + @bytes) is complete or has failed (the content is
- * undefined then); it does not yield.
+ * Somebody who learns of every change of a node's content: dirty bitmaps, thresholds.  @written is
+ * called from any thread when a change of [@offset, @offset + @bytes) is complete or has failed
+ * (the content is undefined then); it does not yield.
  */
 typedef struct BdrvWriteTracker BdrvWriteTracker;
 struct BdrvWriteTracker {
@@ -270,8 +277,8 @@ struct BdrvWriteTracker {
     BdrvWriteTracker *next;         /* the core's */
 };
 
-/* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name as
- * recorded, relative to bs->filename; a path and nothing else: an image does not say "json:". */
+/* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name
+ * as recorded, relative to bs->filename; a path and nothing else: an image does not say "json:". */
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
 
 /*
@@ -294,7 +301,8 @@ void any_fn bdrv_register(const BlockDriver *drv);
 
 /* NULL if there is none of that name. */
 const BlockDriver *any_fn bdrv_find_driver(const char *name);
-/* The format that the first @len bytes of a file look most like; never NULL in a program that has raw. */
+/* The format that the first @len bytes of a file look most like; never NULL in a program that has
+ * raw. */
 const BlockDriver *any_fn bdrv_probe(const uint8_t *buf, size_t len);
 
 /*
@@ -306,8 +314,8 @@ struct BlockDriverState {
     void *opaque;                   /* the driver's state, drv->instance_size bytes */
     char *node_name;
     char *filename;                 /* how a user would name it; never NULL once open ("" if none) */
-    char *path;                     /* protocols on local files: absolute name, as it was given and not
-                                     * through its links; else NULL */
+    char *path;                     /* protocols on local files: absolute name, as it was given and
+                                     * not through its links; else NULL */
     bool read_only;                 /* changes only in commits, while quiesced */
     bool cache_direct, cache_no_flush;
     bool discard;                   /* pass discards on */
@@ -330,14 +338,16 @@ struct BlockDriverState {
     int64_t resize_end;             /* bytes; atomic; how far the map may be used during a resize */
     uint64_t write_gen;             /* atomic: +1 after every completed change */
     uint64_t flushed_gen;           /* atomic; <= write_gen; set under flush_lock */
-    int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted again */
+    int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted
+                                     * again */
     BdrvWriteTracker *trackers;     /* atomic: who learns of writes; see bdrv_add_write_tracker() */
-    uint64_t wr_highest_offset;     /* atomic, bytes: end of the highest write or zeroing; 0: none yet */
+    uint64_t wr_highest_offset;     /* atomic, bytes: end of the highest write or zeroing; 0: none
+                                     * yet */
     unsigned needs, allows;         /* cumulative claims of all users, as committed */
     unsigned new_needs, new_allows; /* valid while claims_change is set */
     const void *claims_change;      /* the change that has set new_*; NULL: none (graph/claims.c) */
-    bool claims_stale;              /* they could not be refreshed after a commit: somebody else's stand in
-                                     * the way, or a lock */
+    bool claims_stale;              /* they could not be refreshed after a commit: somebody else's
+                                     * stand in the way, or a lock */
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */

@@ -50,9 +50,9 @@ void main_fn bdrv_hold_assert(const BdrvHold *h);
 /* ---- work with a deadline ---- */
 
 /*
- * Work on nodes, side by side, that one command waits for until a deadline.  Work on a disk that does not
- * answer cannot be called back: past the deadline it is left to itself, counted on its node, which it
- * keeps alive, and the command goes on.
+ * Work on nodes, side by side, that one command waits for until a deadline.  Work on a disk that
+ * does not answer cannot be called back: past the deadline it is left to itself, counted on its
+ * node, which it keeps alive, and the command goes on.
  */
 typedef struct BdrvWork BdrvWork;
 
@@ -63,9 +63,9 @@ typedef enum BdrvWorkResult { BDRV_WORK_DONE, BDRV_WORK_FAILED, BDRV_WORK_LATE }
 
 BdrvWork *main_fn bdrv_work_new(void);
 /*
- * Begin @fn(@bs, @opaque).  The caller keeps @bs alive until this returns.  @holder says who keeps the node
- * while the work goes on: "a flush that does not return".  Takes @opaque; @destroy (NULL: none) frees
- * it when the work is done.
+ * Begin @fn(@bs, @opaque).  The caller keeps @bs alive until this returns.  @holder says who keeps
+ * the node while the work goes on: "a flush that does not return".  Takes @opaque; @destroy (NULL:
+ * none) frees it when the work is done.
  */
 void co_main_fn bdrv_work_start(BdrvWork *w, BlockDriverState *bs, const char *holder,
                                 BdrvWorkFn *fn, void *opaque, GDestroyNotify destroy);
@@ -79,7 +79,8 @@ void co_main_fn bdrv_work_free(BdrvWork *w);
 /* For work of another shape that may outlive its command: it is counted from begin to end. */
 void main_fn bdrv_outliving_work_begin(void);
 void main_fn bdrv_outliving_work_end(void);
-/* Wait for all of that, and for all that was left to itself: at the end, before nodes are closed. */
+/* Wait for all of that, and for all that was left to itself: at the end, before nodes are closed.
+ */
 void co_main_fn bdrv_outliving_work_wait(void);
 
 #endif

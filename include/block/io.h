@@ -2,8 +2,9 @@
 /*
  * Data requests to a node through a link.  Offsets and lengths are bytes of any alignment; the
  * core pads to what the node needs.  Inside a request bracket (blk_begin ... blk_end) or on the
- * main thread under the graph mutex.  All return 0 or -errno; after a failed write the range's content is
- * undefined (old, new or a mix, per block).  @qiov is borrowed until return and its size is @bytes.
+ * main thread under the graph mutex.  All return 0 or -errno; after a failed write the range's
+ * content is undefined (old, new or a mix, per block).  @qiov is borrowed until return and its size
+ * is @bytes.
  */
 #ifndef BLOCK_IO_H
 #define BLOCK_IO_H
@@ -36,8 +37,8 @@ int co_fn bdrv_co_pwrite(BdrvLink *link, int64_t offset, int64_t bytes, const vo
 
 /*
  * What [@offset, @offset + *@ret_bytes), *@ret_bytes in 1..@bytes, is, looking through at most
- * @max_depth layers (0: all).  *@ret_depth (may be NULL): the layer that decided, 0 = the link's node.
- * Returns BDRV_BLOCK_ flags or -errno.
+ * @max_depth layers (0: all).  *@ret_depth (may be NULL): the layer that decided, 0 = the link's
+ * node. Returns BDRV_BLOCK_ flags or -errno.
  */
 int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,
                                int64_t *ret_bytes, int *ret_depth);
@@ -53,16 +54,17 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
 bool any_fn bdrv_truncated_is_zero(const BlockDriverState *bs);
 /* Is a new length of @bs durable when bdrv_co_truncate() returns? */
 bool any_fn bdrv_truncate_is_durable(const BlockDriverState *bs);
-/* Make the protocol node below @link at least @length bytes long while others write to it: never cuts off what
- * they add.  0 or -errno, -ENOTSUP among them. */
+/* Make the protocol node below @link at least @length bytes long while others write to it: never
+ * cuts off what they add.  0 or -errno, -ENOTSUP among them. */
 int co_fn bdrv_co_extend(BdrvLink *link, int64_t length);
 
 /* Named event of a format for a blkdebug below it; costs nothing if there is none. */
 void co_fn bdrv_debug_event(BdrvLink *link, const char *event);
 
 /*
- * The first @bytes of @file (what there is of them: *@ret_len), for a format that reads its header; an error
- * names the file.  Caller releases with free(); the memory is at least @bytes long, zeroed behind *@ret_len.
+ * The first @bytes of @file (what there is of them: *@ret_len), for a format that reads its header;
+ * an error names the file.  Caller releases with free(); the memory is at least @bytes long, zeroed
+ * behind *@ret_len.
  */
 uint8_t *co_fn bdrv_co_read_header(BdrvLink *file, size_t bytes, size_t *ret_len, Error **errp);
 

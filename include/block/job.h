@@ -33,12 +33,13 @@ struct Job {
     Job *next;
 };
 
-/* A job that has not started; the caller fills its own members and then starts it. NULL: the name is
- * not a valid one, or taken. */
+/* A job that has not started; the caller fills its own members and then starts it. NULL: the name
+ * is not a valid one, or taken. */
 Job *main_fn job_new(const JobDriver *drv, const char *id, Error **errp);
 /* One that was never started. */
 void main_fn job_free(Job *job);
-/* Run @job; the table of jobs owns it from now on.  Its first step is after the command's answer. */
+/* Run @job; the table of jobs owns it from now on.  Its first step is after the command's answer.
+ */
 void co_main_fn job_start(Job *job);
 
 /* @current of @total, in a unit of the job's own; both may change. */

@@ -75,14 +75,15 @@ typedef struct Qcow2OpenOptions {
     unsigned overlap_checks;                /* QCOW2_OL_ bits; default QCOW2_OL_CACHED */
     bool discard_request, discard_snapshot, discard_other;  /* pass-discard-* */
     bool has_discard_request, has_discard_snapshot, has_discard_other;
-    /* Open an image that is marked as damaged, or whose refcounts are, too: for bdrv_co_check().  Until it was
-     * repaired all writes fail. */
+    /* Open an image that is marked as damaged, or whose refcounts are, too: for bdrv_co_check().
+     * Until it was repaired all writes fail. */
     bool for_check;
 } Qcow2OpenOptions;
 
 typedef struct BlkdebugRule {
     char *event;                    /* named event that triggers the rule, or NULL: any I/O */
-    char *iotype;                   /* read, write, write-zeroes, discard, flush, truncate, ... or NULL: all */
+    char *iotype;                   /* read, write, write-zeroes, discard, flush, truncate, ... or
+                                     * NULL: all */
     int error;                      /* errno to return; 0: none (delay only) */
     int64_t sector;                 /* 512-byte sector the request must touch; -1: any */
     int64_t nth;                    /* on the n-th match, counted from 1; 0: on every match */
@@ -145,14 +146,15 @@ typedef struct Qcow2CreateOptions {
 
 struct BdrvCreateOptions {
     int64_t size;                   /* virtual, bytes */
-    bool has_name;                  /* the file can be found already: after a power cut it must be the whole
-                                     * image, or nothing that could be taken for one */
+    bool has_name;                  /* the file can be found already: after a power cut it must be
+                                     * the whole image, or nothing that could be taken for one */
     BdrvPrealloc preallocation;
     union {
         Qcow2CreateOptions qcow2;
     } u;
 };
 
-/* Absolute name of @name as found next to @base_filename (or in the working directory if NULL). Caller frees. */
+/* Absolute name of @name as found next to @base_filename (or in the working directory if NULL).
+ * Caller frees. */
 char *any_fn bdrv_path_combine(const char *base_filename, const char *name);
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Putting a new image in front of a node, as an action of a transaction.  A group snapshot is a transaction
- * of these.  docs/design/graph.md has the picture.
+ * Putting a new image in front of a node, as an action of a transaction.  A group snapshot is a
+ * transaction of these.  docs/design/graph.md has the picture.
  */
 #ifndef BLOCK_SNAPSHOT_H
 #define BLOCK_SNAPSHOT_H
@@ -25,8 +25,8 @@ typedef struct SnapshotRequest {
 bool co_main_fn snapshot_action_add(Transaction *t, const SnapshotRequest *req, Error **errp);
 
 /*
- * The node that @bs will be covered by when the actions so far are done: @bs itself if by none.  *@ret_settled is
- * false if that node is not made yet: see transaction_settle().
+ * The node that @bs will be covered by when the actions so far are done: @bs itself if by none.
+ * *@ret_settled is false if that node is not made yet: see transaction_settle().
  */
 BlockDriverState *main_fn snapshot_top(Transaction *t, BlockDriverState *bs, bool *ret_settled);
 /* The overlay of that name that an action of @t has made, hidden from everybody else; or NULL. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Limits on what the users of backends may do.  Limits belong to a group; a backend is a member of at
- * most one, and all members share its limits.
+ * Limits on what the users of backends may do.  Limits belong to a group; a backend is a member of
+ * at most one, and all members share its limits.
  *
- * (L1) A request waits for its turn before it enters its bracket: it is not in flight meanwhile, and
- *      a snapshot neither waits for it nor changes its limits.
+ * (L1) A request waits for its turn before it enters its bracket: it is not in flight meanwhile,
+ *      and a snapshot neither waits for it nor changes its limits.
  * (L2) Requests of one direction of a group go in the order in which they came.
  */
 #ifndef BLOCK_THROTTLE_H
@@ -52,12 +52,13 @@ void any_fn throttle_group_get(ThrottleGroup *g, ThrottleConfig *ret);
 void any_fn throttle_group_set(ThrottleGroup *g, const ThrottleConfig *cfg);
 
 /*
- * Wait until a request of @member, of @bytes, may go.  While *@unlimited (atomic) is positive it does not wait:
- * the limits do not count for this member.
+ * Wait until a request of @member, of @bytes, may go.  While *@unlimited (atomic) is positive it
+ * does not wait: the limits do not count for this member.
  */
 void co_fn throttle_group_wait(ThrottleGroup *g, const void *member, bool is_write, int64_t bytes,
                                const int *unlimited);
-/* Whatever of @member waits goes now, wherever in the queue it stands.  *@unlimited is set already. */
+/* Whatever of @member waits goes now, wherever in the queue it stands.  *@unlimited is set already.
+ */
 void any_fn throttle_group_release(ThrottleGroup *g, const void *member);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Changes of nodes that guests are using: several actions, all of them or none.  docs/design/hold.md has the
- * picture; block/actions/ and block/snapshot/ have the kinds of actions there are.
+ * Changes of nodes that guests are using: several actions, all of them or none.
+ * docs/design/hold.md has the picture; block/actions/ and block/snapshot/ have the kinds of actions
+ * there are.
  *
  * Calling sequence (blockdev.c has it in one function):
  *
@@ -18,8 +19,8 @@
  *     transaction_end(t);                             cleans up, or undoes everything
  *     transaction_free(t);
  *
- * Between prepare and hold a transaction can be left alone for as long as its user likes: it keeps its nodes
- * from being changed by others, and no guest notices.
+ * Between prepare and hold a transaction can be left alone for as long as its user likes: it keeps
+ * its nodes from being changed by others, and no guest notices.
  */
 #ifndef BLOCK_TRANSACTION_H
 #define BLOCK_TRANSACTION_H
@@ -39,22 +40,23 @@ typedef enum TransactionState {
 } TransactionState;
 
 /*
- * A kind of action.  Whoever adds one has checked the request (no disk is touched) and pinned the nodes
- * that it changes.  Functions that are NULL have nothing to do.
+ * A kind of action.  Whoever adds one has checked the request (no disk is touched) and pinned the
+ * nodes that it changes.  Functions that are NULL have nothing to do.
  */
 typedef struct BdrvActionOps {
     const char *holder;             /* of pinned nodes, for messages: "the snapshot command" */
     size_t instance_size;           /* of the struct that begins with a BdrvAction, zeroed */
     /*
-     * First half of the preparation: all that takes as long as a disk likes, side by side with other actions,
-     * without the graph mutex.  All actions take what they want for themselves (files); it is looked at in
-     * the order of the actions (does not yield); then they are made, hidden from others.
+     * First half of the preparation: all that takes as long as a disk likes, side by side with
+     * other actions, without the graph mutex.  All actions take what they want for themselves
+     * (files); it is looked at in the order of the actions (does not yield); then they are made,
+     * hidden from others.
      */
     bool (*co_take)(BdrvAction *a, Error **errp);
     bool (*check_taken)(BdrvAction *a, Error **errp);
     bool (*co_make)(BdrvAction *a, Error **errp);
-    /* Second half: under the graph mutex, in the order of the actions.  What was true when the action was
-     * checked is looked at again, for others have changed the graph meanwhile. */
+    /* Second half: under the graph mutex, in the order of the actions.  What was true when the
+     * action was checked is looked at again, for others have changed the graph meanwhile. */
     bool (*co_prepare)(BdrvAction *a, Error **errp);
     /* Work to be done while guests are held, begun by transaction_start_work(). */
     void (*co_start_held)(BdrvAction *a);
@@ -83,9 +85,9 @@ typedef struct TransactionTimes {
 } TransactionTimes;
 
 /*
- * @timeout_ns bounds the steps from the flush to the commit together, those in which guests may wait
- * included.  < 0: guests are held for BDRV_HOLD_TIMEOUT_NS at most, and the flush before may take
- * TRANSACTION_RUN_TIMEOUT_NS.
+ * @timeout_ns bounds the steps from the flush to the commit together, those in which guests may
+ * wait included.  < 0: guests are held for BDRV_HOLD_TIMEOUT_NS at most, and the flush before may
+ * take TRANSACTION_RUN_TIMEOUT_NS.
  */
 Transaction *main_fn transaction_new(int64_t timeout_ns);
 /* As transaction_new(), but making files may not take longer than @timeout_ns either. */
@@ -104,8 +106,8 @@ void main_fn transaction_free(Transaction *t);
 typedef bool TransactionAdd(Transaction *t, const void *args, Error **errp);
 
 /*
- * Step 1: runs @add.  If it comes upon a node that another transaction is changing, what was added is
- * undone, and @add runs again when a transaction has ended.
+ * Step 1: runs @add.  If it comes upon a node that another transaction is changing, what was added
+ * is undone, and @add runs again when a transaction has ended.
  */
 bool co_main_fn transaction_check(Transaction *t, TransactionAdd *add, const void *args,
                                   Error **errp);
@@ -119,8 +121,9 @@ typedef enum TransactionPinFlags {
 } TransactionPinFlags;
 
 /*
- * Keep @bs and what stores it alive, and keep other transactions and commands from changing them; all backends
- * that reach them will be held, and no new one can come to reach them.  False: another transaction is changing it, *@errp says so, and transaction_check() tries again.
+ * Keep @bs and what stores it alive, and keep other transactions and commands from changing them;
+ * all backends that reach them will be held, and no new one can come to reach them.  False: another
+ * transaction is changing it, *@errp says so, and transaction_check() tries again.
  */
 bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned flags,
                              Error **errp);

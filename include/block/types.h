@@ -29,8 +29,8 @@ typedef enum BdrvReqFlags {
     BDRV_REQ_FUA         = 1 << 0,  /* durable on return */
     BDRV_REQ_MAY_UNMAP   = 1 << 1,  /* write_zeroes may deallocate */
     BDRV_REQ_NO_FALLBACK = 1 << 2,  /* write_zeroes: -ENOTSUP rather than writing buffers */
-    /* Writes: store it compressed, whole units of BdrvLimits.compress_unit at a time.  -ENOTSUP from a
-     * node that has none; what does not get smaller is stored as it is. */
+    /* Writes: store it compressed, whole units of BdrvLimits.compress_unit at a time.  -ENOTSUP
+     * from a node that has none; what does not get smaller is stored as it is. */
     BDRV_REQ_WRITE_COMPRESSED = 1 << 3,
 } BdrvReqFlags;
 

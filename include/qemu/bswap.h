@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Numbers of a fixed byte order in memory of any alignment: what formats and protocols have on disk and wire. */
+/* Numbers of a fixed byte order in memory of any alignment: what formats and protocols have on disk
+ * and wire. */
 #ifndef QEMU_BSWAP_H
 #define QEMU_BSWAP_H
 

@@ -37,8 +37,8 @@ int co_fn channel_wait_hangup(Channel *c, int64_t timeout_ns);
 bool any_fn channel_is_dead(const Channel *c);
 
 /*
- * From any thread, while it is open.  Ends what the other calls wait for.  hangup: both directions of a
- * socket; end_input: nothing more is received, and what there is to say can still be sent.
+ * From any thread, while it is open.  Ends what the other calls wait for.  hangup: both directions
+ * of a socket; end_input: nothing more is received, and what there is to say can still be sent.
  */
 void any_fn channel_hangup(Channel *c);
 void any_fn channel_end_input(Channel *c);

@@ -4,7 +4,8 @@
 
 #include "qemu/osdep.h"
 
-/* A name that a user may give to an object, node or job: a letter, then letters, digits, - . and _ */
+/* A name that a user may give to an object, node or job: a letter, then letters, digits, - . and _
+ */
 static inline bool id_is_well_formed(const char *id)
 {
     if (!g_ascii_isalpha(id[0])) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What whoever runs the program should know and nobody can be told by a return value: a repair, damage, a flush that
- * failed while an image was closed.  Libraries print nothing; the program says where such lines go.
+ * What whoever runs the program should know and nobody can be told by a return value: a repair,
+ * damage, a flush that failed while an image was closed.  Libraries print nothing; the program says
+ * where such lines go.
  */
 #ifndef QEMU_LOG_H
 #define QEMU_LOG_H
@@ -10,7 +11,8 @@
 
 #include "qemu/context.h"
 
-/* @fn gets one line without its end, on any thread.  Called while there is one thread; NULL (the default): lines are dropped. */
+/* @fn gets one line without its end, on any thread.  Called while there is one thread; NULL (the
+ * default): lines are dropped. */
 void any_fn log_set_handler(void (*fn)(const char *line));
 
 /* For programs: lines to @fd without ever waiting for it.  init once, while there is one thread. */

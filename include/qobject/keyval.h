@@ -23,8 +23,8 @@ QDict *any_fn keyval_parse_or_json(const char *params, const char *implied_key,
                                    bool *ret_is_json, Error **errp);
 
 /*
- * JSON by the rules of keyval: keys may have dots, and numbers and switches may be text.  `null` stays.
- * Parse the result with FOO_parse_keyval().
+ * JSON by the rules of keyval: keys may have dots, and numbers and switches may be text.  `null`
+ * stays. Parse the result with FOO_parse_keyval().
  */
 QDict *any_fn keyval_from_json(const QDict *json, Error **errp);
 

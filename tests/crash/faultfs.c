@@ -10,8 +10,8 @@
  *     KIND[,KIND...] NTH kill PID
  *     KIND[,KIND...] NTH hang [PART-OF-THE-PATH]
  *     none
- * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way is
- * done after that.  The third does not answer the n-th operation until the next line is written.
+ * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way
+ * is done after that.  The third does not answer the n-th operation until the next line is written.
  * Read it: "struck COUNT", then the operations seen since the last such line was written, one a
  * line: "KIND PATH", with a ! behind those that were failed.
  */

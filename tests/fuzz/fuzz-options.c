@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Option strings: key=value, their older flat form, JSON; and what the block layer makes of them. */
+/* Option strings: key=value, their older flat form, JSON; and what the block layer makes of them.
+ */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A qcow2 image of any bytes, and everything that can be done to one.  Input: a program of PROGRAM_BYTES, that is
- * how it is opened and a list of actions, then the image.
+ * A qcow2 image of any bytes, and everything that can be done to one.  Input: a program of
+ * PROGRAM_BYTES, that is how it is opened and a list of actions, then the image.
  *
- * Whatever the image is, nothing crashes or hangs, and an error comes with its text.  Once a check has found no
- * corruption, none of the actions may make one.
+ * Whatever the image is, nothing crashes or hangs, and an error comes with its text.  Once a check
+ * has found no corruption, none of the actions may make one.
  */
 #include "qemu/osdep.h"
 
@@ -113,8 +113,9 @@ static void co_main_fn act_reopen(Subject *s, const Operands *o)
 /* ---- checking ---- */
 
 /*
- * Two entries of a disk may share a cluster, as a disk and its snapshot do.  The one that is left alone with it later
- * does not get the flag that says so, and copies it once more than it would have to.
+ * Two entries of a disk may share a cluster, as a disk and its snapshot do.  The one that is left
+ * alone with it later does not get the flag that says so, and copies it once more than it would
+ * have to.
  */
 static bool is_harmless(const BdrvCheckResult *res)
 {

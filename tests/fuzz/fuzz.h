@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A fuzz target is a function over bytes.  Built with -Dfuzzing=true it is driven by libFuzzer, else
- * by replay.c, which gives it the files it is called with.
+ * A fuzz target is a function over bytes.  Built with -Dfuzzing=true it is driven by libFuzzer,
+ * else by replay.c, which gives it the files it is called with.
  *
  * Nothing may be left over from one input to the next but what a first input set up.
  */

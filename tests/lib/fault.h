@@ -28,10 +28,11 @@
 
 /* From now on let the @nth (from 1) call of @kinds fail with @error; @sticky: and all after it. */
 void fault_arm(unsigned kinds, int nth, int error, bool sticky);
-/* Once a call has failed as armed, let the @nth call of @kinds from there on fail, too, with @error; @sticky: and all
- * after it.  Goes with the fault_arm() that comes next. */
+/* Once a call has failed as armed, let the @nth call of @kinds from there on fail, too, with
+ * @error; @sticky: and all after it.  Goes with the fault_arm() that comes next. */
 void fault_arm_second(unsigned kinds, int nth, int error, bool sticky);
-/* From now on the @nth call of whatever kind is the end of the process, by SIGKILL, before it does anything. */
+/* From now on the @nth call of whatever kind is the end of the process, by SIGKILL, before it does
+ * anything. */
 void fault_arm_kill(int nth);
 /* Fails nothing any more. Returns whether anything was failed. */
 bool fault_disarm(void);

@@ -16,7 +16,8 @@ Rig *co_main_fn rig_new(int disks, const char *const *formats, int64_t bytes);
 void co_main_fn rig_free(Rig *r);
 
 BlockBackend *rig_disk(Rig *r, int i);
-/* Name of the overlay file of generation @generation; valid until the next call with the same i % 8. */
+/* Name of the overlay file of generation @generation; valid until the next call with the same i %
+ * 8. */
 char *rig_overlay_name(Rig *r, int i, int generation);
 
 /* Take a group snapshot of all disks with default names. */

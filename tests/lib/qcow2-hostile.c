@@ -412,8 +412,8 @@ static void add_value(GArray *values, const HostileField *f, uint64_t old, uint6
     }
 }
 
-/* Offsets of everything there is, of @f's own place, and of nothing; with the flags that @old has, and all
- * others. */
+/* Offsets of everything there is, of @f's own place, and of nothing; with the flags that @old has,
+ * and all others. */
 static void add_offsets(const HostileBed *b, const HostileField *f, uint64_t old, GArray *values)
 {
     uint64_t cs = cluster_size(b), flags = old & ~QCOW2_OFFSET_MASK, at = old & QCOW2_OFFSET_MASK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Hostile qcow2 images: small ones that have everything the format knows, a table of all their fields,
- * values to put there, and edits that change a field and leave the image a legal one.
+ * Hostile qcow2 images: small ones that have everything the format knows, a table of all their
+ * fields, values to put there, and edits that change a field and leave the image a legal one.
  */
 #ifndef TESTS_QCOW2_HOSTILE_H
 #define TESTS_QCOW2_HOSTILE_H
@@ -56,12 +56,12 @@ void hostile_bed_free(HostileBed *bed);
 uint64_t hostile_load(const GByteArray *image, uint64_t offset, unsigned bytes);
 void hostile_store(GByteArray *image, uint64_t offset, unsigned bytes, uint64_t value);
 
-/* Values for @field that it does not have: extremes, neighbours, misaligned, beyond the end of the file, on
- * top of every other structure and of itself. A GArray of uint64_t. */
+/* Values for @field that it does not have: extremes, neighbours, misaligned, beyond the end of the
+ * file, on top of every other structure and of itself. A GArray of uint64_t. */
 GArray *hostile_values(const HostileBed *bed, const HostileField *field);
 
-/* The @n-th legal edit of (a copy of) the bed's @image and the @guest content that it makes: its name, or
- * NULL: there are no more.  "" : it does not apply to this bed. */
+/* The @n-th legal edit of (a copy of) the bed's @image and the @guest content that it makes: its
+ * name, or NULL: there are no more.  "" : it does not apply to this bed. */
 const char *hostile_legal_edit(const HostileBed *bed, size_t n, GByteArray *image, uint8_t *guest);
 
 #endif

@@ -8,8 +8,8 @@
 #include "tests/lib/memdisk.h"
 #include "util/sanitizer.h"
 
-/* Tests that go through all cases take every RIG_STRIDE-th where the address sanitizer makes each of them ten times
- * as long. */
+/* Tests that go through all cases take every RIG_STRIDE-th where the address sanitizer makes each
+ * of them ten times as long. */
 #define RIG_STRIDE (SANITIZE_ADDRESS ? 8 : 1)
 
 /* g_test_add_func() for a test that runs as a coroutine of the main thread. */

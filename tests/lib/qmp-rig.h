@@ -19,8 +19,8 @@ void co_main_fn qmp_rig_make_disk(const char *words);
 
 /*
  * Run @request; NULL on success, else what the error says (caller frees).  A command that
- * starts a job (the only one) is over when the job is, and fails if that does.  @ret_data: the error's
- * data as JSON, or NULL if it has none; may be NULL.
+ * starts a job (the only one) is over when the job is, and fails if that does.  @ret_data: the
+ * error's data as JSON, or NULL if it has none; may be NULL.
  */
 char *co_main_fn qmp_rig_try(const char *request, char **ret_data);
 /* The same; aborts the test on an error. */
@@ -41,9 +41,9 @@ void co_main_fn qmp_rig_guest_expect(BlockBackend *guest, int64_t offset, uint8_
 void co_main_fn qmp_rig_guest_free(BlockBackend *guest);
 
 /*
- * All that a failed command has to leave as it was, as text: what the queries say, files with size and
- * content (not the content of those named in @changing, separated by blanks), descriptors and locks.
- * Waits until what ends by itself has ended.
+ * All that a failed command has to leave as it was, as text: what the queries say, files with size
+ * and content (not the content of those named in @changing, separated by blanks), descriptors and
+ * locks. Waits until what ends by itself has ended.
  */
 char *co_main_fn qmp_rig_state(const char *changing);
 

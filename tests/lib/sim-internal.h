@@ -41,7 +41,8 @@ typedef struct SimLog {
     GPtrArray *entries;             /* of SimEntry */
     GPtrArray *inodes;              /* of SimInode; the directory's is NULL */
     GHashTable *names;              /* name -> number + 1 */
-    /* sim_cut() has looked at the entries up to here: what could be folded is in inodes and names. */
+    /* sim_cut() has looked at the entries up to here: what could be folded is in inodes and names.
+     */
     guint seen;
     GArray *pending;                /* of SimPending: begun and not folded, in order */
 } SimLog;

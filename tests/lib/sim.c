@@ -19,7 +19,8 @@ static struct {
     int64_t now_ns;
     GHashTable *numbers;            /* inode number of the kernel -> our number */
     ino_t dir_ino;
-    GArray *begun;                  /* of guint: entries of the blocking call that runs now, not ended */
+    GArray *begun;                  /* of guint: entries of the blocking call that runs now, not
+                                     * ended */
     unsigned short_one_in;
     int64_t room;
     int64_t fail_after;
@@ -173,7 +174,8 @@ static void end_all(GArray *begun)
     g_array_set_size(begun, 0);
 }
 
-/* Add a change or a sync.  The one before it in the same blocking call has ended, this one will with it. */
+/* Add a change or a sync.  The one before it in the same blocking call has ended, this one will
+ * with it. */
 static void begin(SimEntry e)
 {
     end_all(sim.begun);

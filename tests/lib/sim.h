@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A simulated machine below the real code: from a seed, with virtual time and one thread.  The calls that
- * reach the kernel are wrapped at link time (sim_dep), so nothing above knows of it.  Thread backend only.
+ * A simulated machine below the real code: from a seed, with virtual time and one thread.  The
+ * calls that reach the kernel are wrapped at link time (sim_dep), so nothing above knows of it.
+ * Thread backend only.
  *
  *   time      passes when nobody can go on, and then at once; the clock says so
  *   disk      every blocking call takes a random while, so that completions come in any order
@@ -9,18 +10,19 @@
  *   faults    short transfers, a full disk, the n-th call failing
  *   power     every state of the files and names that a cut could have left, from the log
  *
- * (L1) A change is durable once a sync of the same file, or of the directory if it is one of names, that
- *      began after the change had ended has itself ended.
- * (L2) After a cut there is what was durable, and any choice of the other changes that had begun: each
- *      whole or not at all, or for writes any of their 512-byte sectors.  Those of one file that are
- *      there are applied in their order.
+ * (L1) A change is durable once a sync of the same file, or of the directory if it is one of names,
+ *      that began after the change had ended has itself ended.
+ * (L2) After a cut there is what was durable, and any choice of the other changes that had begun:
+ *      each whole or not at all, or for writes any of their 512-byte sectors.  Those of one file
+ *      that are there are applied in their order.
  */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
 
 #include "qemu/osdep.h"
 
-/* From now on calls are simulated; the files in the working directory are the disk, durable as they are. */
+/* From now on calls are simulated; the files in the working directory are the disk, durable as they
+ * are. */
 void sim_start(uint64_t seed);
 /* Back to the kernel and the real clock.  The log stays until the next start. */
 void sim_stop(void);
@@ -33,7 +35,8 @@ uint64_t sim_random(void);
 void sim_set_short_transfers(unsigned one_in);
 /* The disk has room for files to grow by so many bytes; < 0: any. */
 void sim_set_room(int64_t bytes);
-/* The call (of those on files or names) after @after more fails with @error, once; @after < 0: none. */
+/* The call (of those on files or names) after @after more fails with @error, once; @after < 0:
+ * none. */
 void sim_fail_call(int64_t after, int error);
 
 /* ---- the log ---- */
@@ -41,7 +44,8 @@ void sim_fail_call(int64_t after, int error);
 /* Something that the test wants to find in the log at this moment. */
 void sim_note(uint64_t note);
 
-/* A position in the log is before its first entry (0), between two, or behind the last (sim_log_length()). */
+/* A position in the log is before its first entry (0), between two, or behind the last
+ * (sim_log_length()). */
 guint sim_log_length(void);
 /* Is the entry behind @pos a note? Its value. */
 bool sim_log_note(guint pos, uint64_t *ret_note);
@@ -66,8 +70,8 @@ typedef struct SimFile {
     int64_t length;
 } SimFile;
 
-/* name -> SimFile: what is found after a cut at @pos; @seed chooses.  Positions of successive calls must
- * not go down.  Caller unrefs. */
+/* name -> SimFile: what is found after a cut at @pos; @seed chooses.  Positions of successive calls
+ * must not go down.  Caller unrefs. */
 GHashTable *sim_cut(guint pos, SimCut how, uint64_t seed);
 
 #endif

@@ -12,9 +12,11 @@ typedef struct CommandRow {
     const char *disks[ROW_STEPS];   /* as of qmp_rig_make_disk() */
     const char *drives[ROW_STEPS];  /* values of --drive */
     const char *before[ROW_STEPS];  /* requests that come first */
-    const char *guests;             /* nodes or backends that a guest has written to and goes on writing to */
+    const char *guests;             /* nodes or backends that a guest has written to and goes on
+                                     * writing to */
     const char *request;
-    const char *names;              /* each error has one of these words: what it could not deal with */
+    const char *names;              /* each error has one of these words: what it could not deal
+                                     * with */
     const char *changing;           /* files whose content may be another after a failure */
     const char *left[ROW_STEPS];    /* files that are new after success */
     const char *after[ROW_STEPS];   /* requests that have to succeed afterwards */
@@ -31,8 +33,9 @@ bool any_fn command_has_files(const CommandRow *row);
 /* Up to where the request can be sent; guests have written, and flushed a part of it. */
 void co_main_fn command_set_up(const CommandRow *row);
 /*
- * In a directory as a crash has left it: what was there is consistent and has all that was flushed; what the
- * command makes is not there, or nobody takes it for an image, or it is complete.  @answered: it is.
+ * In a directory as a crash has left it: what was there is consistent and has all that was flushed;
+ * what the command makes is not there, or nobody takes it for an image, or it is complete.
+ * @answered: it is.
  */
 void co_main_fn command_check_files(const CommandRow *row, bool answered);
 

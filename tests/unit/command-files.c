@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The files that the commands of command-faults.c work on: made before, and judged after a crash. */
+/* The files that the commands of command-faults.c work on: made before, and judged after a crash.
+ */
 #include "qemu/osdep.h"
 
 #include "../lib/qmp-rig.h"
@@ -53,8 +54,8 @@ static void co_main_fn check_data(BdrvLink *link)
     }
 }
 
-/* Open @name with all that is below it; it is consistent.  @guests_data: it has what was flushed.  @size: how
- * large its disk is, 0: any. */
+/* Open @name with all that is below it; it is consistent.  @guests_data: it has what was flushed.
+ * @size: how large its disk is, 0: any. */
 static void co_main_fn check_image(const char *name, const char *format, bool guests_data,
                                    int64_t size)
 {

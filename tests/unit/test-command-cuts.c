@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whenever the power goes during a command, the images that were there are consistent and have what guests
- * flushed; a new one is complete, or nobody takes it for an image.  Once the command was answered, what it has made
- * is there to stay.  On a simulated machine (tests/lib/sim.h), cut at every sync and at the end.
+ * Whenever the power goes during a command, the images that were there are consistent and have what
+ * guests flushed; a new one is complete, or nobody takes it for an image.  Once the command was
+ * answered, what it has made is there to stay.  On a simulated machine (tests/lib/sim.h), cut at
+ * every sync and at the end.
  */
 #include "qemu/osdep.h"
 

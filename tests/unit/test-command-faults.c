@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whatever fails below a command, it fails as a whole: the n-th system call, or allocation of a size
- * that somebody else decides, fails, once and for ever, n = 1, 2, ... until the command runs
- * through.  After each failure the error names what it was about and the cause, everything is as it was,
- * guests go on, and the same command succeeds.
+ * Whatever fails below a command, it fails as a whole: the n-th system call, or allocation of a
+ * size that somebody else decides, fails, once and for ever, n = 1, 2, ... until the command runs
+ * through.  After each failure the error names what it was about and the cause, everything is as it
+ * was, guests go on, and the same command succeeds.
  *
- * And if in the middle of undoing that something fails again, once or for ever, the error still tells of the first
- * cause, guests go on, and what could not be removed is named in the log.
+ * And if in the middle of undoing that something fails again, once or for ever, the error still
+ * tells of the first cause, guests go on, and what could not be removed is named in the log.
  *
  * Each command has a row in command-faults.c, or is in the list of those that change nothing.
  */
@@ -178,7 +178,8 @@ static void clear_away(const CommandRow *row)
 
 /* ---- one failure ---- */
 
-/* A node that could not be synced has lost something and never has it again: there it stays a failure. */
+/* A node that could not be synced has lost something and never has it again: there it stays a
+ * failure. */
 static bool may_be_repeated(const Case *c)
 {
     return c->kinds != FAULT_SYNC || !(c->row->guests || c->row->changing);
@@ -264,7 +265,8 @@ static const char *const double_rows[] = {
 /* Of the pairs of calls that may fail one in so many is tried. */
 #define PAIRS_STRIDE (SANITIZE_ADDRESS ? 31 : 7)
 
-/* The @nth call fails and, if @second is not 0, the @second call after it; returns whether that one did. */
+/* The @nth call fails and, if @second is not 0, the @second call after it; returns whether that one
+ * did. */
 static bool co_main_fn run_twice(Case *c, int nth, int second, const char *alone)
 {
     g_autofree char *where = g_strdup_printf("%s, %s %d fails and then call %d %s", c->row->name,
@@ -299,7 +301,8 @@ static bool co_main_fn run_twice(Case *c, int nth, int second, const char *alone
     return struck != 0;
 }
 
-/* The error of the @nth call alone, or NULL if the command gets through; *@ret_struck: there is such a call. */
+/* The error of the @nth call alone, or NULL if the command gets through; *@ret_struck: there is
+ * such a call. */
 static char *co_main_fn error_alone(Case *c, int nth, bool *ret_struck)
 {
     set_up(c);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Killed at any call of a command, the daemon leaves files that are good: the process ends by SIGKILL at the
- * n-th system call, n = 1, 2, ... until the command runs through.  Each time the images that were there are
- * consistent and have what guests flushed, and of a new one there is nothing, or all of it.
+ * Killed at any call of a command, the daemon leaves files that are good: the process ends by
+ * SIGKILL at the n-th system call, n = 1, 2, ... until the command runs through.  Each time the
+ * images that were there are consistent and have what guests flushed, and of a new one there is
+ * nothing, or all of it.
  */
 #include "qemu/osdep.h"
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whenever the power goes around a group snapshot, the group is all old or all new: either each disk has
- * a new image that opens with the right base, or the bases are what counts; all that was flushed is there; no
- * image is damaged; after the reply the names are there to stay, and after an error they are gone.
+ * Whenever the power goes around a group snapshot, the group is all old or all new: either each
+ * disk has a new image that opens with the right base, or the bases are what counts; all that was
+ * flushed is there; no image is damaged; after the reply the names are there to stay, and after an
+ * error they are gone.
  *
- * The real commands, drivers and files run on a simulated machine (tests/lib/sim.h), with guests that write
- * and flush all the time.  Afterwards the log is cut at every sync and in between, and each state that
- * is found is opened and judged.
+ * The real commands, drivers and files run on a simulated machine (tests/lib/sim.h), with guests
+ * that write and flush all the time.  Afterwards the log is cut at every sync and in between, and
+ * each state that is found is opened and judged.
  *
- * With CRASH_DIR in the environment every 40th state's qcow2 images are left there, for other judges
- * (tests/interop/crash-states.py).  test-group-crash --seeds=FIRST-LAST: more of them, or one.
+ * With CRASH_DIR in the environment every 40th state's qcow2 images are left there, for other
+ * judges (tests/interop/crash-states.py).  test-group-crash --seeds=FIRST-LAST: more of them, or
+ * one.
  */
 #include "qemu/osdep.h"
 

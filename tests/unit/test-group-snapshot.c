@@ -7,7 +7,8 @@
 
 static const char *const two[] = { "raw", "qcow2" };
 
-/* After a snapshot each backend is on its overlay, the base below it, and both read as they should. */
+/* After a snapshot each backend is on its overlay, the base below it, and both read as they should.
+ */
 static void co_main_fn pivot_entry(void *opaque)
 {
     Rig *r = rig_new(2, two, 8 * MiB);
@@ -63,8 +64,8 @@ static void test_deep(void)
     rig_run(deep_entry, NULL);
 }
 
-/* If one overlay cannot be made, nothing has changed: no file, no node, no descriptor, and the correct
- * repeat works. */
+/* If one overlay cannot be made, nothing has changed: no file, no node, no descriptor, and the
+ * correct repeat works. */
 static void co_main_fn fails_as_one_entry(void *opaque)
 {
     Rig *r = rig_new(2, two, 8 * MiB);
@@ -105,8 +106,9 @@ static void test_fails_as_one(void)
 #define PROBE_WRITERS 3
 #define PROBE_SLOT 4096
 
-/* Each writer writes counter n to all disks in turn, each write after the one before was acknowledged. In a
- * snapshot the counters of the disks are therefore n n n n-1 n-1: never smaller before larger. */
+/* Each writer writes counter n to all disks in turn, each write after the one before was
+ * acknowledged. In a snapshot the counters of the disks are therefore n n n n-1 n-1: never smaller
+ * before larger. */
 typedef struct Writer {
     Rig *r;
     int slot;

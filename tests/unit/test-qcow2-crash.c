@@ -79,7 +79,8 @@ typedef struct Since {
 
 /* ---- the model ---- */
 
-/* Values with this bit, and not the one above it, stand for sectors of which a part, as large as the value says, is noise. */
+/* Values with this bit, and not the one above it, stand for sectors of which a part, as large as
+ * the value says, is noise. */
 #define NOISY (UINT32_C(1) << 30)
 
 static void fill_sector(uint32_t *sector, uint32_t value)

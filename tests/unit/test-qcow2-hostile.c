@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Every field of every structure of a qcow2 image, with every value that might do harm: opened, read,
- * checked, written, resized, put behind a snapshot.  Each step succeeds or says what is wrong and with
- * which image; nothing crashes, hangs or takes memory without bound, and what could be read before can be
- * read afterwards.  Legal values of the same fields are accepted, and read right.
+ * Every field of every structure of a qcow2 image, with every value that might do harm: opened,
+ * read, checked, written, resized, put behind a snapshot.  Each step succeeds or says what is wrong
+ * and with which image; nothing crashes, hangs or takes memory without bound, and what could be
+ * read before can be read afterwards.  Legal values of the same fields are accepted, and read
+ * right.
  *
- * With QCOW2_HOSTILE_DIR in the environment each image is left there with what was made of it, for other
- * judges (tests/interop/qcow2-hostile.py).  `make hostile` damages several fields at random as well.
+ * With QCOW2_HOSTILE_DIR in the environment each image is left there with what was made of it, for
+ * other judges (tests/interop/qcow2-hostile.py).  `make hostile` damages several fields at random
+ * as well.
  */
 #include "qemu/osdep.h"
 
@@ -19,14 +21,14 @@
 
 /* Seconds for one image. */
 #define PATIENCE 60
-/* How large an image may become, and the memory that it may take: the tables' caches have a budget of
- * their own (32 MiB); the largest table that is read whole has 64. */
+/* How large an image may become, and the memory that it may take: the tables' caches have a budget
+ * of their own (32 MiB); the largest table that is read whole has 64. */
 #define MAX_IMAGE_BYTES (4 * MiB)
 #define MAX_GROWTH_KIB (112 * 1024)
 
 /*
- * Damage after which a write may hit what somebody else reads: the image says of a cluster that is in use
- * that it is free, or that it is the disk's own.  Only comparing all references finds that
+ * Damage after which a write may hit what somebody else reads: the image says of a cluster that is
+ * in use that it is free, or that it is the disk's own.  Only comparing all references finds that
  * (qcow2_check()), which is not done at every opening.
  */
 static const char *const two_owners[] = {
@@ -247,7 +249,8 @@ static void co_main_fn change(const Subject *s, BdrvLink *link)
     }
 }
 
-/* A new overlay of @link's disk that only the monitor holds, on @d; NULL: the disk is too large for one. */
+/* A new overlay of @link's disk that only the monitor holds, on @d; NULL: the disk is too large for
+ * one. */
 static BdrvLink *co_main_fn make_overlay(MemDisk *d, BdrvLink *link)
 {
     BdrvCreateOptions create = rig_create_options(bdrv_length(link->bs));

@@ -457,7 +457,8 @@ static void co_fn grow_entry(void *opaque)
     }
 }
 
-/* A flush that settles the image makes the file longer, and never shorter than writes beside it have. */
+/* A flush that settles the image makes the file longer, and never shorter than writes beside it
+ * have. */
 static void co_main_fn test_settling_cuts_nothing_off(void)
 {
     MemDisk *d = memdisk_new("disk");

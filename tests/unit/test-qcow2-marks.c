@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The marks of an image, dirty and corrupt: set before it becomes true, and cleared only when it is not. */
+/* The marks of an image, dirty and corrupt: set before it becomes true, and cleared only when it is
+ * not. */
 #include "qemu/osdep.h"
 
 #include "block/formats/qcow2/qcow2.h"
@@ -184,7 +185,8 @@ static MemDisk *co_main_fn damaged_image(size_t which)
     return d;
 }
 
-/* It is noticed at the first write that it concerns: nothing is written from then on, reads go on. */
+/* It is noticed at the first write that it concerns: nothing is written from then on, reads go on.
+ */
 static void co_main_fn test_damage_stops_writes_and_marks_the_image(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(damages); i++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing a qcow2 image makes it clean and changes nothing of what guests read; whatever interrupts it - a
- * power cut, a failing disk, its user - the image is no worse, and a second repair gets through.
+ * Repairing a qcow2 image makes it clean and changes nothing of what guests read; whatever
+ * interrupts it - a power cut, a failing disk, its user - the image is no worse, and a second
+ * repair gets through.
  */
 #include "qemu/osdep.h"
 
@@ -452,8 +453,8 @@ static int64_t move_to_end(MemDisk *d, int64_t pointer)
     return to;
 }
 
-/* As long as the header leads to the old refcounts they are what they were, also if they are the last that there
- * is in the file: the table, or one of the blocks. */
+/* As long as the header leads to the old refcounts they are what they were, also if they are the
+ * last that there is in the file: the table, or one of the blocks. */
 static void co_main_fn test_old_refcounts_stay_until_new_ones_replace_them(void)
 {
     for (int moves_block = 0; moves_block < 2; moves_block++) {

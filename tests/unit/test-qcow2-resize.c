@@ -115,8 +115,8 @@ static uint8_t *snapshot_content(MemDisk *d, int n)
     return buf;
 }
 
-/* An image of version 3 with an internal snapshot changes its size; the snapshot does not change, and what
- * comes back when the disk grows again is zeroes. */
+/* An image of version 3 with an internal snapshot changes its size; the snapshot does not change,
+ * and what comes back when the disk grows again is zeroes. */
 static void co_main_fn test_snapshots_survive_every_new_size(void)
 {
     static const int64_t sizes[] = { 40 * KiB + 512, MiB, 2 * MiB, 8 * KiB, 8 * KiB + 1024, MiB };
@@ -145,7 +145,8 @@ static void co_main_fn test_snapshots_survive_every_new_size(void)
     memdisk_free(d);
 }
 
-/* Nothing that lay behind the end of the disk is shown when it grows, also where a snapshot has it, too. */
+/* Nothing that lay behind the end of the disk is shown when it grows, also where a snapshot has it,
+ * too. */
 static void co_main_fn test_growing_shows_nothing_of_a_shared_cluster(void)
 {
     MemDisk *d = memdisk_new("disk");

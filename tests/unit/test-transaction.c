@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a transaction promises about disks that do not answer, about others' disks, and about its states. */
+/* What a transaction promises about disks that do not answer, about others' disks, and about its
+ * states. */
 #include "qemu/osdep.h"
 
 #include "../lib/group-rig.h"
@@ -143,7 +144,8 @@ static void test_hung_resize(void)
     rig_run(hung_resize_entry, NULL);
 }
 
-/* Between prepare and hold it can be left alone: guests write, others are kept from changing its disks. */
+/* Between prepare and hold it can be left alone: guests write, others are kept from changing its
+ * disks. */
 static bool co_main_fn add_one_snapshot(Transaction *t, const void *opaque, Error **errp)
 {
     Rig *r = (Rig *)opaque;
@@ -280,7 +282,8 @@ static bool co_main_fn add_never(Transaction *t, const void *opaque, Error **err
     return transaction_pin(a, blk_bs(rig_disk((Rig *)r, 0)), 0, errp);
 }
 
-/* The command ends; the disk can be used by others; what was being made is undone when that is possible. */
+/* The command ends; the disk can be used by others; what was being made is undone when that is
+ * possible. */
 static void co_main_fn not_made_entry(void *opaque)
 {
     Rig *r = rig_new(2, two, 1 * MiB);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * --sandbox: system calls that a storage daemon has no use for fail with EPERM, so that somebody who
- * took it over cannot start programs, gain privileges or change the system.
+ * --sandbox: system calls that a storage daemon has no use for fail with EPERM, so that somebody
+ * who took it over cannot start programs, gain privileges or change the system.
  */
 #include "qemu/osdep.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Metadata that nobody used for a while leaves the memory: every cache_clean_interval seconds the clean pages
- * that were not used since the last time are dropped.
+ * Metadata that nobody used for a while leaves the memory: every cache_clean_interval seconds the
+ * clean pages that were not used since the last time are dropped.
  */
 #include "qemu/osdep.h"
 

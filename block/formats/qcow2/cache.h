@@ -75,8 +75,8 @@ typedef struct Qcow2Cache {
 } Qcow2Cache;
 
 void any_fn qcow2_cache_init(Qcow2Cache *c, uint32_t page_size);
-/* Bytes this image may use at most; < 0 (the default): only bounded by the process-wide budget.  What
- * is beyond a smaller cap goes as other pages are needed.  While no request is under way. */
+/* Bytes this image may use at most; < 0 (the default): only bounded by the process-wide budget.
+ * What is beyond a smaller cap goes as other pages are needed.  While no request is under way. */
 void any_fn qcow2_cache_set_cap(Qcow2Cache *c, int64_t cap);
 /* Drops everything; nothing is in use. */
 void any_fn qcow2_cache_destroy(Qcow2Cache *c);

@@ -36,7 +36,8 @@ void any_fn qcow2_refs_add(Qcow2Refs *r, uint64_t cluster, uint32_t n, uint32_t 
 uint32_t any_fn qcow2_refs_get(const Qcow2Refs *r, uint64_t cluster);
 /* Another count, with the flags that are there. */
 void any_fn qcow2_refs_set(Qcow2Refs *r, uint64_t cluster, uint32_t count);
-/* Indexes of all chunks (clusters >> QCOW2_REFS_CHUNK_BITS), of uint64_t, ascending; caller frees. */
+/* Indexes of all chunks (clusters >> QCOW2_REFS_CHUNK_BITS), of uint64_t, ascending; caller frees.
+ */
 GArray *any_fn qcow2_refs_chunks(const Qcow2Refs *r);
 
 #endif

@@ -92,8 +92,8 @@ bool any_fn qcow2_check_table_ok(const Qcow2Check *c, uint64_t offset);
 /* ---- repair.c ---- */
 
 /*
- * Repair what @c, a complete check, found.  Nothing of the image's metadata is in memory, and nothing
- * of what @c has is valid afterwards.
+ * Repair what @c, a complete check, found.  Nothing of the image's metadata is in memory, and
+ * nothing of what @c has is valid afterwards.
  */
 bool co_fn qcow2_repair(Qcow2Check *c, BdrvFix fix);
 

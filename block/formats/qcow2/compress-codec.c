@@ -37,9 +37,9 @@ static int inflate_zlib(Qcow2Codec *c)
 }
 
 /*
- * How much a stream remembers (2 to the power of level + 6 symbols, and twice as many hashes, which are cleared
- * for each cluster): just enough for one of @bytes.  With the most for all, a cluster of 512 bytes
- * would cost a quarter of a megabyte.
+ * How much a stream remembers (2 to the power of level + 6 symbols, and twice as many hashes, which
+ * are cleared for each cluster): just enough for one of @bytes.  With the most for all, a cluster
+ * of 512 bytes would cost a quarter of a megabyte.
  */
 static int memory_level(size_t bytes)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing compressed clusters.  As with other writes (alloc.c): reserve, write, link; (A1) and (A2) hold.
+ * Writing compressed clusters.  As with other writes (alloc.c): reserve, write, link; (A1) and (A2)
+ * hold.
  *
  * Several compressed clusters share a host cluster, which has a reference from each: see (Z1) and
  * (Z2) in allocator.c.

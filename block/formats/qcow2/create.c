@@ -354,7 +354,8 @@ static bool co_fn prepare_file(BdrvLink *file, const Layout *l, BdrvPrealloc pre
     return true;
 }
 
-/* @behind_sync: its first sector, without which this is no image, when everything else is on disk. */
+/* @behind_sync: its first sector, without which this is no image, when everything else is on disk.
+ */
 static int co_fn write_header(BdrvLink *file, const GByteArray *header, bool behind_sync)
 {
     size_t first = behind_sync ? MIN(512, header->len) : header->len;

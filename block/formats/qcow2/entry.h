@@ -120,8 +120,8 @@ static inline void qcow2_compressed_range(const Qcow2Geometry *g, uint64_t desc,
     *ret_bytes = sectors * 512 - (offset & 511);
 }
 
-/* The descriptor of @bytes of compressed data at @offset, less than a cluster; 0: they lie too far back
- * in the file for one. */
+/* The descriptor of @bytes of compressed data at @offset, less than a cluster; 0: they lie too far
+ * back in the file for one. */
 static inline uint64_t qcow2_compressed_desc(const Qcow2Geometry *g, uint64_t offset,
                                              uint64_t bytes)
 {

@@ -28,11 +28,12 @@
  * one meanwhile changes a copy (cache.c).  Stage 5 makes refcount blocks dirty again; they wait for
  * the next writeback, since they can only be too high meanwhile.
  *
- * With lazy refcounts a flush leaves out stages 1 and 2, as long as there is room for their pages in
- * memory.
+ * With lazy refcounts a flush leaves out stages 1 and 2, as long as there is room for their pages
+ * in memory.
  *
- * (F6) Before the first table is written whose refcounts are not, the image is marked as dirty, durably. The
- *      mark goes when a whole writeback has made (F1) true again and the image is settled.
+ * (F6) Before the first table is written whose refcounts are not, the image is marked as dirty,
+ *      durably. The mark goes when a whole writeback has made (F1) true again and the image is
+ *      settled.
  *
  * order_assert() checks (F1) to (F4) as far as they can be seen from here.
  */

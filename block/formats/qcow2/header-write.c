@@ -33,8 +33,8 @@ static void begin_change(Qcow2State *s, uint8_t *sector)
 }
 
 /*
- * Write @sector and make it durable; it becomes the known header then.  After a failure either header may
- * be on disk, so the old one is written once more.  Under header_lock.
+ * Write @sector and make it durable; it becomes the known header then.  After a failure either
+ * header may be on disk, so the old one is written once more.  Under header_lock.
  */
 static int co_fn write_sector(BlockDriverState *bs, const uint8_t *sector)
 {

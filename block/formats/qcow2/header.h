@@ -14,8 +14,8 @@ typedef struct Qcow2Header {
     uint32_t l1_size;               /* entries; covers @size; <= QCOW2_MAX_L1_BYTES */
     HostOffset reftable_offset;     /* cluster-aligned, not 0 */
     uint32_t reftable_clusters;     /* >= 1; <= QCOW2_MAX_REFTABLE_BYTES */
-    /* What is wrong with the two, which are 0 then; NULL: nothing.  Such an image can be repaired, and is
-     * of no other use. Owned. */
+    /* What is wrong with the two, which are 0 then; NULL: nothing.  Such an image can be repaired,
+     * and is of no other use. Owned. */
     char *reftable_problem;
     uint32_t nb_snapshots;          /* <= QCOW2_MAX_SNAPSHOTS */
     HostOffset snapshots_offset;    /* cluster-aligned */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Would a write hit metadata?  In a healthy image never; where refcounts or tables are wrong, this is what stands
- * between a guest's write and the loss of the image.
+ * Would a write hit metadata?  In a healthy image never; where refcounts or tables are wrong, this
+ * is what stands between a guest's write and the loss of the image.
  *
  * The header, the active L1 table, the refcount table, the table of snapshots and the directory of
- * bitmaps are ranges that are known anyway.  Of the others - L2 tables, refcount blocks, L1 tables of
- * snapshots - a set of their clusters is made before the first change and kept up to date.
+ * bitmaps are ranges that are known anyway.  Of the others - L2 tables, refcount blocks, L1 tables
+ * of snapshots - a set of their clusters is made before the first change and kept up to date.
  *
- * (V1) The set is complete before anything changes, unless the image has more than MAX_KNOWN such clusters:
- *      then it has those that were found first, and new ones.
+ * (V1) The set is complete before anything changes, unless the image has more than MAX_KNOWN such
+ *      clusters: then it has those that were found first, and new ones.
  */
 #include "qemu/osdep.h"
 

@@ -65,8 +65,8 @@ typedef struct Qcow2State {
     /* ---- guarded by header_lock ---- */
     uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
 
-    /* A header write failed, and so did putting the old one back: nobody knows which is on disk, and
-     * nothing may change before it is known again; atomic, changes under header_lock. */
+    /* A header write failed, and so did putting the old one back: nobody knows which is on disk,
+     * and nothing may change before it is known again; atomic, changes under header_lock. */
     bool header_unknown;
 
     /* Its metadata is known to make no sense: nothing may change until it was repaired; atomic. */
@@ -290,17 +290,17 @@ int co_fn qcow2_pack_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t bytes, uin
 
 /* Before the first change: find out where metadata is. */
 int co_fn qcow2_overlap_load(BlockDriverState *bs);
-/* There is now (or not any more) an L2 table or refcount block (@kind) at @offset. Under cache.lock, as the
- * following. */
+/* There is now (or not any more) an L2 table or refcount block (@kind) at @offset. Under
+ * cache.lock, as the following. */
 void any_fn qcow2_overlap_add(Qcow2State *s, unsigned kind, HostOffset offset);
 void any_fn qcow2_overlap_remove(Qcow2State *s, unsigned kind, HostOffset offset);
-/* The kinds of metadata that [@offset, @offset + @bytes) hits, of those that the image's options say
- * and that are not in @except. */
+/* The kinds of metadata that [@offset, @offset + @bytes) hits, of those that the image's options
+ * say and that are not in @except. */
 unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned except, HostOffset offset, uint64_t bytes);
 /* What pages of that class are themselves. */
 unsigned any_fn qcow2_page_kind(Qcow2PageClass cls);
-/* 0, or -EIO if it hits something, which is noted as damage then; "@what would have been written over
- * the header". */
+/* 0, or -EIO if it hits something, which is noted as damage then; "@what would have been written
+ * over the header". */
 int any_fn qcow2_overlap_check(BlockDriverState *bs, unsigned except, HostOffset offset,
                                uint64_t bytes, const char *what);
 
@@ -336,16 +336,16 @@ int co_fn qcow2_writeback_throttle(BlockDriverState *bs);
 int co_fn qcow2_prepare_reserve(BlockDriverState *bs);
 int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags);
 void co_fn qcow2_co_reclaim(BlockDriverState *bs);
-/* On close, when nobody writes any more: the file's length covers the last cluster, also where a flush could
- * not see to that while others wrote. */
+/* On close, when nobody writes any more: the file's length covers the last cluster, also where a
+ * flush could not see to that while others wrote. */
 int co_main_fn qcow2_set_file_end(BlockDriverState *bs);
 
 /* ---- damage.c ---- */
 
 /*
- * Metadata makes no sense, as @fmt says; [@offset, @offset + @bytes) of the file would have been hit
- * (@bytes 0: nothing in particular).  From now on nothing changes in a writable image.  Under cache.lock.  Returns
- * -EIO; the operation ends with qcow2_end().
+ * Metadata makes no sense, as @fmt says; [@offset, @offset + @bytes) of the file would have been
+ * hit (@bytes 0: nothing in particular).  From now on nothing changes in a writable image.  Under
+ * cache.lock.  Returns -EIO; the operation ends with qcow2_end().
  */
 int any_fn qcow2_note_damage(BlockDriverState *bs, uint64_t offset, uint64_t bytes,
                              const char *fmt, ...) G_GNUC_PRINTF(4, 5);
@@ -442,7 +442,8 @@ int co_fn qcow2_co_write_compressed(BlockDriverState *bs, int64_t offset, int64_
 /* reopen.c */
 /* Can the image have what @o asks for? */
 bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o, Error **errp);
-/* Set what options decide and can be changed while no request is under way. @discard: of the node. */
+/* Set what options decide and can be changed while no request is under way. @discard: of the node.
+ */
 void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool discard);
 bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
 void main_fn qcow2_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing what the check found, on disk, so that a power cut at any point leaves the image no worse.
+ * Repairing what the check found, on disk, so that a power cut at any point leaves the image no
+ * worse.
  *
- * (K1) Whatever is written in place - a refcount, a table entry - is old or new after a power cut, and
- *      new is right for the references that there are: refcounts are made to fit the references, never
- *      the other way round.  The one kind of reference that is taken away leads to a place that nothing
- *      keeps free and that reads as zeroes; what replaces it reads the same.
+ * (K1) Whatever is written in place - a refcount, a table entry - is old or new after a power cut,
+ *      and new is right for the references that there are: refcounts are made to fit the
+ *      references, never the other way round.  The one kind of reference that is taken away leads
+ *      to a place that nothing keeps free and that reads as zeroes; what replaces it reads the
+ *      same.
  * (K2) A "copied" flag is taken away, durably, before any refcount changes, and set only after
  *      refcounts are durable: no flag comes to promise what is not so.
- * (K3) Refcounts that cannot be corrected where they are (blocks that are missing, invalid or shared)
- *      are written anew, behind everything that is referenced and behind the old ones. The header
- *      points there only after they are durable, in one sector.
+ * (K3) Refcounts that cannot be corrected where they are (blocks that are missing, invalid or
+ *      shared) are written anew, behind everything that is referenced and behind the old ones. The
+ *      header points there only after they are durable, in one sector.
  * (K4) Where some references could not be followed no refcount goes down, no flag is set, and new
  *      refcounts go behind the end of the file: what seems to be unused may be in use.
  * (K5) The marks "dirty" and "corrupt" are cleared only after another check found nothing

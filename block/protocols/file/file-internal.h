@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The state of a node of the file and host_device drivers, for the files in block/protocols/file/. */
+/* The state of a node of the file and host_device drivers, for the files in block/protocols/file/.
+ */
 #ifndef BLOCK_FILE_INTERNAL_H
 #define BLOCK_FILE_INTERNAL_H
 
@@ -34,7 +35,8 @@ typedef struct FileState {
     int64_t look_began_ns;          /* a thread is looking since then; 0: none is */
     Coroutine *look_waiter;         /* a change of @fd, until that thread is done */
 
-    /* Byte-range locks (block/protocols/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 + i. */
+    /* Byte-range locks (block/protocols/file/lock.c): bit i: byte 100 + i, bit 16 + i: byte 200 +
+     * i. */
     bool locking;
     unsigned locked;                /* held on @fd, as committed */
     unsigned new_locked;            /* being prepared: @locked plus what is new */
@@ -54,8 +56,9 @@ void co_main_fn file_claims_commit(BlockDriverState *bs);
 void co_main_fn file_claims_abort(BlockDriverState *bs);
 bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses);
 /*
- * The locks for a second description of the file: if it is read-only those of a reader that lets nobody write,
- * else those that are held.  Taken without looking at others, whom the first one keeps out; 0 or -errno.
+ * The locks for a second description of the file: if it is read-only those of a reader that lets
+ * nobody write, else those that are held.  Taken without looking at others, whom the first one
+ * keeps out; 0 or -errno.
  */
 int blocking_fn file_take_locks_on(const FileState *s, int fd, bool read_only);
 unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only);

@@ -118,8 +118,8 @@ static int blocking_fn open_existing(NewFile *t)
 }
 
 /*
- * A new file: one without a name, where the file system has such, which gets its name when it is complete.
- * 0, -EEXIST if the name is taken, -errno.
+ * A new file: one without a name, where the file system has such, which gets its name when it is
+ * complete. 0, -EEXIST if the name is taken, -errno.
  */
 static int blocking_fn create_new(NewFile *t)
 {
