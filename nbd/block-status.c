@@ -53,13 +53,13 @@ static void add_extent(GByteArray *out, uint32_t bytes, uint32_t flags)
 
     if (out->len >= 12) {
         uint8_t *last = out->data + out->len - 8;
-        if (get_be32(last + 4) == flags) {
-            put_be32(last, get_be32(last) + bytes);
+        if (be32_load(last + 4) == flags) {
+            be32_store(last, be32_load(last) + bytes);
             return;
         }
     }
-    put_be32(e, bytes);
-    put_be32(e + 4, flags);
+    be32_store(e, bytes);
+    be32_store(e + 4, flags);
     g_byte_array_append(out, e, 8);
 }
 
@@ -71,7 +71,7 @@ static GByteArray *co_fn collect(NbdRequest *req, uint32_t id, int *ret)
     guint max = payload_max(req);
     uint8_t head[4];
 
-    put_be32(head, id);
+    be32_store(head, id);
     g_byte_array_append(out, head, 4);
     while (at < end) {
         int64_t n;

@@ -31,7 +31,7 @@ static const char *parse_queries(const uint8_t *p, const uint8_t *end, uint32_t 
     *ret_bits = list && count == 0 ? ~0u : 0;
     for (; count > 0; count--) {
         uint32_t len;
-        if (end - p < 4 || (len = get_be32(p)) > (size_t)(end - p - 4)) {
+        if (end - p < 4 || (len = be32_load(p)) > (size_t)(end - p - 4)) {
             return "query is longer than the option";
         }
         for (size_t i = 0; i < G_N_ELEMENTS(contexts); i++) {
@@ -56,7 +56,7 @@ static const char *parse_option(NbdConn *conn, const NbdOption *opt, char *name,
     if (opt->len < 8) {
         return "request is too short";
     }
-    name_len = get_be32(p);
+    name_len = be32_load(p);
     if (name_len > NBD_MAX_STRING || name_len > opt->len - 8) {
         return "export name is too long";
     }
@@ -66,7 +66,7 @@ static const char *parse_option(NbdConn *conn, const NbdOption *opt, char *name,
         return "export name contains a NUL byte";
     }
     p += 4 + name_len;
-    return parse_queries(p + 4, end, get_be32(p), opt->code == NBD_OPT_LIST_META_CONTEXT,
+    return parse_queries(p + 4, end, be32_load(p), opt->code == NBD_OPT_LIST_META_CONTEXT,
                          ret_bits);
 }
 
@@ -98,7 +98,7 @@ NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt
         if (bits & (1u << contexts[i].id)) {
             uint8_t buf[64];
             size_t len = strlen(contexts[i].name);
-            put_be32(buf, set ? contexts[i].id : 0);
+            be32_store(buf, set ? contexts[i].id : 0);
             memcpy(buf + 4, contexts[i].name, len);
             ret = nbd_opt_reply(conn, opt->code, NBD_REP_META_CONTEXT, buf, 4 + len);
         }

@@ -23,9 +23,9 @@ static int co_fn exchange_flags(NbdConn *conn)
     uint8_t hello[18], answer[4];
     struct iovec iov = { hello, sizeof(hello) };
 
-    put_be64(hello, NBD_MAGIC);
-    put_be64(hello + 8, NBD_OPTS_MAGIC);
-    put_be16(hello + 16, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
+    be64_store(hello, NBD_MAGIC);
+    be64_store(hello + 8, NBD_OPTS_MAGIC);
+    be16_store(hello + 16, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES);
     int ret = channel_send_all(&conn->chan, &iov, 1);
     if (ret == 0) {
         ret = channel_recv_all(&conn->chan, answer, sizeof(answer));
@@ -33,7 +33,7 @@ static int co_fn exchange_flags(NbdConn *conn)
     if (ret < 0) {
         return ret;
     }
-    uint32_t flags = get_be32(answer);
+    uint32_t flags = be32_load(answer);
     conn->fixed_newstyle = flags & NBD_FLAG_FIXED_NEWSTYLE;
     conn->no_zeroes = flags & NBD_FLAG_NO_ZEROES;
     /* A flag that we do not know changes what we cannot guess: the protocol wants us to leave. */
@@ -52,8 +52,8 @@ static int co_main_fn read_option(NbdConn *conn, NbdOption *opt)
     if (ret < 0) {
         return ret;
     }
-    *opt = (NbdOption){ .code = get_be32(head + 8), .len = get_be32(head + 12) };
-    if (get_be64(head) != NBD_OPTS_MAGIC || opt->len > NBD_MAX_OPTION) {
+    *opt = (NbdOption){ .code = be32_load(head + 8), .len = be32_load(head + 12) };
+    if (be64_load(head) != NBD_OPTS_MAGIC || opt->len > NBD_MAX_OPTION) {
         return -EPROTO;
     }
     if (!conn->fixed_newstyle && opt->code != NBD_OPT_EXPORT_NAME) {

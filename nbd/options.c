@@ -14,10 +14,10 @@ int co_main_fn nbd_opt_reply(NbdConn *conn, uint32_t opt, uint32_t type, const v
     uint8_t head[20];
     struct iovec iov[2] = { { head, sizeof(head) }, { (void *)data, len } };
 
-    put_be64(head, NBD_REP_MAGIC);
-    put_be32(head + 8, opt);
-    put_be32(head + 12, type);
-    put_be32(head + 16, len);
+    be64_store(head, NBD_REP_MAGIC);
+    be32_store(head + 8, opt);
+    be32_store(head + 12, type);
+    be32_store(head + 16, len);
     return channel_send_all(&conn->chan, iov, len ? 2 : 1);
 }
 
@@ -89,8 +89,8 @@ static NbdOptResult co_main_fn opt_export_name(NbdConn *conn, const NbdOption *o
         return NBD_OPT_CLOSE;
     }
     conn->size = blk_length(exp->blk);
-    put_be64(reply, conn->size);
-    put_be16(reply + 8, nbd_transmission_flags(conn, exp));
+    be64_store(reply, conn->size);
+    be16_store(reply + 8, nbd_transmission_flags(conn, exp));
     conn->exp = exp;
     return channel_send_all(&conn->chan, &iov, 1) < 0 || conn->shut ? NBD_OPT_CLOSE : choose(conn);
 }
@@ -111,7 +111,7 @@ static NbdOptResult co_main_fn opt_list(NbdConn *conn, const NbdOption *opt)
     for (NbdExport *exp = conn->server->exports; exp; exp = exp->next) {
         GByteArray *r = g_byte_array_new();
         uint8_t len[4];
-        put_be32(len, strlen(exp->name));
+        be32_store(len, strlen(exp->name));
         g_byte_array_append(r, len, 4);
         g_byte_array_append(r, (uint8_t *)exp->name, strlen(exp->name));
         if (exp->description) {
@@ -155,7 +155,7 @@ static int co_main_fn send_info_text(NbdConn *conn, uint32_t opt, uint16_t type,
     size_t len = strlen(text);      /* the export may go while we wait for the client */
     g_autofree uint8_t *buf = g_malloc(2 + len);
 
-    put_be16(buf, type);
+    be16_store(buf, type);
     memcpy(buf + 2, text, len);
     return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, 2 + len);
 }
@@ -165,10 +165,10 @@ static int co_main_fn send_info_export(NbdConn *conn, uint32_t opt, const NbdExp
 {
     uint8_t buf[12];
 
-    put_be16(buf, NBD_INFO_EXPORT);
+    be16_store(buf, NBD_INFO_EXPORT);
     conn->size = blk_length(exp->blk);
-    put_be64(buf + 2, conn->size);
-    put_be16(buf + 10, nbd_transmission_flags(conn, exp));
+    be64_store(buf + 2, conn->size);
+    be16_store(buf + 10, nbd_transmission_flags(conn, exp));
     return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, sizeof(buf));
 }
 
@@ -176,10 +176,10 @@ static int co_main_fn send_info_block_size(NbdConn *conn, uint32_t opt)
 {
     uint8_t buf[14];
 
-    put_be16(buf, NBD_INFO_BLOCK_SIZE);
-    put_be32(buf + 2, 1);           /* any request is padded as needed */
-    put_be32(buf + 6, 4096);
-    put_be32(buf + 10, NBD_MAX_PAYLOAD);
+    be16_store(buf, NBD_INFO_BLOCK_SIZE);
+    be32_store(buf + 2, 1);           /* any request is padded as needed */
+    be32_store(buf + 6, 4096);
+    be32_store(buf + 10, NBD_MAX_PAYLOAD);
     return nbd_opt_reply(conn, opt, NBD_REP_INFO, buf, sizeof(buf));
 }
 
@@ -197,7 +197,7 @@ static const char *parse_info(const NbdOption *opt, InfoRequest *info)
     if (opt->len < 6) {
         return "request is too short";
     }
-    name_len = get_be32(opt->data);
+    name_len = be32_load(opt->data);
     if (name_len > NBD_MAX_STRING || name_len > opt->len - 6) {
         return "export name is too long";
     }
@@ -206,11 +206,11 @@ static const char *parse_info(const NbdOption *opt, InfoRequest *info)
         return "export name contains a NUL byte";
     }
     at = 4 + name_len;
-    if (opt->len - at - 2 != 2 * (uint32_t)get_be16(opt->data + at)) {
+    if (opt->len - at - 2 != 2 * (uint32_t)be16_load(opt->data + at)) {
         return "request does not have the length that it says";
     }
     for (at += 2; at < opt->len; at += 2) {
-        uint16_t type = get_be16(opt->data + at);
+        uint16_t type = be16_load(opt->data + at);
         info->wants_name |= type == NBD_INFO_NAME;
         info->wants_description |= type == NBD_INFO_DESCRIPTION;
         info->wants_block_size |= type == NBD_INFO_BLOCK_SIZE;

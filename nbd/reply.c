@@ -46,9 +46,9 @@ uint32_t any_fn nbd_errno(const NbdRequest *req, int ret)
 
 void any_fn nbd_reply_simple(NbdRequest *req, uint32_t error)
 {
-    put_be32(req->head, NBD_SIMPLE_REPLY_MAGIC);
-    put_be32(req->head + 4, error);
-    put_be64(req->head + 8, req->cookie);
+    be32_store(req->head, NBD_SIMPLE_REPLY_MAGIC);
+    be32_store(req->head + 4, error);
+    be64_store(req->head + 8, req->cookie);
     iovec_add(&req->out, req->head, 16);
 }
 
@@ -68,11 +68,11 @@ void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const voi
     bool first = req->out.niov == 0 && 20 + fixed_len <= sizeof(req->head);
     uint8_t *head = first ? req->head : request_memory(req, 20 + fixed_len);
 
-    put_be32(head, NBD_CHUNK_MAGIC);
-    put_be16(head + 4, done ? NBD_REPLY_FLAG_DONE : 0);
-    put_be16(head + 6, type);
-    put_be64(head + 8, req->cookie);
-    put_be32(head + 16, fixed_len + len);
+    be32_store(head, NBD_CHUNK_MAGIC);
+    be16_store(head + 4, done ? NBD_REPLY_FLAG_DONE : 0);
+    be16_store(head + 6, type);
+    be64_store(head + 8, req->cookie);
+    be32_store(head + 16, fixed_len + len);
     if (fixed_len) {
         memcpy(head + 20, fixed, fixed_len);
     }
@@ -93,8 +93,8 @@ void any_fn nbd_reply_error(NbdRequest *req, uint32_t error, const char *msg)
     char *text = request_memory(req, len + 1);
 
     memcpy(text, msg, len);
-    put_be32(fixed, error);
-    put_be16(fixed + 4, len);
+    be32_store(fixed, error);
+    be16_store(fixed + 4, len);
     nbd_reply_chunk(req, true, NBD_REPLY_TYPE_ERROR, fixed, sizeof(fixed), text, len);
 }
 

@@ -114,7 +114,7 @@ static void data_chunk(NbdRequest *req, bool done, uint64_t from, size_t len)
 {
     uint8_t fixed[8];
 
-    put_be64(fixed, from);
+    be64_store(fixed, from);
     nbd_reply_chunk(req, done, NBD_REPLY_TYPE_OFFSET_DATA, fixed, sizeof(fixed),
                     (char *)req->buf + (from - req->from), len);
 }
@@ -123,8 +123,8 @@ static void hole_chunk(NbdRequest *req, bool done, uint64_t from, uint32_t len)
 {
     uint8_t fixed[12];
 
-    put_be64(fixed, from);
-    put_be32(fixed + 8, len);
+    be64_store(fixed, from);
+    be32_store(fixed + 8, len);
     nbd_reply_chunk(req, done, NBD_REPLY_TYPE_OFFSET_HOLE, fixed, sizeof(fixed), NULL, 0);
 }
 

@@ -97,11 +97,11 @@ static int co_fn fill_header(NbdConn *conn)
 
 static void parse_header(NbdRequest *req, const uint8_t *p)
 {
-    req->flags = get_be16(p + 4);
-    req->type = get_be16(p + 6);
-    req->cookie = get_be64(p + 8);
-    req->from = get_be64(p + 16);
-    req->len = get_be32(p + 24);
+    req->flags = be16_load(p + 4);
+    req->type = be16_load(p + 6);
+    req->cookie = be64_load(p + 8);
+    req->from = be64_load(p + 16);
+    req->len = be32_load(p + 24);
 }
 
 static bool has_buffer(const NbdRequest *req)
@@ -206,7 +206,7 @@ static NbdRequest *co_fn read_request(NbdConn *conn)
         return NULL;
     }
     const uint8_t *head = (uint8_t *)conn->rbuf + conn->rpos;
-    if (get_be32(head) != NBD_REQUEST_MAGIC) {
+    if (be32_load(head) != NBD_REQUEST_MAGIC) {
         return NULL;                /* out of step: nothing that follows can be trusted */
     }
     NbdRequest *req = g_new0(NbdRequest, 1);

@@ -6,7 +6,7 @@
 #ifndef NBD_PROTOCOL_H
 #define NBD_PROTOCOL_H
 
-#include "qemu/osdep.h"
+#include "qemu/bswap.h"
 
 #define NBD_MAGIC               UINT64_C(0x4e42444d41474943)    /* "NBDMAGIC" */
 #define NBD_OPTS_MAGIC          UINT64_C(0x49484156454F5054)    /* "IHAVEOPT" */
@@ -105,12 +105,5 @@
 #define NBD_MAX_OPTION (32 * MiB)
 
 #define NBD_REQUEST_BYTES 28
-
-static inline void put_be16(void *p, uint16_t v) { v = GUINT16_TO_BE(v); memcpy(p, &v, 2); }
-static inline void put_be32(void *p, uint32_t v) { v = GUINT32_TO_BE(v); memcpy(p, &v, 4); }
-static inline void put_be64(void *p, uint64_t v) { v = GUINT64_TO_BE(v); memcpy(p, &v, 8); }
-static inline uint16_t get_be16(const void *p) { uint16_t v; memcpy(&v, p, 2); return GUINT16_FROM_BE(v); }
-static inline uint32_t get_be32(const void *p) { uint32_t v; memcpy(&v, p, 4); return GUINT32_FROM_BE(v); }
-static inline uint64_t get_be64(const void *p) { uint64_t v; memcpy(&v, p, 8); return GUINT64_FROM_BE(v); }
 
 #endif

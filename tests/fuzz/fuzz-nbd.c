@@ -93,9 +93,9 @@ static void say_option(GByteArray *say, uint32_t option, const void *data, uint3
 {
     uint8_t head[16];
 
-    put_be64(head, NBD_OPTS_MAGIC);
-    put_be32(head + 8, option);
-    put_be32(head + 12, len);
+    be64_store(head, NBD_OPTS_MAGIC);
+    be32_store(head + 8, option);
+    be32_store(head + 12, len);
     g_byte_array_append(say, head, sizeof(head));
     g_byte_array_append(say, data, len);
 }
