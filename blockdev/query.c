@@ -99,7 +99,7 @@ static ImageInfo *main_fn image_info(BlockDriverState *bs, bool flat)
 {
     ImageInfo *top = image_info_one(bs), *last = top;
 
-    while (!flat && bs->backing) {
+    for (int depth = 1; !flat && bs->backing && depth < QMP_MAX_CHAIN_NESTING; depth++) {
         bs = bs->backing->bs;
         last->backing_image = image_info_one(bs);
         last = last->backing_image;
@@ -304,8 +304,9 @@ static BlockDeviceStats *main_fn node_counters(const BlockDriverState *bs)
 static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
 {
     BlockStats *top = NULL, **where = &top;
+    int left = chain ? QMP_MAX_CHAIN_NESTING : 1;
 
-    for (; bs; bs = chain && bs->backing ? bs->backing->bs : NULL) {
+    for (; bs && left > 0; left--, bs = bs->backing ? bs->backing->bs : NULL) {
         BlockStats *s = g_new0(BlockStats, 1);
         s->node_name = g_strdup(bs->node_name);
         s->stats = node_counters(bs);

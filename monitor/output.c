@@ -9,11 +9,7 @@
 #include "qemu/osdep.h"
 
 #include "monitor-internal.h"
-
-/* From here the session runs no further command until the client has read. */
-#define LONG_BYTES (1 * MiB)
-/* From here the client is cut off. */
-#define MAX_BYTES (64 * MiB)
+#include "qemu/limits.h"
 
 void monitor_output_init(MonitorOutput *out, Channel *chan, void (*on_broken)(void *opaque),
                          void *opaque)
@@ -73,7 +69,7 @@ void monitor_output_put(MonitorOutput *out, const char *text, size_t len)
     if (out->broken || out->ending) {
         return;
     }
-    if (out->pending->len + out->writing > MAX_BYTES) {
+    if (out->pending->len + out->writing > MONITOR_MAX_BYTES) {
         monitor_output_break(out);
         return;
     }
@@ -83,7 +79,7 @@ void monitor_output_put(MonitorOutput *out, const char *text, size_t len)
 
 void monitor_output_wait_short(MonitorOutput *out)
 {
-    while (!out->broken && out->pending->len + out->writing > LONG_BYTES) {
+    while (!out->broken && out->pending->len + out->writing > MONITOR_LONG_BYTES) {
         out->drain_waiter = coroutine_self();
         coroutine_yield();
     }
@@ -103,7 +99,7 @@ static bool co_main_fn write_chunk(MonitorOutput *out, const GString *chunk)
         }
         done += n;
         out->writing = chunk->len - done;
-        if (out->pending->len + out->writing <= LONG_BYTES) {
+        if (out->pending->len + out->writing <= MONITOR_LONG_BYTES) {
             wake(&out->drain_waiter);
         }
     }

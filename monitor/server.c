@@ -2,14 +2,12 @@
 /* Monitors: serving the clients of a channel, each by itself; options; the end. */
 #include "qemu/osdep.h"
 
+#include "qemu/limits.h"
 #include "monitor-internal.h"
 #include "qobject/keyval.h"
 
 /* How long clients have at the end to take what was written to them. */
 #define FAREWELL_NS (2 * NS_PER_SEC)
-
-/* On one channel at once; further ones are greeted when one of these leaves. */
-#define MAX_CLIENTS 64
 
 typedef struct MonitorServer {
     MonitorChardev *chr;
@@ -74,7 +72,7 @@ static void co_main_fn accept_clients(MonitorServer *srv)
     while (!shutting_down) {
         int fd;
 
-        if (srv->chr->clients.length >= MAX_CLIENTS) {
+        if (srv->chr->clients.length >= MONITOR_MAX_CLIENTS) {
             srv->full = coroutine_self();
             coroutine_yield();
             continue;

@@ -3,7 +3,7 @@
  * Transmission: one coroutine reads requests, many at a time, and starts a coroutine for each.
  *
  * (N1) The reader does not wait for requests, only for room: what a client can make us hold is
- *      bounded by MAX_IN_FLIGHT and MAX_IN_FLIGHT_BYTES, answers that it does not read included,
+ *      bounded by NBD_MAX_IN_FLIGHT and NBD_MAX_IN_FLIGHT_BYTES, answers that it does not read included,
  *      and what all can together by nbd/budget.c.
  * (N2) The connection object lives until its last request is answered or dropped.
  * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none
@@ -12,9 +12,6 @@
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
-
-#define MAX_IN_FLIGHT 256
-#define MAX_IN_FLIGHT_BYTES (64 * MiB)
 
 /* Who waits for memory looks so often for clients that keep it and do not move. */
 #define LOOK_FOR_LATE_NS NS_PER_SEC
@@ -135,8 +132,8 @@ static void co_fn wait_for_answer(NbdConn *conn, int64_t timeout_ns)
 static void co_fn wait_for_room(NbdConn *conn, size_t bytes)
 {
     while (conn->in_flight > 0 &&
-           (conn->in_flight >= MAX_IN_FLIGHT ||
-            conn->in_flight_bytes + bytes > (size_t)MAX_IN_FLIGHT_BYTES)) {
+           (conn->in_flight >= NBD_MAX_IN_FLIGHT ||
+            conn->in_flight_bytes + bytes > (size_t)NBD_MAX_IN_FLIGHT_BYTES)) {
         wait_for_answer(conn, INT64_MAX);
     }
 }

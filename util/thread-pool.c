@@ -11,10 +11,9 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "qemu/limits.h"
 #include "util/aio-internal.h"
 
-#define MAX_THREADS 256
-#define MAX_IO_THREADS 224
 #define IDLE_SECONDS 10
 /* No function of the pool needs more, and each thread's counts against limits on address space. */
 #define STACK_BYTES (512 * KiB)
@@ -36,7 +35,7 @@ static struct {
     pthread_mutex_t lock;       /* guards the rest; nothing is called while it is held */
     pthread_cond_t more;
     bool ready;                 /* ->more is initialised */
-    TaskList io, other;         /* not begun; of ->io at most MAX_IO_THREADS at once */
+    TaskList io, other;         /* not begun; of ->io at most THREAD_POOL_MAX_IO_THREADS at once */
     int nio;                    /* threads at work on one of ->io */
     int nthreads;
     int nidle;                  /* waiting for ->more, perhaps signalled but not awake yet */
@@ -66,7 +65,7 @@ static PoolTask *pop_task(void)
 {
     PoolTask *task = list_pop(&pool.other);
 
-    if (!task && pool.nio < MAX_IO_THREADS) {
+    if (!task && pool.nio < THREAD_POOL_MAX_IO_THREADS) {
         task = list_pop(&pool.io);
         pool.nio += task != NULL;
     }
@@ -147,7 +146,7 @@ static bool enqueue(PoolTask *task)
     if (!pool.ready) {
         init_once();
     }
-    if (pool.nqueued >= pool.nidle && pool.nthreads < MAX_THREADS && start_thread()) {
+    if (pool.nqueued >= pool.nidle && pool.nthreads < THREAD_POOL_MAX_THREADS && start_thread()) {
         pool.nthreads++;
     }
     ok = pool.nthreads > 0;

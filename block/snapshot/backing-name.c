@@ -313,7 +313,7 @@ static bool co_main_fn describe_from(const GPtrArray *chain, GString *out, Error
         } else if (below) {
             g_string_append_c(out, ',');
         }
-        if (out->len > NEW_FILE_MAX_NAME) {
+        if (out->len > BDRV_MAX_BACKING_NAME) {
             break;
         }
     }
@@ -339,10 +339,10 @@ char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format
     if (!describe_from(chain, name, errp)) {
         return NULL;
     }
-    if (name->len > NEW_FILE_MAX_NAME) {
+    if (name->len > BDRV_MAX_BACKING_NAME) {
         error_setg(errp, "Cannot record '%s' as a backing file: its name alone does not lead to the "
                    "images in use, and describing them takes more than %d bytes",
-                   top->path ?: bs->node_name, NEW_FILE_MAX_NAME);
+                   top->path ?: bs->node_name, BDRV_MAX_BACKING_NAME);
         return NULL;
     }
     return g_strdup(name->str);

@@ -11,10 +11,6 @@
 
 /* ---- the hold ---- */
 
-/* How long guests are held at most where a command does not say: the time after which Windows
- * thaws its file systems by itself. */
-#define BDRV_HOLD_TIMEOUT_NS (10 * NS_PER_SEC)
-
 /*
  * IDLE --bdrv_hold_begin()--> DRAINING --> HELD --bdrv_hold_end()--> IDLE
  *                                 `--- the deadline passes ---> IDLE

@@ -20,9 +20,6 @@
 
 typedef struct NewFile NewFile;
 
-/* Bytes of a name that an image on top can record (qcow2 specification, "backing file name"). */
-#define NEW_FILE_MAX_NAME 1023
-
 /*
  * Opens or creates @filename (relative: to the working directory) for writing.  Refuses a non-empty
  * regular file ("File exists"), a name that no snapshot of it could record, and anything but

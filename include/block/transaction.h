@@ -95,11 +95,6 @@ Transaction *main_fn transaction_new_for_test(int64_t timeout_ns);
 /* After transaction_end(). */
 void main_fn transaction_free(Transaction *t);
 
-/* How long the steps in which guests run may take where a command does not say. */
-#define TRANSACTION_RUN_TIMEOUT_NS (300 * NS_PER_SEC)
-/* Making files may take this long even where the command has less time for the rest. */
-#define TRANSACTION_MAKE_TIMEOUT_NS (10 * NS_PER_SEC)
-
 /* ---- adding actions ---- */
 
 /* Adds actions as @args say, under the graph mutex. */

@@ -3,7 +3,7 @@
 #ifndef BLOCK_TYPES_H
 #define BLOCK_TYPES_H
 
-#include "qemu/osdep.h"
+#include "qemu/limits.h"
 
 typedef struct BlockBackend BlockBackend;           /* a backend: what a user holds */
 typedef struct BlockDriverState BlockDriverState;   /* a node: an opened image */
@@ -39,11 +39,5 @@ typedef enum BdrvDetectZeroes {
     BDRV_DETECT_ZEROES_ON,
     BDRV_DETECT_ZEROES_UNMAP,
 } BdrvDetectZeroes;
-
-/* Largest offset of any image: room for rounding up without overflow. */
-#define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30))
-
-/* Images of the longest chain that is opened, and made by snapshots. */
-#define BDRV_MAX_CHAIN 10000
 
 #endif

@@ -7,6 +7,7 @@
 #define NBD_PROTOCOL_H
 
 #include "qemu/bswap.h"
+#include "qemu/limits.h"
 
 #define NBD_MAGIC               UINT64_C(0x4e42444d41474943)    /* "NBDMAGIC" */
 #define NBD_OPTS_MAGIC          UINT64_C(0x49484156454F5054)    /* "IHAVEOPT" */
@@ -96,13 +97,6 @@
 #define NBD_EOVERFLOW   75
 #define NBD_ENOTSUP     95
 #define NBD_ESHUTDOWN   108
-
-/* The longest string a peer may send or be sent (export name, description, query). */
-#define NBD_MAX_STRING 4096
-/* The most that a request may read or write: what we announce as the maximum block size. */
-#define NBD_MAX_PAYLOAD (32 * MiB)
-/* The most that is read (and thrown away) of an option that we do not know. */
-#define NBD_MAX_OPTION (32 * MiB)
 
 #define NBD_REQUEST_BYTES 28
 

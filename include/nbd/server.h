@@ -6,6 +6,7 @@
 #ifndef NBD_SERVER_H
 #define NBD_SERVER_H
 
+#include "qemu/limits.h"
 #include "block/backend.h"
 #include "qemu/iothread.h"
 #include "qemu/sockets.h"
@@ -13,13 +14,6 @@
 typedef struct NbdServer NbdServer;
 typedef struct NbdExport NbdExport;
 
-/* Connections a server takes unless told otherwise; further ones wait to be accepted. */
-#define NBD_DEFAULT_MAX_CONNECTIONS 100
-/* A client that has not chosen an export by then is dropped. */
-#define NBD_DEFAULT_HANDSHAKE_SECONDS 10
-
-/* Memory that the requests of all clients of all servers may hold together, bytes. */
-#define NBD_DEFAULT_MEMORY (256 * MiB)
 /* Another amount; before there are clients. */
 bool main_fn nbd_set_memory(uint64_t bytes, Error **errp);
 

@@ -9,15 +9,13 @@
 #ifndef QAPI_INPUT_H
 #define QAPI_INPUT_H
 
+#include "qemu/limits.h"
 #include "qapi/enum.h"
 #include "qobject/qobject.h"
 
 typedef struct QapiInput QapiInput;
 typedef bool QapiInFn(QapiInput *in, QObject *value, void *ret, Error **errp);
 typedef bool QapiInMembersFn(QapiInput *in, void *ret, Error **errp);
-
-/* Deepest nesting of typed values; JSON itself may be deeper (in members of type `any`). */
-#define QAPI_MAX_NESTING 256
 
 /* Parse @obj with @fn.  @keyval: leaves are strings. */
 bool any_fn qapi_in_top(QObject *obj, bool keyval, QapiInFn *fn, void *ret, Error **errp);

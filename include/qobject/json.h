@@ -14,15 +14,11 @@
 #define QOBJECT_JSON_H
 
 #include "qapi/error.h"
+#include "qemu/limits.h"
 #include "qobject/qobject.h"
 
 /* No other text has these bytes, for they are not UTF-8. */
 #define JSON_NUL "\xc0\x80"
-
-#define JSON_MAX_NESTING 1024
-#define JSON_MAX_TOKEN_BYTES (64 * MiB)
-#define JSON_MAX_TOKENS (2 * MiB)
-#define JSON_MAX_HEAP (256 * MiB)
 
 /* The one value in @text (@len bytes, need not end in NUL); white space around it is fine. */
 QObject *any_fn json_parse(const char *text, size_t len, Error **errp);

@@ -312,9 +312,9 @@ static bool check_names(const Qcow2CreateOptions *q, Error **errp)
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
-        if (names[i].value && strlen(names[i].value) > QCOW2_MAX_BACKING_NAME) {
+        if (names[i].value && strlen(names[i].value) > BDRV_MAX_BACKING_NAME) {
             error_setg(errp, "The name of the %s has %zu bytes, more than %d", names[i].what,
-                       strlen(names[i].value), QCOW2_MAX_BACKING_NAME);
+                       strlen(names[i].value), BDRV_MAX_BACKING_NAME);
             return false;
         }
     }

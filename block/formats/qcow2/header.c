@@ -161,9 +161,9 @@ static bool parse_string_extension(Parser *p, char **field, const uint8_t *data,
         error_setg(errp, "Cannot open '%s': it has more than one %s", p->name, what);
         return false;
     }
-    if (len > QCOW2_MAX_BACKING_NAME) {
+    if (len > BDRV_MAX_BACKING_NAME) {
         error_setg(errp, "Cannot open '%s': its %s has %zu bytes, more than %d", p->name, what,
-                   len, QCOW2_MAX_BACKING_NAME);
+                   len, BDRV_MAX_BACKING_NAME);
         return false;
     }
     *field = take_string(p, data, len, what, errp);
@@ -231,7 +231,7 @@ static bool parse_names(Parser *p, Error **errp)
     uint32_t len = be32_load(p->buf + 16);
 
     if (offset) {
-        if (len > QCOW2_MAX_BACKING_NAME || offset < h->header_length ||
+        if (len > BDRV_MAX_BACKING_NAME || offset < h->header_length ||
             offset > cluster_size || len > cluster_size - offset) {
             error_setg(errp, "Cannot open '%s': the name of its backing file (%u bytes at %"
                        PRIu64 ") is too long or not in the first cluster", p->name, len, offset);

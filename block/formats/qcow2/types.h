@@ -66,7 +66,6 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_MAX_SNAPSHOTS         65536
 #define QCOW2_MAX_SNAPSHOT_TABLE    (64 * MiB)
 #define QCOW2_MAX_SNAPSHOT_EXTRA    1024
-#define QCOW2_MAX_BACKING_NAME      1023
 #define QCOW2_MAX_BITMAPS           65535
 #define QCOW2_MAX_BITMAP_DIRECTORY  (64 * MiB)
 /* Of one bitmap, uncompressed: QEMU has the same limit. */

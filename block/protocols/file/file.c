@@ -6,9 +6,6 @@
 #include "block/new-file.h"
 #include "qemu/aio.h"
 
-/* Requests that have a thread each; of one file. */
-#define MAX_WAITING 32
-
 /* ---- open ---- */
 
 typedef struct OpenTask {
@@ -122,7 +119,7 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
         return false;
     }
     *s = (FileState){ .fd = -1, .tail_fd = -1, .new_fd = -1, .old_fd = -1, .old_tail_fd = -1 };
-    co_limit_init(&s->waiting, MAX_WAITING);
+    co_limit_init(&s->waiting, FILE_MAX_WAITING);
     if (!choose_aio(s, o->aio, opts->cache_direct, errp) || !open_fd(bs, opts, &t, errp)) {
         file_close_fds(t.fd, -1);
         co_limit_destroy(&s->waiting);

@@ -190,9 +190,9 @@ NewFile *co_main_fn new_file_prepare(const char *filename, Error **errp)
         new_file_abort(t);
         return NULL;
     }
-    if (strlen(t->filename) > NEW_FILE_MAX_NAME) {
+    if (strlen(t->filename) > BDRV_MAX_BACKING_NAME) {
         error_setg(errp, "Cannot create '%s': its name has more than the %d bytes that a "
-                   "snapshot on top of it can record", filename, NEW_FILE_MAX_NAME);
+                   "snapshot on top of it can record", filename, BDRV_MAX_BACKING_NAME);
         new_file_abort(t);
         return NULL;
     }
