@@ -19,7 +19,7 @@ from rig import Rig, main, requires
 
 requires('qemu-img')
 KiB, MiB = 1 << 10, 1 << 20
-F_OFD_SETLK = 37
+F_OFD_GETLK, F_OFD_SETLK = 36, 37
 PATIENCE = 20
 
 
@@ -270,6 +270,28 @@ def test_each_operation_hangs_with_io_uring():
 
 def test_each_operation_hangs_with_threads():
     each_operation('threads')
+
+
+def is_locked(path, byte):
+    with open(path, 'rb+') as f:
+        lock = struct.pack('hhqqi4x', fcntl.F_WRLCK, 0, byte, 1, 0)
+        return struct.unpack('hhqqi4x', fcntl.fcntl(f, F_OFD_GETLK, lock))[0] != fcntl.F_UNLCK
+
+
+def test_what_is_claimed_while_it_is_being_given_up_is_locked_in_the_end():
+    for backend in 'io_uring', 'threads':
+        with FaultFs('locks') as fs, Bed(fs, backend) as r:
+            r.cmd('blockdev-add', driver='file', node_name='new', filename=fs.path('sick-new'))
+            r.cmd('block-export-add', type='nbd', id='old', name='old', node_name='new', writable=True)
+            assert is_locked(os.path.join(fs.below, 'sick-new'), 101)
+            fs.arm_hang('lock', part='sick')
+            finish_old = command(r, 'block-export-del', id='old')
+            wait_until(fs.struck)
+            finish = command(r, 'block-export-add', type='nbd', id='new', name='new', node_name='new', writable=True)
+            ask_queries(r)
+            fs.disarm()
+            assert finish_old() == finish() == {'return': {}}
+            assert is_locked(os.path.join(fs.below, 'sick-new'), 101)
 
 
 def everything(backend):
