@@ -5,6 +5,7 @@
 import os
 import struct
 import subprocess
+import threading
 import time
 
 import nbdwire as w
@@ -365,8 +366,9 @@ def test_a_thousand_requests_sent_in_odd_pieces_are_all_answered():
                 stream += c.request_bytes(kind, 1024 * i if length else 0, length, cookie=i)
                 stream += pattern(700, i) if kind == w.WRITE else b''
                 want[i] = kind
-            for at in range(0, len(stream), 1237):
-                c.send(stream[at:at + 1237])
+            # Answers are read meanwhile: a client that does not read is made to wait.
+            sender = threading.Thread(target=c.send_in_pieces, args=(stream, 1237))
+            sender.start()
             while want:
                 cookie, done, kind, content = c.recv_answer()
                 assert done
@@ -375,6 +377,7 @@ def test_a_thousand_requests_sent_in_odd_pieces_are_all_answered():
                     assert struct.unpack('>I', content[:4])[0] == w.EINVAL
                 elif cmd != w.READ:
                     assert kind == 'simple' and content == 0
+            sender.join()
             for i in range(0, n, 4):
                 assert c.read(1024 * i, 700) == pattern(700, i)
 

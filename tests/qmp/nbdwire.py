@@ -95,6 +95,10 @@ class Wire:
         except (BrokenPipeError, ConnectionResetError):
             raise Closed
 
+    def send_in_pieces(self, data, length):
+        for at in range(0, len(data), length):
+            self.send(data[at:at + length])
+
     def recv(self, n):
         buf = bytearray(n)
         view = memoryview(buf)
