@@ -156,7 +156,11 @@ static BdrvLink *co_main_fn open_ref(const BlockdevRef *ref, Error **errp)
     };
 
     if (ref->type == QTYPE_QSTRING) {
-        BlockDriverState *bs = blockdev_lookup_unchanged(ref->u.reference, errp);
+        const char *name = ref->u.reference;
+        BlockDriverState *bs;
+        do {
+            bs = blockdev_lookup(name, name, false, errp);
+        } while (bs && bdrv_wait_until_unchanged(bs));
         return bs ? bdrv_link_new(bs, &spec, errp) : NULL;
     }
     g_autoptr(BdrvOpenOptions) opts = blockdev_options_to_plain(&ref->u.definition, errp);
