@@ -183,9 +183,9 @@ static GQueue *users_of(BlockDriverState *bs, bool follows)
     return follows ? &bs->followers : &bs->others;
 }
 
-static bool has_users(const BlockDriverState *bs)
+static guint users(const BlockDriverState *bs)
 {
-    return bs->followers.length > 0 || bs->others.length > 0;
+    return bs->followers.length + bs->others.length;
 }
 
 BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spec, Error **errp)
@@ -203,10 +203,7 @@ BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spe
     g_queue_push_tail_link(users_of(bs, link->follows), &link->entry);
 
     if (!bdrv_link_set_claims(link, spec->needs, spec->allows, errp)) {
-        /* The node is the caller's and has other users, or is being opened and is its to close. */
-        g_queue_unlink(users_of(bs, link->follows), &link->entry);
-        g_free(link->holder);
-        g_free(link);
+        bdrv_link_free(link);
         return NULL;
     }
     return link;
@@ -214,7 +211,7 @@ BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spe
 
 static void main_fn node_destroy(BlockDriverState *bs)
 {
-    g_assert(!has_users(bs));
+    g_assert(users(bs) == 0);
     bdrv_change_end(bs, bs->changed_by);
     while (bs->trackers) {
         BdrvWriteTracker *tracker = bs->trackers;
@@ -232,31 +229,38 @@ static void main_fn node_destroy(BlockDriverState *bs)
     g_free(bs);
 }
 
-/* Takes @link out of its node's lists and frees it; the node stays. */
-static BlockDriverState *main_fn link_detach(BdrvLink *link)
+/* Frees @link.  Returns its node if nobody else uses that: the caller closes it before it yields. */
+static BlockDriverState *co_main_fn let_go(BdrvLink *link)
 {
     BlockDriverState *bs = link->bs;
+    bool last = users(bs) == 1;
 
+    if (!last) {
+        bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, NULL);    /* others may go meanwhile */
+        last = users(bs) == 1;
+    }
     g_queue_unlink(users_of(bs, link->follows), &link->entry);
     g_free(link->holder);
     g_free(link);
-    return bs;
+    return last ? bs : NULL;
 }
 
-/* Lets go of all children of @bs; returns the node of the backing link, whose link only is gone. */
-static BlockDriverState *co_main_fn drop_children(BlockDriverState *bs)
+/* Closes @bs and lets go of its children.  Returns its backing node if nobody else uses that, as
+ * let_go() does. */
+static BlockDriverState *co_main_fn close_one(BlockDriverState *bs, bool opened)
 {
-    BlockDriverState *below = NULL;
-
-    while (bs->children.tail) {
-        BdrvLink *child = bdrv_remove_child(bs->children.tail->data);
-        if (child->role == &bdrv_role_backing) {
-            bdrv_link_set_claims(child, CLAIM_NONE, CLAIM_ALL, &error_abort);
-            below = link_detach(child);
-        } else {
-            bdrv_link_free(child);
-        }
+    bs->hidden = true;              /* closing takes as long as a disk likes; the name is taken
+                                     * until then */
+    if (opened) {
+        bdrv_drv_close(bs);
     }
+    registry_remove(bs);
+    BdrvLink *backing = bdrv_remove_child(bs->backing);
+    while (bs->children.tail) {
+        bdrv_link_free(bdrv_remove_child(bs->children.tail->data));
+    }
+    BlockDriverState *below = backing ? let_go(backing) : NULL;
+    node_destroy(bs);
     return below;
 }
 
@@ -264,35 +268,16 @@ void co_main_fn bdrv_close_node(BlockDriverState *bs, bool opened)
 {
     /* A chain is as long as its user likes: go down its backing links in a loop. */
     while (bs) {
-        bs->hidden = true;          /* closing takes as long as a disk likes; the name is taken
-                                     * until then */
-        if (opened) {
-            bdrv_drv_close(bs);
-        }
-        registry_remove(bs);
-        BlockDriverState *below = drop_children(bs);
-        node_destroy(bs);
-        bs = below && !has_users(below) ? below : NULL;
+        bs = close_one(bs, opened);
         opened = true;
     }
 }
 
 void co_main_fn bdrv_link_free(BdrvLink *link)
 {
-    if (!link) {
-        return;
-    }
-    BlockDriverState *bs = link->bs;
-    bool last = bs->followers.length + bs->others.length == 1;
+    BlockDriverState *bs = link ? let_go(link) : NULL;
 
-    if (!last) {
-        bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, NULL);    /* others may go meanwhile */
-        last = bs->followers.length + bs->others.length == 1;
-    }
-    link_detach(link);
-    if (last) {
-        bdrv_close_node(bs, true);
-    }
+    bdrv_close_node(bs, true);
 }
 
 void co_main_fn bdrv_close_all(void)

@@ -34,14 +34,16 @@ static void main_fn assert_children(BlockDriverState *bs)
     }
 }
 
-/* Claims are as they should be where nobody is in the middle of changing them. */
+/* Claims are as they should be where nobody is in the middle of changing them.  A node that is being
+ * closed has no users any more, and its driver its locks until that is done. */
 static void main_fn assert_claims(BlockDriverState *bs)
 {
     GQueue *lists[] = { &bs->followers, &bs->others };
     unsigned needs = CLAIM_NONE, allows = CLAIM_ALL;
     g_autoptr(GPtrArray) links = g_ptr_array_new();
 
-    if (bs->claims_change || bs->changed_by || bs->reopen || bs->claims_stale) {
+    if (bs->claims_change || bs->changed_by || bs->reopen || bs->claims_stale ||
+        lists[0]->length + lists[1]->length == 0) {
         return;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {

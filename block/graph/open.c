@@ -207,11 +207,7 @@ static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLink
     if (!open_node(bs, opts, errp)) {
         return NULL;
     }
-    BdrvLink *link = bdrv_link_new(bs, spec, errp);
-    if (!link) {
-        bdrv_close_node(bs, true);
-    }
-    return link;
+    return bdrv_link_new(bs, spec, errp);
 }
 
 /*

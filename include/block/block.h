@@ -85,7 +85,8 @@ typedef struct BdrvLinkSpec {
 
 /*
  * A link to @bs, which it keeps alive, if its claims go together with everybody else's (in this
- * process and, for files, in others); an error names who stands in the way.
+ * process and, for files, in others); an error names who stands in the way, and a node that nobody
+ * else uses by then is closed.
  */
 BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spec, Error **errp);
 

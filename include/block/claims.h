@@ -25,7 +25,8 @@ BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs);
 
 void main_fn bdrv_registry_add(BlockDriverState *bs);
 
-/* Close @bs, which has no users left; @opened: its driver's co_open succeeded. */
+/* Close @bs, which has no users left, and what only it uses; @opened: its driver's co_open
+ * succeeded.  NULL is fine. */
 void co_main_fn bdrv_close_node(BlockDriverState *bs, bool opened);
 
 #endif
