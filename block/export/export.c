@@ -118,7 +118,9 @@ BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
     return NULL;
 }
 
-/* Who waits in blk_export_del_all() for the last export to go. */
+/* Exports that are being deleted, also those that nobody finds any more, because letting go of a
+ * disk takes as long as the disk likes; and who waits in blk_export_del_all() for the last. */
+static int leaving;
 static Coroutine *all_gone_waiter;
 
 void co_main_fn blk_export_del(BlkExport *exp)
@@ -127,6 +129,7 @@ void co_main_fn blk_export_del(BlkExport *exp)
         return;                     /* another command is at it */
     }
     exp->shutting_down = true;
+    leaving++;
     blk_user_leaves(exp->blk);
     exp->drv->co_stop(exp);         /* as long as its slowest request: nobody else waits for that */
 
@@ -140,7 +143,7 @@ void co_main_fn blk_export_del(BlkExport *exp)
     }
     g_free(exp->id);
     g_free(exp);
-    if (!first_export && all_gone_waiter) {
+    if (--leaving == 0 && !first_export && all_gone_waiter) {
         coroutine_wake(g_steal_pointer(&all_gone_waiter));
     }
 }
@@ -156,7 +159,7 @@ void co_main_fn blk_export_del_all(void)
         next = exp->next;
         coroutine_start_in(aio_context_current(), del_entry, exp);
     }
-    if (first_export) {
+    while (first_export || leaving > 0) {
         all_gone_waiter = coroutine_self();
         coroutine_yield();
     }

@@ -11,11 +11,12 @@ import fcntl
 import os
 import signal
 import struct
+import time
 
 import nbdwire as w
 from faultfs import FaultFs
 from nbdwire import Wire, wait_until
-from rig import Rig, main, requires
+from rig import Rig, main, requires, run
 
 requires('qemu-img')
 KiB, MiB = 1 << 10, 1 << 20
@@ -292,6 +293,35 @@ def test_what_is_claimed_while_it_is_being_given_up_is_locked_in_the_end():
             fs.disarm()
             assert finish_old() == finish() == {'return': {}}
             assert is_locked(os.path.join(fs.below, 'sick-new'), 101)
+
+
+def test_the_daemon_ends_after_a_disk_is_let_go_of():
+    for backend in 'io_uring', 'threads':
+        with FaultFs('locks') as fs, Bed(fs, backend) as r:
+            r.cmd('blockdev-add', driver='file', node_name='new', filename=fs.path('sick-new'))
+            r.cmd('block-export-add', type='nbd', id='old', name='old', node_name='new', writable=True)
+            fs.arm_hang('lock', part='sick')
+            r.qmp.send('quit')
+            wait_until(fs.struck)
+            time.sleep(0.2)                                 # the daemon waits for it, or ends wrongly
+            fs.disarm()
+            assert r.proc.wait(PATIENCE) == 0
+
+
+def test_a_backing_image_is_in_use_until_its_overlay_is_closed():
+    for backend in 'io_uring', 'threads':
+        with FaultFs() as fs, Bed(fs, backend) as r:
+            r.cmd('blockdev-add', driver='file', node_name='base', filename=fs.path('sick-new'))
+            run('qemu-img', 'create', '-q', '-f', 'qcow2', fs.path('sick-over'), '16M')
+            r.cmd('blockdev-add', driver='qcow2', node_name='over', backing='base',
+                  file={'driver': 'file', 'filename': fs.path('sick-over')})
+            fs.arm_hang('flush', part='sick-over')
+            finish = command(r, 'blockdev-del', node_name='over')
+            wait_until(fs.struck)
+            assert 'in use' in r.error('blockdev-del', node_name='base').desc
+            fs.disarm()
+            assert finish() == {'return': {}}
+            r.cmd('blockdev-del', node_name='base')
 
 
 def everything(backend):
