@@ -22,10 +22,28 @@ static Job *main_fn find_job(const char *id)
     return NULL;
 }
 
+static bool may_follow(JobStatus from, JobStatus to)
+{
+    static const uint16_t followers[JOB_STATUS__MAX] = {
+        [JOB_STATUS_UNDEFINED] = 1 << JOB_STATUS_CREATED,
+        [JOB_STATUS_CREATED]   = 1 << JOB_STATUS_RUNNING,
+        [JOB_STATUS_RUNNING]   = 1 << JOB_STATUS_WAITING | 1 << JOB_STATUS_ABORTING,
+        [JOB_STATUS_WAITING]   = 1 << JOB_STATUS_PENDING,
+        [JOB_STATUS_PENDING]   = 1 << JOB_STATUS_CONCLUDED,
+        [JOB_STATUS_ABORTING]  = 1 << JOB_STATUS_CONCLUDED,
+        [JOB_STATUS_CONCLUDED] = 1 << JOB_STATUS_NULL,
+    };
+
+    return followers[from] & 1 << to;
+}
+
 static void main_fn set_status(Job *job, JobStatus status)
 {
     EventJobStatusChangeArgs ev = { .id = job->id, .status = status };
 
+    g_assert(may_follow(job->status, status));
+    g_assert(status != JOB_STATUS_ABORTING || job->error);
+    g_assert(status != JOB_STATUS_PENDING || (!job->error && job->current == job->total));
     job->status = status;
     qapi_event_send_job_status_change(&ev);
 }

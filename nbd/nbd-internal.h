@@ -46,8 +46,26 @@ struct NbdServer {
 /* Receive buffer: many small requests in one system call. */
 #define NBD_RBUF_BYTES (64 * 1024)
 
+/*
+ *      conn_new()
+ *          |
+ *          v            conn_entry(): no export was chosen, or it went
+ *     NEGOTIATING ---------------------------------------------------------+
+ *          |                                                               |
+ *          | conn_entry(): an export was chosen                            v
+ *          v                                                           FINISHED, freed at once
+ *     TRANSMITTING --------------------------------------------------------^
+ *                       nbd_transmission_entry(): the last request is answered or dropped
+ */
+typedef enum NbdConnState {
+    NBD_CONN_NEGOTIATING,           /* the main thread has the connection */
+    NBD_CONN_TRANSMITTING,          /* its export's thread has it */
+    NBD_CONN_FINISHED,              /* the main thread again: nbd_conn_finished() */
+} NbdConnState;
+
 struct NbdConn {
     /* Main thread. */
+    NbdConnState state;             /* set by nbd_conn_set_state() only */
     NbdServer *server;
     NbdExport *exp;                 /* chosen, or just being told about: as long as it is set, the
                                      * export's end shuts the connection down, after which it may
@@ -55,7 +73,6 @@ struct NbdConn {
     Channel chan;
     GList entry;                    /* in server->conns */
     bool shut;                      /* hung up on */
-    bool transmitting;              /* negotiation is over: its export's thread has it */
     bool ending;                    /* atomic: no further request is read */
 
     /* Negotiation (main thread), then constant. */
@@ -116,6 +133,12 @@ NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name);
 uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp);
 /* nbd/meta.c */
 NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt);
+
+/* nbd/state.c: asserts that the one state may follow the other, and what is true in the new. */
+void main_fn nbd_conn_set_state(NbdConn *conn, NbdConnState state);
+/* What is true of a connection whenever neither its reader nor its sender is amid a step: bounds
+ * (N1), and that only requests in flight have answers to send.  In the thread that has it. */
+void any_fn nbd_transmission_assert(const NbdConn *conn);
 
 /* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main
  * thread. */

@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
+#include "qemu/debug-checks.h"
 
 /* Buffers handed to the kernel at once, and bytes unless a single answer is longer: what is sent is
  * free for others. */
@@ -170,6 +171,9 @@ static void co_fn send_entry(void *opaque)
             NbdRequest *next = req->next;
             answered(req);
             req = next;
+        }
+        if (QEMU_DEBUG_CHECKS) {
+            nbd_transmission_assert(conn);
         }
         nbd_wake_reader(conn);
     }

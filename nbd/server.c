@@ -25,7 +25,7 @@ void main_fn nbd_conn_shutdown(NbdConn *conn)
  */
 static void main_fn conn_end(NbdConn *conn)
 {
-    if (!conn->transmitting) {
+    if (conn->state == NBD_CONN_NEGOTIATING) {
         nbd_conn_shutdown(conn);
         return;
     }
@@ -46,6 +46,7 @@ void main_fn nbd_conn_finished(void *opaque)
     NbdServer *server = conn->server;
     NbdExport *exp = conn->exp;
 
+    nbd_conn_set_state(conn, NBD_CONN_FINISHED);
     channel_close(&conn->chan);
     g_queue_unlink(&server->conns, &conn->entry);
     g_free(conn->meta_export);
@@ -90,7 +91,7 @@ static void co_main_fn conn_entry(void *opaque)
         return;
     }
     conn->exp->clients++;
-    conn->transmitting = true;
+    nbd_conn_set_state(conn, NBD_CONN_TRANSMITTING);
     coroutine_start_in(conn->exp->ctx, nbd_transmission_entry, conn);
 }
 

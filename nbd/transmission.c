@@ -12,6 +12,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
+#include "qemu/debug-checks.h"
 
 /* Who waits for memory looks so often for clients that keep it and do not move. */
 #define LOOK_FOR_LATE_NS NS_PER_SEC
@@ -235,6 +236,9 @@ void co_fn nbd_transmission_entry(void *opaque)
            (req = read_request(conn))) {
         conn->in_flight++;
         conn->in_flight_bytes += req->charge.bytes;
+        if (QEMU_DEBUG_CHECKS) {
+            nbd_transmission_assert(conn);
+        }
         coroutine_start(nbd_request_entry, req);
     }
     client_leaves(conn);

@@ -9,6 +9,23 @@
 #include "qapi/error.h"
 #include "qapi/qapi-types.h"
 
+/*
+ * The statuses of a job; each change is an event.
+ *
+ *     job_new()     undefined
+ *                       |  job_start()
+ *                    created
+ *                       |  job_start()
+ *                    running ---- job_entry(): co_run failed or was cancelled ----> aborting
+ *                       |  job_entry(): co_run succeeded                               |
+ *                    waiting                                                           |
+ *                       |  job_entry()                                                 |
+ *                    pending                                                           |
+ *                       |  job_entry()                                                 |
+ *                   concluded <--------------------------------------------------------+
+ *                       |  job-dismiss
+ *                      null, freed
+ */
 typedef struct Job Job;
 
 /* A kind of job. */
