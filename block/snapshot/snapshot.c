@@ -90,9 +90,9 @@ static void co_main_fn snapshot_clean(BdrvAction *a)
     if (s->ro_nodes) {
         bdrv_reopen_clean(s->ro_nodes, &s->ro_error);
         g_clear_pointer(&s->ro_nodes, g_ptr_array_unref);
-    } else {
-        bdrv_refresh_claims(base, s->ro_error ? NULL : &s->ro_error);
     }
+    /* Also of a base that was read-only before and is none of those. */
+    bdrv_refresh_claims(base, s->ro_error ? NULL : &s->ro_error);
     s->base_is_read_only = base->read_only && !s->ro_error;
     bdrv_link_free(g_steal_pointer(&s->snap));
     new_file_commit(g_steal_pointer(&s->file));
