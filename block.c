@@ -172,12 +172,6 @@ BdrvLink *main_fn bdrv_remove_child(BdrvLink *link)
     return link;
 }
 
-void main_fn bdrv_replace_child(BdrvLink *old, BdrvLink *link)
-{
-    bdrv_remove_child(old);
-    bdrv_add_child(link);
-}
-
 static GQueue *users_of(BlockDriverState *bs, bool follows)
 {
     return follows ? &bs->followers : &bs->others;

@@ -102,12 +102,11 @@ bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned al
          child_ && ((link) = child_->data, true); child_ = child_->next)
 
 /*
- * Make @link, whose role has a slot, a child of its parent; take it out; put @link in the place of
- * the child @old.  Only while no request is inside the parent.  Links stay the caller's.
+ * Make @link, whose role has a slot, a child of its parent; take it out.  Only while no request is
+ * inside the parent.  Links stay the caller's.
  */
 void main_fn bdrv_add_child(BdrvLink *link);
 BdrvLink *main_fn bdrv_remove_child(BdrvLink *link);       /* NULL is fine; returns @link */
-void main_fn bdrv_replace_child(BdrvLink *old, BdrvLink *link);
 
 /* "block device 'virtio0'", "node 'base' (as its backing file)": for messages; caller frees. */
 char *main_fn bdrv_link_describe(const BdrvLink *link);
