@@ -124,13 +124,12 @@ typedef struct NbdOption {
 /* What the option means for the conversation. */
 typedef enum NbdOptResult { NBD_OPT_CONTINUE, NBD_OPT_TRANSMIT, NBD_OPT_CLOSE } NbdOptResult;
 NbdOptResult co_main_fn nbd_handle_option(NbdConn *conn, const NbdOption *opt);
-/* Option replies: 0 or -errno. */
+uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp);
+/* nbd/option-reply.c: 0 or -errno. */
 int co_main_fn nbd_opt_reply(NbdConn *conn, uint32_t opt, uint32_t type, const void *data,
                              size_t len);
 int co_main_fn nbd_opt_error(NbdConn *conn, uint32_t opt, uint32_t type, const char *fmt, ...)
     G_GNUC_PRINTF(4, 5);
-NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name);
-uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp);
 /* nbd/meta.c */
 NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt);
 
@@ -139,6 +138,14 @@ void main_fn nbd_conn_set_state(NbdConn *conn, NbdConnState state);
 /* What is true of a connection whenever neither its reader nor its sender is amid a step: bounds
  * (N1), and that only requests in flight have answers to send.  In the thread that has it. */
 void any_fn nbd_transmission_assert(const NbdConn *conn);
+void main_fn nbd_conn_shutdown(NbdConn *conn);      /* hang up on the client */
+/* The connection's export goes.  A connection in transmission still sends the answers to what its
+ * client has asked, until somebody calls nbd_conn_shutdown(). */
+void main_fn nbd_conn_end(NbdConn *conn);
+void main_fn nbd_conn_finished(void *conn);         /* frees it */
+
+/* nbd/export.c */
+NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name);    /* NULL: none */
 
 /* nbd/transmission.c: a coroutine of the export's thread; calls nbd_conn_finished() on the main
  * thread. */
@@ -161,9 +168,5 @@ void co_fn nbd_request_check(NbdRequest *req);
 /* nbd/block-status.c */
 void co_fn nbd_block_status(NbdRequest *req);
 size_t any_fn nbd_block_status_bytes(const NbdRequest *req);    /* the longest answer to it */
-
-/* nbd/server.c, main thread */
-void main_fn nbd_conn_finished(void *conn);
-void main_fn nbd_conn_shutdown(NbdConn *conn);
 
 #endif

@@ -1,68 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Listening, accepting, and the life of connections and exports.  All on the main thread. */
+/* Listening, accepting, and the way of a connection through its phases.  All on the main thread. */
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
 
-/* How long clients have to take the last answers of an export that goes. */
-#define LAST_ANSWERS_NS NS_PER_SEC
-
 static NbdServer *servers;
 
 /* ---- connections ---- */
-
-void main_fn nbd_conn_shutdown(NbdConn *conn)
-{
-    if (!conn->shut) {
-        conn->shut = true;
-        channel_hangup(&conn->chan);
-    }
-}
-
-/*
- * End a connection whose export goes.  One in transmission still gets the answers to what it has
- * asked; until somebody calls nbd_conn_shutdown().
- */
-static void main_fn conn_end(NbdConn *conn)
-{
-    if (conn->state == NBD_CONN_NEGOTIATING) {
-        nbd_conn_shutdown(conn);
-        return;
-    }
-    __atomic_store_n(&conn->ending, true, __ATOMIC_RELAXED);
-    channel_end_input(&conn->chan);
-}
-
-static void wake(Coroutine **waiter)
-{
-    if (*waiter) {
-        coroutine_wake(g_steal_pointer(waiter));
-    }
-}
-
-void main_fn nbd_conn_finished(void *opaque)
-{
-    NbdConn *conn = opaque;
-    NbdServer *server = conn->server;
-    NbdExport *exp = conn->exp;
-
-    nbd_conn_set_state(conn, NBD_CONN_FINISHED);
-    channel_close(&conn->chan);
-    g_queue_unlink(&server->conns, &conn->entry);
-    g_free(conn->meta_export);
-    g_free(conn->rbuf);
-    g_free(conn);
-    if (exp && --exp->clients == 0) {
-        wake(&exp->waiter);
-    }
-    if (server->accept_parked) {
-        server->accept_parked = false;
-        coroutine_wake(server->accept_co);
-    }
-    if (server->conns.length == 0) {
-        wake(&server->stop_waiter);
-    }
-}
 
 static void main_fn handshake_timeout(void *opaque)
 {
@@ -138,7 +82,9 @@ static void co_main_fn accept_entry(void *opaque)
         }
     }
     server->accept_co = NULL;
-    wake(&server->stop_waiter);
+    if (server->stop_waiter) {
+        coroutine_wake(g_steal_pointer(&server->stop_waiter));
+    }
 }
 
 static void co_main_fn accept_start(void *opaque)
@@ -234,96 +180,4 @@ void co_main_fn nbd_server_stop(NbdServer *server)
     socket_spec_clear(&server->addr);
     g_free(server->id);
     g_free(server);
-}
-
-/* ---- exports ---- */
-
-NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name)
-{
-    for (NbdExport *exp = server->exports; exp; exp = exp->next) {
-        if (strcmp(exp->name, name) == 0) {
-            return exp;
-        }
-    }
-    return NULL;
-}
-
-NbdExport *main_fn nbd_export_new(NbdServer *server, BlockBackend *blk,
-                                  const NbdExportOptions *opts, Error **errp)
-{
-    const char *name = opts->name, *description = opts->description;
-
-    if (strlen(name) > NBD_MAX_STRING) {
-        error_setg(errp, "export name '%.20s...' too long", name);
-        return NULL;
-    }
-    if (description && strlen(description) > NBD_MAX_STRING) {
-        error_setg(errp, "description '%.20s...' too long", description);
-        return NULL;
-    }
-    if (nbd_find_export(server, name)) {
-        error_setg(errp, "NBD server already has export named '%s'", name);
-        return NULL;
-    }
-    NbdExport *exp = g_new0(NbdExport, 1);
-    exp->name = g_strdup(name);
-    exp->description = g_strdup(description);
-    exp->server = server;
-    exp->blk = blk;
-    exp->writable = opts->writable;
-    exp->allocation_depth = opts->allocation_depth;
-    exp->iothread = opts->iothread;
-    exp->ctx = exp->iothread ? iothread_context(exp->iothread) : server->main_ctx;
-    NbdExport **p = &server->exports;
-    while (*p) {
-        p = &(*p)->next;            /* LIST names them in the order in which they came */
-    }
-    *p = exp;
-    return exp;
-}
-
-bool main_fn nbd_export_has_clients(const NbdExport *exp)
-{
-    return exp->clients > 0;
-}
-
-static void main_fn for_each_client(NbdExport *exp, void (*fn)(NbdConn *conn))
-{
-    for (GList *e = exp->server->conns.head; e; e = e->next) {
-        NbdConn *conn = e->data;
-        if (conn->exp == exp) {
-            fn(conn);
-        }
-    }
-}
-
-static void main_fn drain_timeout_cb(void *opaque)
-{
-    for_each_client(opaque, nbd_conn_shutdown);
-}
-
-void co_main_fn nbd_export_free(NbdExport *exp)
-{
-    NbdServer *server = exp->server;
-    AioTimer timer;
-
-    /* From here to the end of for_each_client() in one go: nobody finds it any more, and who has it
-     * is told. */
-    for (NbdExport **p = &server->exports; *p; p = &(*p)->next) {
-        if (*p == exp) {
-            *p = exp->next;
-            break;
-        }
-    }
-    for_each_client(exp, conn_end);
-    aio_timer_init(&timer, server->main_ctx, drain_timeout_cb, exp);
-    aio_timer_arm(&timer, clock_ns() + LAST_ANSWERS_NS);
-    while (exp->clients > 0) {
-        exp->waiter = coroutine_self();
-        coroutine_yield();
-    }
-    aio_timer_disarm(&timer);
-    g_free(exp->name);
-    g_free(exp->description);
-    g_free(exp);
 }

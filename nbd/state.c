@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The life of a connection, and what is true in each part of it. */
+/* The states of a connection, what is true in each, and the end of one.  It knows no other file of the
+ * server: all of them may end a connection. */
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
@@ -29,4 +30,53 @@ void any_fn nbd_transmission_assert(const NbdConn *conn)
     g_assert(conn->in_flight <= 1 || conn->in_flight_bytes <= (size_t)NBD_MAX_IN_FLIGHT_BYTES);
     g_assert(!conn->out_head == !conn->out_tail);
     g_assert(!conn->out_tail || !conn->out_tail->next);
+}
+
+void main_fn nbd_conn_shutdown(NbdConn *conn)
+{
+    if (!conn->shut) {
+        conn->shut = true;
+        channel_hangup(&conn->chan);
+    }
+}
+
+void main_fn nbd_conn_end(NbdConn *conn)
+{
+    if (conn->state == NBD_CONN_NEGOTIATING) {
+        nbd_conn_shutdown(conn);
+        return;
+    }
+    __atomic_store_n(&conn->ending, true, __ATOMIC_RELAXED);
+    channel_end_input(&conn->chan);
+}
+
+static void wake(Coroutine **waiter)
+{
+    if (*waiter) {
+        coroutine_wake(g_steal_pointer(waiter));
+    }
+}
+
+void main_fn nbd_conn_finished(void *opaque)
+{
+    NbdConn *conn = opaque;
+    NbdServer *server = conn->server;
+    NbdExport *exp = conn->exp;
+
+    nbd_conn_set_state(conn, NBD_CONN_FINISHED);
+    channel_close(&conn->chan);
+    g_queue_unlink(&server->conns, &conn->entry);
+    g_free(conn->meta_export);
+    g_free(conn->rbuf);
+    g_free(conn);
+    if (exp && --exp->clients == 0) {
+        wake(&exp->waiter);
+    }
+    if (server->accept_parked) {
+        server->accept_parked = false;
+        coroutine_wake(server->accept_co);
+    }
+    if (server->conns.length == 0) {
+        wake(&server->stop_waiter);
+    }
 }
