@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The inside of a backend: for block/backend/ and block/backend/quiesce.c. */
+/* The inside of a backend: for block/backend/ and block/hold.c. */
 #ifndef BLOCK_BACKEND_INTERNAL_H
 #define BLOCK_BACKEND_INTERNAL_H
 

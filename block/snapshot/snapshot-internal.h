@@ -27,6 +27,11 @@ typedef struct SnapshotAction {
     bool base_is_read_only;
 } SnapshotAction;
 
+/* members.c: the holder of what a snapshot pins, by which its actions are known among others. */
+extern const char snapshot_holder[];
+extern int64_t snapshot_cluster_size;
+extern bool snapshot_extended_l2;
+
 /* The @i-th action of @t if it is a snapshot, else NULL. */
 SnapshotAction *main_fn snapshot_action_at(const Transaction *t, guint i);
 /* The snapshots among the actions of @t before the one with index @end, as a loop over
@@ -52,8 +57,5 @@ void co_main_fn snapshot_abort(BdrvAction *a);
 /* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees.
  */
 char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
-
-extern int64_t snapshot_cluster_size;
-extern bool snapshot_extended_l2;
 
 #endif
