@@ -246,6 +246,7 @@ static BlockDriverState *co_main_fn close_one(BlockDriverState *bs, bool opened)
     bs->hidden = true;              /* closing takes as long as a disk likes; the name is taken
                                      * until then */
     if (opened) {
+        bdrv_flush_before_close(bs);
         bdrv_drv_close(bs);
     }
     registry_remove(bs);

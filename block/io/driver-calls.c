@@ -166,27 +166,10 @@ int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
     return bs->drv->co_flush ? checked(bs->drv->co_flush(bs, flags)) : 0;
 }
 
-static unsigned lossy_closes;       /* atomic */
-
-unsigned any_fn bdrv_lossy_closes(void)
-{
-    return __atomic_load_n(&lossy_closes, __ATOMIC_RELAXED);
-}
-
 void co_main_fn bdrv_drv_close(BlockDriverState *bs)
 {
-    int ret = 0;
-
-    if (!bs->read_only) {
-        ret = bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
-        if (ret < 0) {
-            log_line("cannot flush node '%s' (%s) on close: %s", bs->node_name, bs->filename,
-                     g_strerror(-ret));
-            __atomic_fetch_add(&lossy_closes, 1, __ATOMIC_RELAXED);
-        }
-    }
     bs->closing = true;
-    ret = bs->drv->co_close ? bs->drv->co_close(bs) : 0;
+    int ret = bs->drv->co_close ? bs->drv->co_close(bs) : 0;
     if (ret < 0) {
         log_line("cannot close node '%s' (%s): %s", bs->node_name, bs->filename, g_strerror(-ret));
     }

@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/io/io-internal.h"
+#include "qemu/log.h"
 
 static bool is_dirty(const BlockDriverState *bs)
 {
@@ -72,4 +73,22 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
 int co_fn bdrv_co_flush(BdrvLink *link, unsigned flags)
 {
     return bdrv_flush_node(link->bs, flags);
+}
+
+static unsigned lossy_closes;       /* atomic */
+
+unsigned any_fn bdrv_lossy_closes(void)
+{
+    return __atomic_load_n(&lossy_closes, __ATOMIC_RELAXED);
+}
+
+void co_main_fn bdrv_flush_before_close(BlockDriverState *bs)
+{
+    int ret = bs->read_only ? 0 : bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
+
+    if (ret < 0) {
+        log_line("cannot flush node '%s' (%s) on close: %s", bs->node_name, bs->filename,
+                 g_strerror(-ret));
+        __atomic_fetch_add(&lossy_closes, 1, __ATOMIC_RELAXED);
+    }
 }

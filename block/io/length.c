@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The length of a node: asking, changing, extending. */
+/* The length of a node, and what its driver promises about changing it. */
 #include "qemu/osdep.h"
 
 #include "block/io/io-internal.h"
@@ -7,53 +7,6 @@
 int64_t any_fn bdrv_length(const BlockDriverState *bs)
 {
     return __atomic_load_n(&bs->length, __ATOMIC_RELAXED);
-}
-
-int64_t co_fn bdrv_co_getlength(BdrvLink *link)
-{
-    BlockDriverState *bs = link->bs;
-
-    if (!bs->drv->co_getlength) {
-        return bdrv_length(bs);
-    }
-    int64_t length = bs->drv->co_getlength(bs);
-    if (length > BDRV_MAX_LENGTH) {
-        return -EFBIG;
-    }
-    if (length >= 0) {
-        __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
-    }
-    return length;
-}
-
-bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error **errp)
-{
-    BlockDriverState *bs = link->bs;
-    BdrvRange range;
-
-    if (bs->read_only) {
-        error_setg(errp, "Cannot resize node '%s': it is read-only", bs->node_name);
-        return false;
-    }
-    if (!bs->drv->co_truncate) {
-        error_setg(errp, "Image format driver '%s' does not support resize", bs->drv->name);
-        return false;
-    }
-    if (length < 0 || length > BDRV_MAX_LENGTH) {
-        error_setg(errp, "Cannot resize node '%s' to %" PRId64 " bytes", bs->node_name, length);
-        return false;
-    }
-    bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
-    __atomic_store_n(&bs->resize_end, ROUND_UP((uint64_t)MAX(length, bdrv_length(bs)),
-                                               MAX(bs->limits.alloc_unit, 1)), __ATOMIC_RELAXED);
-    bool ok = bs->drv->co_truncate(bs, length, prealloc, errp);
-    __atomic_store_n(&bs->resize_end, 0, __ATOMIC_RELAXED);
-    if (ok) {
-        __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
-    }
-    bdrv_range_unlock(bs->ranges, &range);
-    bdrv_mark_changed(bs, 0, 0);
-    return ok;
 }
 
 /* Who decides on the length of @bs: a protocol, or a format with a map of its own. */
@@ -75,16 +28,4 @@ bool any_fn bdrv_truncated_is_zero(const BlockDriverState *bs)
     bs = decides_on_length(bs);
     /* What a format grows by reads as zeroes wherever it is. */
     return bs->drv->co_map_write || (bs->drv->truncated_is_zero && bs->drv->truncated_is_zero(bs));
-}
-
-int co_fn bdrv_co_extend(BdrvLink *link, int64_t length)
-{
-    BlockDriverState *bs = link->bs;
-
-    if (bs->read_only) {
-        return -EPERM;
-    }
-    int ret = length > bdrv_length(bs) ? bdrv_drv_extend(bs, length) : 0;
-    bdrv_mark_changed(bs, 0, 0);
-    return ret;
 }

@@ -241,5 +241,7 @@ void co_main_fn bdrv_close_all(void);
 /* How many nodes were closed so far without what had been written to them being on disk; their
  * names were logged. */
 unsigned any_fn bdrv_lossy_closes(void);
+/* Writes what @bs still has to write; a failure is logged and counted there. */
+void co_main_fn bdrv_flush_before_close(BlockDriverState *bs);
 
 #endif

@@ -33,7 +33,7 @@ int co_fn bdrv_drv_extend(BlockDriverState *bs, int64_t length);
 void co_fn bdrv_drv_reclaim(BlockDriverState *bs);
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags);
 
-/* Flushes if it was written, then closes; failures are logged, they have nowhere to go. */
+/* A failure is logged: it has nowhere else to go. */
 void co_main_fn bdrv_drv_close(BlockDriverState *bs);
 
 /* An image of a format (or filter), whose data the core finds with co_map. */
