@@ -71,6 +71,10 @@ void co_main_fn file_reopen_clean(BlockDriverState *bs);
 /* aio=native is only for files that bypass the page cache. */
 bool any_fn file_check_native(FileAio aio, bool cache_direct, Error **errp);
 
+int co_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
+int co_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                          unsigned flags);
+int co_fn file_co_flush(BlockDriverState *bs, unsigned flags);
 int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                 unsigned flags);
 int co_fn file_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes);
@@ -79,7 +83,6 @@ int co_fn file_co_block_status(BlockDriverState *bs, int64_t offset, int64_t byt
 bool co_fn file_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc prealloc,
                             Error **errp);
 bool any_fn file_truncated_is_zero(const BlockDriverState *bs);
-int co_fn file_flush(BlockDriverState *bs, unsigned flags);
 void main_fn file_interrupt(BlockDriverState *bs, bool on);
 int co_fn file_co_extend(BlockDriverState *bs, int64_t length);
 int64_t co_fn file_co_getlength(BlockDriverState *bs);
@@ -92,6 +95,7 @@ int co_fn file_run(const FileState *s, int (*fn)(void *opaque), void *opaque);
 /* Close descriptors by a thread: the last close of a file may have to write, or to free its blocks.
  * -1: none. */
 void co_fn file_close_fds(int fd, int fd2);
+int co_fn file_close_fd(int fd);                    /* the same for one; 0 or -errno */
 
 /*
  * Around a request that has a thread, ours or the kernel's, wait for the disk or the file system:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* file and host_device: a local file or block device. Opening, reading, writing, flushing. */
+/* file and host_device: a local file or block device. Opening and closing it, and the driver's table. */
 #include "qemu/osdep.h"
 
 #include "block/protocols/file/file-internal.h"
@@ -84,16 +84,6 @@ static bool co_main_fn open_fd(BlockDriverState *bs, const BdrvOpenOptions *opts
     return check_type(bs, t, errp);
 }
 
-bool any_fn file_check_native(FileAio aio, bool cache_direct, Error **errp)
-{
-    if (aio == FILE_AIO_NATIVE && !cache_direct) {
-        error_setg(errp, "aio=native was specified, but it requires cache.direct=on, "
-                   "which was not specified.");
-        return false;
-    }
-    return true;
-}
-
 static bool choose_aio(FileState *s, FileAio aio, bool cache_direct, Error **errp)
 {
     if (!file_check_native(aio, cache_direct, errp)) {
@@ -141,27 +131,6 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     return true;
 }
 
-int co_fn file_run(const FileState *s, int (*fn)(void *opaque), void *opaque)
-{
-    return s->traits.is_local ? fn(opaque) : thread_pool_co_run(fn, opaque);
-}
-
-static int blocking_fn close_in_thread(void *opaque)
-{
-    return close(*(int *)opaque) < 0 ? -errno : 0;
-}
-
-void co_fn file_close_fds(int fd, int fd2)
-{
-    int fds[] = { fd, fd2 };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(fds); i++) {
-        if (fds[i] >= 0) {
-            thread_pool_co_run(close_in_thread, &fds[i]);
-        }
-    }
-}
-
 static int co_main_fn file_close(BlockDriverState *bs)
 {
     FileState *s = bs->opaque;
@@ -171,182 +140,13 @@ static int co_main_fn file_close(BlockDriverState *bs)
     s->fd = -1;                     /* a query may still see the node */
     co_limit_destroy(&s->waiting);
     file_close_fds(s->tail_fd, -1);
-    return thread_pool_co_run(close_in_thread, &fd);
+    return file_close_fd(fd);
 }
 
 static bool main_fn file_get_identity(BlockDriverState *bs, BdrvFileId *ret_id)
 {
     *ret_id = FILE_STATE(bs)->id;
     return true;
-}
-
-/* ---- data ---- */
-
-bool co_fn file_enter(FileState *s, bool kernel_waits)
-{
-    bool enter = kernel_waits || s->aio_flags ||
-                 aio_context_backend(aio_context_current()) == AIO_BACKEND_THREADS;
-
-    if (enter) {
-        co_limit_enter(&s->waiting);
-    }
-    return enter;
-}
-
-void co_fn file_leave(FileState *s, bool entered)
-{
-    if (entered) {
-        co_limit_leave(&s->waiting);
-    }
-}
-
-/* Moves @iov[0 .. niov) at @offset, completely or up to the end of the file; -errno or bytes. */
-typedef ssize_t TransferFn(int fd, const struct iovec *iov, int niov, int64_t offset, int flags);
-
-static ssize_t co_fn transfer(int fd, TransferFn *fn, int64_t offset, IoVec *qiov, int flags)
-{
-    ssize_t n = fn(fd, qiov->iov, MIN(qiov->niov, IOV_MAX), offset, flags);
-    size_t done = n;
-
-    /* Short transfers are rare: a signal, a full disk, a very long vector. */
-    while (n > 0 && done < qiov->size) {
-        g_auto(IoVec) rest;
-        iovec_init_slice(&rest, qiov, done, qiov->size - done);
-        n = fn(fd, rest.iov, MIN(rest.niov, IOV_MAX), offset + done, flags);
-        done += MAX(n, 0);
-    }
-    return n < 0 ? n : (ssize_t)done;
-}
-
-static int co_fn file_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
-{
-    FileState *s = bs->opaque;
-    bool entered = file_enter(s, false);
-    ssize_t n = transfer(s->fd, aio_co_preadv, offset, qiov, s->aio_flags);
-
-    file_leave(s, entered);
-    if (n < 0) {
-        return n;
-    }
-    if (n < bytes) {
-        iovec_memset(qiov, n, 0, bytes - n);
-    }
-    return 0;
-}
-
-void any_fn file_note_length(BlockDriverState *bs, int64_t length)
-{
-    int64_t seen = __atomic_load_n(&bs->length, __ATOMIC_RELAXED);
-
-    while (seen < length &&
-           !__atomic_compare_exchange_n(&bs->length, &seen, length, true, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED)) {
-    }
-}
-
-static int co_fn write_all(FileState *s, int fd, int64_t offset, IoVec *qiov, int flags)
-{
-    bool entered = file_enter(s, !s->traits.bypasses_cache || fd != s->fd);
-    ssize_t n = transfer(fd, aio_co_pwritev, offset, qiov, s->aio_flags | flags);
-
-    file_leave(s, entered);
-    /* Short: the end of a device. */
-    return n < 0 ? (int)n : (size_t)n < qiov->size ? -ENOSPC : 0;
-}
-
-static int blocking_fn open_tail_in_thread(void *opaque)
-{
-    FileState *s = opaque;
-    char path[64];
-
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-static int co_fn tail_fd(FileState *s)
-{
-    int none = -1, fd = __atomic_load_n(&s->tail_fd, __ATOMIC_ACQUIRE);
-
-    if (fd < 0) {
-        fd = thread_pool_co_run(open_tail_in_thread, s);
-        if (fd >= 0 && !__atomic_compare_exchange_n(&s->tail_fd, &none, fd, false,
-                                                    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-            file_close_fds(fd, -1);
-            fd = none;
-        }
-    }
-    return fd;
-}
-
-/*
- * The part of a block in which the file ends, from @offset.  With O_DIRECT it could be written as a
- * whole block only, and the file would be longer.  It is on the disk on return, so that nothing
- * stays in the page cache.
- */
-static int co_fn write_tail(BlockDriverState *bs, int64_t offset, IoVec *qiov)
-{
-    FileState *s = bs->opaque;
-    int fd = tail_fd(s);
-
-    return fd < 0 ? fd : write_all(s, fd, offset, qiov, bs->cache_no_flush ? 0 : AIO_DSYNC);
-}
-
-static int co_fn file_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
-                              unsigned flags)
-{
-    FileState *s = bs->opaque;
-    int dsync = flags & BDRV_REQ_FUA && !bs->cache_no_flush ? AIO_DSYNC : 0;
-    int64_t tail = bytes & (bs->limits.request_alignment - 1);
-    int ret = 0;
-
-    if (tail == 0) {
-        ret = write_all(s, s->fd, offset, qiov, dsync);
-    } else {
-        g_auto(IoVec) whole, part;
-
-        iovec_init_slice(&whole, qiov, 0, bytes - tail);
-        iovec_init_slice(&part, qiov, bytes - tail, tail);
-        if (bytes > tail) {
-            ret = write_all(s, s->fd, offset, &whole, dsync);
-        }
-        ret = ret ?: write_tail(bs, offset + bytes - tail, &part);
-    }
-    if (ret == 0) {
-        file_note_length(bs, offset + bytes);
-    }
-    return ret;
-}
-
-void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes)
-{
-    if ((offset | bytes) & (s->traits.block_size - 1)) {
-        __atomic_store_n(&s->used_cache, true, __ATOMIC_SEQ_CST);
-    }
-}
-
-/*
- * A failed sync may have dropped from the page cache what it could not write, and the next one
- * knows nothing of that: so the failure stays.  Unless nothing was there: then whatever the failure
- * was, trying again shows.
- */
-int co_fn file_flush(BlockDriverState *bs, unsigned flags)
-{
-    FileState *s = bs->opaque;
-    int err = __atomic_load_n(&s->flush_error, __ATOMIC_RELAXED);
-
-    if (bs->cache_no_flush || err) {
-        return err;
-    }
-    bool cached = __atomic_exchange_n(&s->used_cache, false, __ATOMIC_SEQ_CST);
-    bool entered = file_enter(s, true);
-    err = aio_co_fdatasync(s->fd, s->aio_flags);
-    file_leave(s, entered);
-    if (err < 0 && (cached || !s->traits.bypasses_cache ||
-                    __atomic_load_n(&s->used_cache, __ATOMIC_SEQ_CST))) {
-        __atomic_store_n(&s->flush_error, err, __ATOMIC_RELAXED);
-    }
-    return err;
 }
 
 static void file_options_init(BdrvOpenOptions *opts)
@@ -373,12 +173,12 @@ static void file_options_clear(BdrvOpenOptions *opts)
     .co_claims_prepare  = file_claims_prepare,          \
     .co_claims_commit   = file_claims_commit,           \
     .co_claims_abort    = file_claims_abort,            \
-    .co_preadv          = file_preadv,                  \
-    .co_pwritev         = file_pwritev,                 \
+    .co_preadv          = file_co_preadv,               \
+    .co_pwritev         = file_co_pwritev,              \
     .co_pwrite_zeroes   = file_co_pwrite_zeroes,        \
     .co_pdiscard        = file_co_pdiscard,             \
     .co_block_status    = file_co_block_status,         \
-    .co_flush           = file_flush,                   \
+    .co_flush           = file_co_flush,                \
     .co_getlength       = file_co_getlength,            \
     .co_truncate        = file_co_truncate,             \
     .truncated_is_zero  = file_truncated_is_zero,       \

@@ -201,7 +201,7 @@ static int co_fn write_zeroes_fully(BlockDriverState *bs, int64_t offset, int64_
         offset += n;
         unsynced += n;
         if (unsynced >= SYNC_STEP) {
-            ret = file_flush(bs, 0);
+            ret = file_co_flush(bs, 0);
             unsynced = 0;
         }
         if (__atomic_load_n(&s->interrupted, __ATOMIC_RELAXED)) {
