@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What sockets.c and sockets-inet.c share. */
+/* Between the files of sockets. */
 #ifndef SOCKETS_INTERNAL_H
 #define SOCKETS_INTERNAL_H
 
