@@ -105,7 +105,7 @@ extern const AioBackendOps aio_uring_ops;
 extern const AioBackendOps aio_epoll_ops;
 
 struct AioContext {
-    /* Used by other threads; all accesses are sequentially consistent, see aio-context.c. */
+    /* Used by other threads; all accesses are sequentially consistent, see aio-ready.c. */
     Coroutine *remote;          /* woken by other threads, last first */
     AioBh *bh_stack;            /* scheduled, last first */
     int sleeping;               /* may be waiting in the kernel: write to event_fd */
@@ -129,8 +129,16 @@ struct AioContext {
     bool coroutine_done;        /* the one that aio_context_run_coroutine() waits for */
 };
 
+/* aio-ready.c.  What aio_context_current() returns on this thread from now on. */
+void any_fn aio_context_set_current(AioContext *ctx);
 /* @co of @ctx, from any thread, at the end of the list of what is ready. */
 void any_fn aio_context_make_ready(AioContext *ctx, Coroutine *co);
+/* Adds the coroutines that other threads woke to that list, in the order in which they were woken. */
+void any_fn aio_take_remote(AioContext *ctx);
+/* Runs the bottom halves scheduled before, not those that they schedule: these come in the next
+ * round. */
+void any_fn aio_run_bhs(AioContext *ctx);
+
 /* Nanoseconds until the first timer, 0 if it has expired, -1 if there is none. */
 int64_t any_fn aio_timers_timeout(const AioContext *ctx);
 void any_fn aio_timers_run(AioContext *ctx);
