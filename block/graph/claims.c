@@ -81,6 +81,26 @@ void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned ne
     *ret_allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE);
 }
 
+void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
+                               BdrvLinkSpec *spec)
+{
+    BdrvLink link = { .bs = NULL };
+
+    /* The file of a node that only shows it follows a pivot, as guests do; one that a format keeps
+     * its tables in does not. */
+    bool follows = bs->drv->is_filter || bs->drv->shows_file;
+    *spec = (BdrvLinkSpec){ .role = role, .follows = follows, .parent = bs };
+    bdrv_child_claims(bs, &link, bs->needs, bs->allows, &spec->needs, &spec->allows);
+}
+
+void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
+{
+    *spec = (BdrvLinkSpec){
+        .role = &bdrv_role_backing, .parent = bs, .needs = CLAIM_READ,
+        .allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE),
+    };
+}
+
 /* ---- pass 1: compute and check ---- */
 
 typedef struct ClaimsChange {

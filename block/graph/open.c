@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Opening nodes and chains of nodes. */
+/* Opening nodes, images that are only named, and chains of them. */
 #include "qemu/osdep.h"
 
 #include "block/block.h"
@@ -210,6 +210,95 @@ static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLink
     return bdrv_link_new(bs, spec, errp);
 }
 
+/* ---- an image that is only named ---- */
+
+BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format, Error **errp);
+
+#define PROBE_BYTES 2048
+
+/* The name of the format of the file that @file_opts describes, by its first bytes. */
+static const char *co_main_fn probe_format(const BdrvOpenOptions *file_opts, Error **errp)
+{
+    uint8_t buf[PROBE_BYTES] = { 0 };
+    BdrvLinkSpec spec = {
+        .needs = CLAIM_READ, .allows = CLAIM_ALL, .holder = "format probing",
+    };
+    BdrvLink *link = bdrv_open(file_opts, &spec, errp);
+
+    if (!link) {
+        return NULL;
+    }
+    int ret = bdrv_co_pread(link, 0, sizeof(buf), buf);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot read '%s' to find its format",
+                         link->bs->filename);
+    }
+    bdrv_link_free(link);
+    return ret < 0 ? NULL : bdrv_probe(buf, sizeof(buf))->name;
+}
+
+static BdrvOpenOptions *main_fn options_from_json_name(const char *filename, const char *format,
+                                                       Error **errp)
+{
+    if (!bdrv_json_options_parser) {
+        error_setg(errp, "Cannot open '%s': \"json:\" names are not understood here",
+                   filename);
+        return NULL;
+    }
+    BdrvOpenOptions *opts = bdrv_json_options_parser(filename + strlen("json:"), format, errp);
+    for (BdrvOpenOptions *o = opts; o; o = o->file.options) {       /* down to its file */
+        o->read_only = true;
+        if (o->data_file.options) {
+            o->data_file.options->read_only = true;
+        }
+    }
+    return opts;
+}
+
+BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
+                                                       const char *base_filename, Error **errp)
+{
+    if (g_str_has_prefix(filename, "json:")) {
+        return options_from_json_name(filename, format, errp);
+    }
+    if (g_str_has_prefix(filename, "file:")) {
+        filename += strlen("file:");
+    } else if (bdrv_path_has_protocol(filename)) {
+        error_setg(errp, "Unknown protocol '%.*s'", (int)strcspn(filename, ":"), filename);
+        return NULL;
+    }
+    g_autoptr(BdrvOpenOptions) file = bdrv_open_options_new("file");
+    file->u.file.filename = bdrv_path_combine(base_filename, filename);
+    file->read_only = true;
+    if (!format) {
+        format = probe_format(file, errp);
+        if (!format) {
+            return NULL;
+        }
+    }
+    const BlockDriver *drv = bdrv_find_driver(format);
+    if (!drv) {
+        error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT, "Unknown driver '%s'", format);
+        return NULL;
+    }
+    if (drv->is_protocol && !drv->get_identity) {
+        error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT,
+                        "'%s' is not a format of files", format);
+        return NULL;
+    }
+    if (drv->is_protocol) {
+        g_free(file->driver);
+        file->driver = g_strdup(format);
+        return g_steal_pointer(&file);
+    }
+    BdrvOpenOptions *opts = bdrv_open_options_new(format);
+    opts->read_only = true;
+    opts->file.options = g_steal_pointer(&file);
+    return opts;
+}
+
+/* ---- chains ---- */
+
 /*
  * What @bs shall have as its backing file: as the user said, else as the image says.  NULL without
  * an error: none, or @ret_reference, an existing node.
@@ -251,26 +340,6 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
         own->file.options->force_share = bs->force_share;
     }
     return own;
-}
-
-void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
-                               BdrvLinkSpec *spec)
-{
-    BdrvLink link = { .bs = NULL };
-
-    /* The file of a node that only shows it follows a pivot, as guests do; one that a format keeps
-     * its tables in does not. */
-    bool follows = bs->drv->is_filter || bs->drv->shows_file;
-    *spec = (BdrvLinkSpec){ .role = role, .follows = follows, .parent = bs };
-    bdrv_child_claims(bs, &link, bs->needs, bs->allows, &spec->needs, &spec->allows);
-}
-
-void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec)
-{
-    *spec = (BdrvLinkSpec){
-        .role = &bdrv_role_backing, .parent = bs, .needs = CLAIM_READ,
-        .allows = bs->force_share ? CLAIM_ALL : CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE),
-    };
 }
 
 static guint hash_file(gconstpointer key)
