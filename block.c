@@ -223,7 +223,8 @@ static void main_fn node_destroy(BlockDriverState *bs)
     g_free(bs);
 }
 
-/* Frees @link.  Returns its node if nobody else uses that: the caller closes it before it yields. */
+/* Frees @link.  Returns its node if nobody else uses that; the caller closes it before it
+ * yields. */
 static BlockDriverState *co_main_fn let_go(BdrvLink *link)
 {
     BlockDriverState *bs = link->bs;

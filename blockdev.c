@@ -246,7 +246,8 @@ bool co_main_fn qmp_block_set_write_threshold(const QmpBlockSetWriteThresholdArg
  */
 static bool co_main_fn take(Transaction *t, TransactionAdd *add, const void *args, Error **errp)
 {
-    bool ok = transaction_check(t, add, args, errp) &&  /* 1 check the request; no disk is touched */
+    bool ok = transaction_check(t, add, args, errp) &&  /* 1 check the request; no disk is
+                                                         * touched */
               transaction_prepare(t, errp) &&           /* 2 make and open every image */
               transaction_flush(t, errp) &&             /* 3 flush the bases, while guests run */
               transaction_hold(t, errp) &&              /* 4 hold the guests of all of them */

@@ -77,8 +77,8 @@ static BlockDriverState *main_fn find_child(const char *node_name, Error **errp)
 }
 
 /* Another node by its name, or what add_child() takes. */
-static bool main_fn set_file(Reopen *r, BlockDriverState *bs, const BdrvChildOption *o, BdrvReopen *to,
-                             Error **errp)
+static bool main_fn set_file(Reopen *r, BlockDriverState *bs, const BdrvChildOption *o,
+                             BdrvReopen *to, Error **errp)
 {
     if (!bs->file || !o->reference || strcmp(o->reference, bs->file->bs->node_name) == 0) {
         return add_child(r, bs->file, "file", o, errp);

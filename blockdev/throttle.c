@@ -87,7 +87,8 @@ bool co_main_fn blockdev_throttle_backend(BlockBackend *blk, const char *group_n
 bool co_main_fn qmp_block_set_io_throttle(const BlockIOThrottle *args, Error **errp)
 {
     const char *name = args->device ?: args->id;
-    BlockBackend *drive = name ? blk_find(name) : NULL, *export = name ? blk_find_export(name) : NULL;
+    BlockBackend *drive = name ? blk_find(name) : NULL;
+    BlockBackend *export = name ? blk_find_export(name) : NULL;
     /* A device is a drive, an id is that of who uses one: an export. */
     BlockBackend *blk = args->device ? drive ?: export : export ?: drive;
     ThrottleConfig cfg;

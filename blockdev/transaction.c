@@ -88,7 +88,8 @@ static bool co_main_fn add_abort(Transaction *t, const TransactionAction *a, Err
 }
 
 /* How each kind is added. */
-static bool (*const add_kind[TRANSACTION_ACTION_KIND__MAX])(Transaction *t, const TransactionAction *a,
+static bool (*const add_kind[TRANSACTION_ACTION_KIND__MAX])(Transaction *t,
+                                                            const TransactionAction *a,
                                                             Error **errp) = {
     [TRANSACTION_ACTION_KIND_ABORT]                  = add_abort,
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT]      = add_snapshot,

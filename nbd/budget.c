@@ -43,7 +43,8 @@ bool main_fn nbd_set_memory(uint64_t bytes, Error **errp)
     return true;
 }
 
-void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx, void (*granted)(void *opaque),
+void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx,
+                            void (*granted)(void *opaque),
                             void *opaque)
 {
     *m = (NbdMemory){ .chan = chan, .entry.data = m, .wait_entry.data = m };

@@ -42,7 +42,8 @@ typedef struct NbdCharge {
 
 /* @granted(@opaque) is called in @ctx, the calling thread's, when what is waited for is there.
  * @chan is hung up if its peer keeps memory for too long that others wait for. */
-void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx, void (*granted)(void *opaque),
+void any_fn nbd_memory_join(NbdMemory *m, Channel *chan, AioContext *ctx,
+                            void (*granted)(void *opaque),
                             void *opaque);
 /* Holds nothing and does not wait. */
 void any_fn nbd_memory_leave(NbdMemory *m);

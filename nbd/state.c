@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The states of a connection, what is true in each, and the end of one.  It knows no other file of the
- * server: all of them may end a connection. */
+/*
+ * The states of a connection, what is true in each, and the end of one.  This file uses none of the
+ * server's other files, for all of them may end a connection.
+ */
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"

@@ -2,9 +2,9 @@
 /*
  * Transmission: one coroutine reads requests, many at a time, and starts a coroutine for each.
  *
- * (N1) The reader does not wait for requests, only for room: what a client can make us hold is
- *      bounded by NBD_MAX_IN_FLIGHT and NBD_MAX_IN_FLIGHT_BYTES, answers that it does not read included,
- *      and what all can together by nbd/budget.c.
+ * (N1) The reader does not wait for requests, only for room: what one client can make the server
+ *      hold, answers that it does not read included, is bounded by NBD_MAX_IN_FLIGHT and
+ *      NBD_MAX_IN_FLIGHT_BYTES, and what all clients can together by nbd/budget.c.
  * (N2) The connection object lives until its last request is answered or dropped.
  * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none
  *      of the client's requests waits in a stopped disk; those that run are finished.

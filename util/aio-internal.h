@@ -133,7 +133,7 @@ struct AioContext {
 void any_fn aio_context_set_current(AioContext *ctx);
 /* @co of @ctx, from any thread, at the end of the list of what is ready. */
 void any_fn aio_context_make_ready(AioContext *ctx, Coroutine *co);
-/* Adds the coroutines that other threads woke to that list, in the order in which they were woken. */
+/* Adds the coroutines that other threads woke to that list, in the order of being woken. */
 void any_fn aio_take_remote(AioContext *ctx);
 /* Runs the bottom halves scheduled before, not those that they schedule: these come in the next
  * round. */

@@ -24,8 +24,10 @@ struct BlockBackend {
     /* Failed requests (block/backend/io-error.c). */
     BlkOnError rerror, werror;
     int64_t io_error_reported_ns;   /* atomic: clock_ns() of the last report, 0: never */
-    int stop_reason;                /* atomic, set under @lock: -errno that stopped it; 0: it runs */
-    WaiterList stopped;             /* under @lock, of StoppedRequest: wait for it to be continued */
+    int stop_reason;                /* atomic, set under @lock: -errno that stopped it; 0: it
+                                     * runs */
+    WaiterList stopped;             /* under @lock, of StoppedRequest: wait for it to be
+                                     * continued */
 
     /* Limits (block/backend/limits.c). */
     CoMutex throttle_lock;          /* changes of the membership, one at a time */

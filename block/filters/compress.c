@@ -32,7 +32,8 @@ static bool co_main_fn compress_open(BlockDriverState *bs, const BdrvOpenOptions
     return true;
 }
 
-static bool co_main_fn compress_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+static bool co_main_fn compress_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to,
+                                               Error **errp)
 {
     return !to->file.replaces || can_compress(to->file.bs, errp);
 }

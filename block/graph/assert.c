@@ -34,8 +34,8 @@ static void main_fn assert_children(BlockDriverState *bs)
     }
 }
 
-/* Claims are as they should be where nobody is in the middle of changing them.  A node that is being
- * closed has no users any more, and its driver its locks until that is done. */
+/* Claims are as they should be where nobody is in the middle of changing them.  A node that is
+ * being closed has no users any more, while its driver keeps the locks until that is done. */
 static void main_fn assert_claims(BlockDriverState *bs)
 {
     GQueue *lists[] = { &bs->followers, &bs->others };

@@ -78,8 +78,8 @@ static bool main_fn check_access(const BlockDriverState *bs, Error **errp)
     return true;
 }
 
-static bool main_fn check_below(BlockDriverState *bs, const BdrvChildChange *change, const char *what,
-                                Error **errp)
+static bool main_fn check_below(BlockDriverState *bs, const BdrvChildChange *change,
+                                const char *what, Error **errp)
 {
     if (change->bs && bdrv_reaches(change->bs, bs)) {
         error_setg(errp, "Cannot make node '%s' the %s of '%s': it lies above it",
@@ -111,8 +111,8 @@ static bool main_fn check_content(BlockDriverState *bs, Error **errp)
     BlockDriverState *file = bs->reopen->file.bs;
 
     if (file && content_after(file) != content_now(bs->file->bs)) {
-        error_setg(errp, "Cannot make node '%s' the file of '%s': it does not lead to '%s', through filters, "
-                   "as the one in use does", file->node_name, bs->node_name,
+        error_setg(errp, "Cannot make node '%s' the file of '%s': it does not lead to '%s', "
+                   "through filters, as the one in use does", file->node_name, bs->node_name,
                    content_now(bs->file->bs)->node_name);
         return false;
     }

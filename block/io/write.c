@@ -132,7 +132,8 @@ static int co_fn margin_fill(BlockDriverState *bs, BdrvAlloc *alloc, Margin *m)
 }
 
 /* Write the request's part and its margins into the allocation with one request. */
-static int co_fn write_allocation(BlockDriverState *bs, BdrvAlloc *alloc, int64_t offset, int64_t bytes,
+static int co_fn write_allocation(BlockDriverState *bs, BdrvAlloc *alloc, int64_t offset,
+                                  int64_t bytes,
                             IoVec *qiov, size_t qiov_offset)
 {
     int64_t end = offset + bytes, alloc_end = alloc->offset + alloc->bytes;

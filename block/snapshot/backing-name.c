@@ -208,7 +208,8 @@ static bool format_is_right(const Level *l, const Level *below)
 typedef struct Follow {
     const GPtrArray *chain;
     guint from;
-    guint ret_end;                  /* the level up to which opening by name leads to the live chain */
+    guint ret_end;                  /* the level up to which opening by name leads to the live
+                                     * chain */
     int ret_error;                  /* -errno: the name of the first one leads to no file; or
                                      * -ESTALE: to another one; 0: to its file */
 } Follow;
@@ -284,10 +285,11 @@ static bool co_main_fn describe_from(const GPtrArray *chain, GString *out, Error
         if (l->path) {
             thread_pool_co_run(follow, &f);
             if (f.ret_error == -ESTALE) {
-                error_setg(errp, "Cannot record '%s' as a backing file: another file has that name by "
-                           "now", l->path);
+                error_setg(errp, "Cannot record '%s' as a backing file: another file has that name "
+                           "by now", l->path);
             } else if (f.ret_error) {
-                error_setg_errno(errp, -f.ret_error, "Cannot record '%s' as a backing file", l->path);
+                error_setg_errno(errp, -f.ret_error, "Cannot record '%s' as a backing file",
+                                 l->path);
             }
             if (f.ret_error) {
                 return false;
@@ -340,8 +342,8 @@ char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format
         return NULL;
     }
     if (name->len > BDRV_MAX_BACKING_NAME) {
-        error_setg(errp, "Cannot record '%s' as a backing file: its name alone does not lead to the "
-                   "images in use, and describing them takes more than %d bytes",
+        error_setg(errp, "Cannot record '%s' as a backing file: its name alone does not lead to "
+                   "the images in use, and describing them takes more than %d bytes",
                    top->path ?: bs->node_name, BDRV_MAX_BACKING_NAME);
         return NULL;
     }

@@ -32,7 +32,8 @@ static bool main_fn check_not_twice(SnapshotAction *s, Error **errp)
 
     SNAPSHOT_FOREACH(s->action.txn, s->action.index, other) {
         if (other->req.base == s->req.base) {
-            error_setg(errp, "Cannot take two snapshots of '%s' at once: '%s' is the same node '%s'",
+            error_setg(errp, "Cannot take two snapshots of '%s' at once: '%s' is the same node "
+                       "'%s'",
                        s->req.device, other->req.device, s->req.base->node_name);
             return false;
         }
@@ -64,8 +65,8 @@ static bool main_fn check_depth(SnapshotAction *s, Error **errp)
         images++;
     }
     if (images >= BDRV_MAX_CHAIN) {
-        error_setg(errp, "Cannot take a snapshot of '%s': its chain has %d images, and no more than %d "
-                   "could be opened again", s->req.device, images, BDRV_MAX_CHAIN);
+        error_setg(errp, "Cannot take a snapshot of '%s': its chain has %d images, and no more "
+                   "than %d could be opened again", s->req.device, images, BDRV_MAX_CHAIN);
         return false;
     }
     return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The snapshots among the actions of a transaction: who is one, what it covers, what became of it. */
+/* The snapshots among the actions of a transaction: finding them, and their results. */
 #include "qemu/osdep.h"
 
 #include "block/snapshot/snapshot-internal.h"

@@ -46,7 +46,8 @@ bool main_fn snapshot_check_taken(BdrvAction *a, Error **errp)
     }
     SNAPSHOT_FOREACH(a->txn, a->index, other) {
         if (other->file && new_file_equal(s->file, other->file)) {
-            error_setg(errp, "Cannot use '%s' for the snapshot of '%s': it is the same file as '%s'",
+            error_setg(errp, "Cannot use '%s' for the snapshot of '%s': it is the same file as "
+                       "'%s'",
                        s->req.filename, s->req.device, other->req.filename);
             return false;
         }

@@ -18,7 +18,8 @@ typedef struct SnapshotAction {
                                      * the pivot it leads to the base */
     BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
     bool backing_linked;
-    GPtrArray *ro_nodes;            /* prepared to become read-only: the base and its files, or NULL */
+    GPtrArray *ro_nodes;            /* prepared to become read-only: the base and its files, or
+                                     * NULL */
     Error *ro_error;                /* the base cannot become read-only */
 
     BlockDriverState *overlay;      /* once it is linked to its base */

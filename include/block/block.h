@@ -68,7 +68,8 @@ struct BdrvLink {
     /* Core only. */
     GList entry;                    /* in bs->followers or bs->others */
     GList child_entry;              /* in parent->children, from bdrv_add_child() on */
-    bool leaving;                   /* another one takes its place: see (C4) in block/graph/claims.c */
+    bool leaving;                   /* another one takes its place: see (C4) in
+                                     * block/graph/claims.c */
     unsigned new_needs, new_allows; /* valid while has_new: being prepared */
     bool has_new;
 };

@@ -8,7 +8,8 @@
 typedef struct BdrvCorruption {
     const char *node_name;
     const char *text;
-    uint64_t offset, bytes;         /* in the file, of what would have been hit; @bytes 0: not known */
+    uint64_t offset, bytes;         /* in the file, of what would have been hit; @bytes 0: not
+                                     * known */
     bool fatal;                     /* nothing can be written to the image any more */
 } BdrvCorruption;
 

@@ -64,7 +64,8 @@ typedef struct BdrvLimits {
     uint32_t request_alignment;     /* bytes, power of two; of offsets and lengths; >= 1 */
     uint32_t mem_alignment;         /* bytes, power of two; of buffers; >= 1 */
     int64_t max_transfer;           /* bytes; 0: no limit */
-    int64_t alloc_unit;             /* formats: what one map entry covers, bytes (cluster); 0: none */
+    int64_t alloc_unit;             /* formats: what one map entry covers, bytes (cluster); 0:
+                                     * none */
     int64_t zero_unit;              /* granularity of zeroing and discarding, bytes, power of two;
                                      * formats: subcluster or cluster; protocols: 0: any */
     bool native_fua;                /* protocols: co_pwritev takes BDRV_REQ_FUA; else the core
@@ -313,7 +314,8 @@ struct BlockDriverState {
     const BlockDriver *drv;
     void *opaque;                   /* the driver's state, drv->instance_size bytes */
     char *node_name;
-    char *filename;                 /* how a user would name it; never NULL once open ("" if none) */
+    char *filename;                 /* how a user would name it; never NULL once open ("" if
+                                     * none) */
     char *path;                     /* protocols on local files: absolute name, as it was given and
                                      * not through its links; else NULL */
     bool read_only;                 /* changes only in commits, while quiesced */
@@ -351,7 +353,8 @@ struct BlockDriverState {
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */
-    bool backing_as_recorded;       /* its backing file was opened by what the image records of it */
+    bool backing_as_recorded;       /* its backing file was opened by what the image records of
+                                     * it */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool closing;                    /* closing: no requests */
     bool hidden;                    /* being made by somebody: nobody else finds it by its name */

@@ -112,7 +112,8 @@ void *main_fn transaction_add(Transaction *t, const BdrvActionOps *ops, char *wh
 void co_main_fn transaction_drop_last(Transaction *t);
 
 typedef enum TransactionPinFlags {
-    TRANSACTION_PIN_FLUSH = 1 << 0, /* flush the node before the commit, so that it could be closed */
+    TRANSACTION_PIN_FLUSH = 1 << 0, /* flush the node before the commit, so that it could be
+                                     * closed */
 } TransactionPinFlags;
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The limits that others can meet: what a client, an image, a file or a disk can make the daemon hold or wait for.
- * They stand together because they lean on each other; the relations at the end are checked by the compiler.
- * Limits of one format's fields are in that format's folder.
+ * The limits that others can meet: what a client, an image, a file or a disk can make the daemon
+ * hold or wait for.  They stand together because they lean on each other; the relations at the end
+ * are checked by the compiler.  Limits of one format's fields are in that format's folder.
  */
 #ifndef QEMU_LIMITS_H
 #define QEMU_LIMITS_H
@@ -15,14 +15,14 @@
 #define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30))
 /* Images of the longest chain that is opened, and made by snapshots. */
 #define BDRV_MAX_CHAIN 10000
-/* Bytes of a name that an image can record (qcow2 specification, "backing file name"), and so of a file on which
- * a snapshot is possible. */
+/* Bytes of a name that an image can record (qcow2 specification, "backing file name"), and so of a
+ * file on which a snapshot is possible. */
 #define BDRV_MAX_BACKING_NAME 1023
 
 /* ---- time that commands take at most ---- */
 
-/* How long guests are held where a command does not say: the time after which Windows thaws its file
- * systems by itself. */
+/* How long guests are held where a command does not say: the time after which Windows thaws its
+ * file systems by itself. */
 #define BDRV_HOLD_TIMEOUT_NS (10 * NS_PER_SEC)
 /* How long the steps of a transaction in which guests run may take where a command does not say. */
 #define TRANSACTION_RUN_TIMEOUT_NS (300 * NS_PER_SEC)
@@ -48,7 +48,8 @@
 /* Requests of one connection, and bytes of their payloads. */
 #define NBD_MAX_IN_FLIGHT 256
 #define NBD_MAX_IN_FLIGHT_BYTES (64 * MiB)
-/* Memory that the requests of all clients of all servers may hold together, bytes; an option changes it. */
+/* Memory that the requests of all clients of all servers may hold together, bytes; an option
+ * changes it. */
 #define NBD_DEFAULT_MEMORY (256 * MiB)
 /* Connections a server takes unless told otherwise; further ones wait to be accepted. */
 #define NBD_DEFAULT_MAX_CONNECTIONS 100
@@ -74,16 +75,27 @@
 
 /* ---- how they lean on each other ---- */
 
-_Static_assert(NBD_MAX_PAYLOAD <= NBD_MAX_IN_FLIGHT_BYTES, "one request fits into a connection");
-_Static_assert(NBD_MAX_IN_FLIGHT_BYTES <= NBD_DEFAULT_MEMORY, "one connection does not take it all");
-_Static_assert(THREAD_POOL_MAX_IO_THREADS < THREAD_POOL_MAX_THREADS, "commands always have a thread");
-_Static_assert(4 * FILE_MAX_WAITING <= THREAD_POOL_MAX_IO_THREADS, "three files that hang leave a fourth");
-_Static_assert(TRANSACTION_MAKE_TIMEOUT_NS <= TRANSACTION_RUN_TIMEOUT_NS, "the shorter is the shorter");
-_Static_assert(BDRV_HOLD_TIMEOUT_NS <= TRANSACTION_RUN_TIMEOUT_NS, "running takes what holding may");
-_Static_assert(QAPI_MAX_NESTING <= JSON_MAX_NESTING, "what is typed has been read");
-_Static_assert(QMP_MAX_CHAIN_NESTING * 2 + 16 <= JSON_MAX_NESTING, "clients like us read our answers");
-_Static_assert(JSON_MAX_TOKEN_BYTES <= JSON_MAX_HEAP, "one token fits");
-_Static_assert(MONITOR_LONG_BYTES < MONITOR_MAX_BYTES, "a client is waited for before it is cut off");
-_Static_assert(BDRV_MAX_BACKING_NAME < 4096, "a name that can be recorded is one that the kernel takes");
+_Static_assert(NBD_MAX_PAYLOAD <= NBD_MAX_IN_FLIGHT_BYTES,
+               "one request fits into a connection");
+_Static_assert(NBD_MAX_IN_FLIGHT_BYTES <= NBD_DEFAULT_MEMORY,
+               "one connection does not take it all");
+_Static_assert(THREAD_POOL_MAX_IO_THREADS < THREAD_POOL_MAX_THREADS,
+               "commands always have a thread");
+_Static_assert(4 * FILE_MAX_WAITING <= THREAD_POOL_MAX_IO_THREADS,
+               "three files that hang leave a fourth");
+_Static_assert(TRANSACTION_MAKE_TIMEOUT_NS <= TRANSACTION_RUN_TIMEOUT_NS,
+               "the shorter is the shorter");
+_Static_assert(BDRV_HOLD_TIMEOUT_NS <= TRANSACTION_RUN_TIMEOUT_NS,
+               "running takes what holding may");
+_Static_assert(QAPI_MAX_NESTING <= JSON_MAX_NESTING,
+               "what is typed has been read");
+_Static_assert(QMP_MAX_CHAIN_NESTING * 2 + 16 <= JSON_MAX_NESTING,
+               "clients like us read our answers");
+_Static_assert(JSON_MAX_TOKEN_BYTES <= JSON_MAX_HEAP,
+               "one token fits");
+_Static_assert(MONITOR_LONG_BYTES < MONITOR_MAX_BYTES,
+               "a client is waited for before it is cut off");
+_Static_assert(BDRV_MAX_BACKING_NAME < 4096,
+               "a name that can be recorded is one that the kernel takes");
 
 #endif

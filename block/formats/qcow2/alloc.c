@@ -59,7 +59,8 @@ static bool entry_at(const Qcow2Geometry *g, const Qcow2L2Ref *ref, unsigned i, 
 }
 
 /* [@start, @end) of the guest goes to existing clusters, at *@ret. */
-static void allocation_own(BlockDriverState *bs, const Qcow2L2Ref *ref, uint64_t start, uint64_t end,
+static void allocation_own(BlockDriverState *bs, const Qcow2L2Ref *ref, uint64_t start,
+                           uint64_t end,
                      BdrvAlloc *ret)
 {
     const Qcow2Geometry *g = &qcow2_state(bs)->g;

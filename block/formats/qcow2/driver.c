@@ -83,8 +83,8 @@ static bool co_main_fn repair_dirty(BlockDriverState *bs, Error **errp)
     }
     bool clean = res.corruptions == 0;
     if (!clean) {
-        error_setg(errp, "Cannot open '%s' for writing: it was not closed properly, and could not be "
-                   "repaired: %s", qcow2_name(bs), res.first);
+        error_setg(errp, "Cannot open '%s' for writing: it was not closed properly, and could not "
+                   "be repaired: %s", qcow2_name(bs), res.first);
     } else {
         log_line("'%s' was not closed properly; repaired %" PRIu64 " errors and %" PRIu64
                  " leaked clusters", qcow2_name(bs), res.corruptions_fixed, res.leaks_fixed);

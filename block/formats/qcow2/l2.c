@@ -25,8 +25,8 @@ static size_t l1_position(Qcow2State *s, uint64_t guest, uint64_t *ret_offset)
 static int l1_entry_check(BlockDriverState *bs, uint64_t guest, uint64_t entry)
 {
     if (entry & QCOW2_OFFSET_MASK & (qcow2_state(bs)->g.cluster_size - 1)) {
-        return qcow2_note_damage(bs, 0, 0, "the L1 entry of guest offset %" PRIu64 " leads to an L2 "
-                                 "table that is not aligned to a cluster", guest);
+        return qcow2_note_damage(bs, 0, 0, "the L1 entry of guest offset %" PRIu64 " leads to an "
+                                 "L2 table that is not aligned to a cluster", guest);
     }
     return 0;
 }
@@ -122,7 +122,8 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
     return ret;
 }
 
-static int co_fn l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2Page **ret_page,
+static int co_fn l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest,
+                              Qcow2Page **ret_page,
                                size_t *ret_pos)
 {
     uint64_t l1_page;
@@ -187,8 +188,8 @@ static int co_fn table_replace(BlockDriverState *bs, uint64_t guest, HostOffset 
     }
     qcow2_lock(s);
     if (qcow2_cache_is_dirty(&s->cache, table.v, s->g.cluster_size)) {
-        ret = qcow2_note_damage(bs, table.v, s->g.cluster_size, "a table was to be made in a cluster "
-                                "that is in use as one");
+        ret = qcow2_note_damage(bs, table.v, s->g.cluster_size, "a table was to be made in a "
+                                "cluster that is in use as one");
     } else {
         qcow2_cache_forget(&s->cache, table.v, s->g.cluster_size);
     }
@@ -246,8 +247,8 @@ int co_fn qcow2_l2_writable_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t gue
     }
     /* "Writable" without a table is an entry that no healthy image has. */
     if (ret->writable) {
-        return qcow2_note_damage(bs, 0, 0, "the L1 entry of guest offset %" PRIu64 " has a flag and no "
-                                 "L2 table", guest);
+        return qcow2_note_damage(bs, 0, 0, "the L1 entry of guest offset %" PRIu64 " has a flag "
+                                 "and no L2 table", guest);
     }
     qcow2_unlock(s);
     r = make_writable(bs, guest);

@@ -34,8 +34,8 @@ int co_fn qcow2_refcount_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t cluste
         return 0;
     }
     if (offset & (g->cluster_size - 1) || offset >= QCOW2_MAX_HOST_OFFSET) {
-        return qcow2_note_damage(bs, 0, 0, "refcount block %" PRIu64 " has the offset %" PRIu64, block,
-                                 offset);
+        return qcow2_note_damage(bs, 0, 0, "refcount block %" PRIu64 " has the offset %" PRIu64,
+                                 block, offset);
     }
     unsigned bits = qcow2_page_refcount_bits(g);
     *ret_number = in_block & ((UINT64_C(1) << bits) - 1);

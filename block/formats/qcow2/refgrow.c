@@ -151,8 +151,8 @@ static bool growth_hits_table(BlockDriverState *bs, const Growth *grow)
     bool hits = qcow2_overlaps(s, 0, grow->area, bytes) ||
                 qcow2_cache_is_dirty(&s->cache, grow->area.v, bytes);
     if (hits) {
-        qcow2_note_damage(bs, grow->area.v, bytes, "a place for refcounts that no refcount block covers "
-                          "has metadata in it");
+        qcow2_note_damage(bs, grow->area.v, bytes, "a place for refcounts that no refcount block "
+                          "covers has metadata in it");
     }
     qcow2_unlock(s);
     return hits;
@@ -223,8 +223,8 @@ static int co_fn make_block(BlockDriverState *bs, uint64_t block)
     bool bad = qcow2_overlaps(s, 0, offset, g->cluster_size) ||
                qcow2_cache_is_dirty(&s->cache, offset.v, g->cluster_size);
     if (bad) {
-        qcow2_note_damage(bs, offset.v, g->cluster_size, "a place for a refcount block that no refcount "
-                          "block covers has metadata in it");
+        qcow2_note_damage(bs, offset.v, g->cluster_size, "a place for a refcount block that no "
+                          "refcount block covers has metadata in it");
     } else {
         qcow2_cache_forget(&s->cache, offset.v, g->cluster_size);
     }

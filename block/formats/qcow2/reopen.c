@@ -25,8 +25,9 @@ bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o,
     if (o->l2_cache_entry_size &&
         (!IS_POWER_OF_2(o->l2_cache_entry_size) || o->l2_cache_entry_size < 512 ||
          o->l2_cache_entry_size > (int64_t)qcow2_state(bs)->g.cluster_size)) {
-        error_setg(errp, "Cannot open '%s': l2-cache-entry-size must be a power of two between 512 and "
-                   "the cluster size (%" PRIu64 ")", qcow2_name(bs), qcow2_state(bs)->g.cluster_size);
+        error_setg(errp, "Cannot open '%s': l2-cache-entry-size must be a power of two between 512 "
+                   "and the cluster size (%" PRIu64 ")", qcow2_name(bs),
+                   qcow2_state(bs)->g.cluster_size);
         return false;
     }
     return true;
@@ -37,9 +38,9 @@ void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool d
     qcow2_cache_set_cap(&s->cache, cache_cap(o));
     qcow2_clean_set_interval(s, o->cache_clean_interval);
     /* The image is settled now, so this may change. */
-    s->lazy_refcounts = s->header.version >= 3 && !s->damaged &&
-                        (o->has_lazy_refcounts ? o->lazy_refcounts
-                                               : s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
+    bool lazy = o->has_lazy_refcounts ? o->lazy_refcounts
+                                      : s->header.compatible & QCOW2_COMPAT_LAZY_REFCOUNTS;
+    s->lazy_refcounts = s->header.version >= 3 && !s->damaged && lazy;
     s->overlap_checks = o->overlap_checks;
     g_hash_table_remove_all(s->metadata);
     s->overlap_loaded = false;

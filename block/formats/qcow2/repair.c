@@ -239,7 +239,8 @@ static int co_fn fix_blocks(Qcow2Check *c)
 /* ---- new refcounts ---- */
 
 typedef struct Rebuild {
-    GArray *blocks;                 /* of uint64_t: indexes of the blocks that are needed, ascending */
+    GArray *blocks;                 /* of uint64_t: indexes of the blocks that are needed,
+                                     * ascending */
     HostOffset area;                /* the blocks, then the table */
     uint64_t table_clusters;
 } Rebuild;
@@ -305,7 +306,7 @@ static int rebuild_plan(Qcow2Check *c, uint64_t from, Rebuild *r)
     r->blocks = blocks_needed(c, &end);
     first = MAX(end, c->incomplete ? MAX(from, c->file_clusters) : from);
     r->area = host_offset(first << g->cluster_bits);
-    last_block = g_array_index(r->blocks, uint64_t, r->blocks->len - 1);   /* the header's, at least */
+    last_block = g_array_index(r->blocks, uint64_t, r->blocks->len - 1);   /* >= the header's */
     for (;;) {
         r->table_clusters = DIV_ROUND_UP((last_block + 1) * 8, g->cluster_size);
         if (r->table_clusters > QCOW2_MAX_REFTABLE_BYTES >> g->cluster_bits) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* file and host_device: a local file or block device. Opening and closing it, and the driver's table. */
+/* file and host_device, a local file or block device: opening, closing, the driver's table. */
 #include "qemu/osdep.h"
 
 #include "block/protocols/file/file-internal.h"
