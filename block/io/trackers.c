@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who learns of changes of a node's content.
+ * Trackers: those that learn of changes of a node's content.
  *
  * (T1) A tracker that is added learns of every change that completes afterwards.
- * (T2) The list is read by any thread without a lock: elements are put in front of it by one atomic
- *      store, and taken out only while nothing is in flight.
+ * (T2) The list is read by any thread without a lock: trackers are put in front of it by one atomic
+ *      store, and none is taken out while the node lives.
  */
 #include "qemu/osdep.h"
 
@@ -14,16 +14,6 @@ void main_fn bdrv_add_write_tracker(BlockDriverState *bs, BdrvWriteTracker *trac
 {
     tracker->next = bs->trackers;
     __atomic_store_n(&bs->trackers, tracker, __ATOMIC_RELEASE);
-}
-
-void main_fn bdrv_remove_write_tracker(BlockDriverState *bs, BdrvWriteTracker *tracker)
-{
-    BdrvWriteTracker **p = &bs->trackers;
-
-    while (*p != tracker) {
-        p = &(*p)->next;
-    }
-    __atomic_store_n(p, tracker->next, __ATOMIC_RELEASE);
 }
 
 void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t bytes)

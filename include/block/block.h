@@ -169,8 +169,6 @@ uint64_t main_fn bdrv_get_write_threshold(BlockDriverState *bs);
 
 /* From now on @tracker learns of changes of @bs.  The node owns it from now on. */
 void main_fn bdrv_add_write_tracker(BlockDriverState *bs, BdrvWriteTracker *tracker);
-/* Not any more: @tracker is the caller's again.  While every backend that reaches @bs is held. */
-void main_fn bdrv_remove_write_tracker(BlockDriverState *bs, BdrvWriteTracker *tracker);
 
 /* ---- pivot ---- */
 
