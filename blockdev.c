@@ -244,10 +244,9 @@ bool co_main_fn qmp_block_set_write_threshold(const QmpBlockSetWriteThresholdArg
  * run; after the last one exists nothing but a disk that fails or does not answer can make the
  * second one fail, in which guests are held.  Whatever fails, all is as it was before.
  */
-static bool co_main_fn take(Transaction *t, TransactionAdd *add, const void *args, Error **errp)
+bool co_main_fn blockdev_take(Transaction *t, TransactionAdd *add, const void *args, Error **errp)
 {
-    bool ok = transaction_check(t, add, args, errp) &&  /* 1 check the request; no disk is
-                                                         * touched */
+    bool ok = transaction_check(t, add, args, errp) &&  /* 1 check, touching no disk */
               transaction_prepare(t, errp) &&           /* 2 make and open every image */
               transaction_flush(t, errp) &&             /* 3 flush the bases, while guests run */
               transaction_hold(t, errp) &&              /* 4 hold the guests of all of them */
@@ -263,7 +262,7 @@ static bool co_main_fn take(Transaction *t, TransactionAdd *add, const void *arg
 bool co_main_fn blockdev_run_transaction(TransactionAdd *add, const void *args, Error **errp)
 {
     Transaction *t = transaction_new(-1);
-    bool ok = take(t, add, args, errp);
+    bool ok = blockdev_take(t, add, args, errp);
 
     transaction_free(t);
     return ok;
@@ -342,7 +341,7 @@ bool co_main_fn qmp_blockdev_group_snapshot_sync(const QmpBlockdevGroupSnapshotS
 {
     int64_t timeout_ms = MIN(args->timeout, (uint64_t)(INT64_MAX / NS_PER_MS / 2));
     Transaction *t = transaction_new(args->has_timeout ? timeout_ms * NS_PER_MS : -1);
-    bool ok = take(t, add_members, args, errp);
+    bool ok = blockdev_take(t, add_members, args, errp);
 
     if (ok && transaction_count(t) > 0) {
         send_completed(t);

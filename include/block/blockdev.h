@@ -35,7 +35,9 @@ BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *name, Error *
  * none. */
 BlockBackend *main_fn blockdev_find_backend(const char *device, const BlockDriverState *bs);
 
-/* The seven steps of a transaction, with the default timeout: see blockdev.c. */
+/* The seven steps of a transaction, to its end; the caller frees it.  False: nothing changed. */
+bool co_main_fn blockdev_take(Transaction *t, TransactionAdd *add, const void *args, Error **errp);
+/* The same for a transaction of its own with the default timeout. */
 bool co_main_fn blockdev_run_transaction(TransactionAdd *add, const void *args, Error **errp);
 
 /* Turn an error's class into one that today's commands use and drop its member. */

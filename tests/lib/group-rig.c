@@ -4,6 +4,7 @@
 #include <dirent.h>
 
 #include "group-rig.h"
+#include "block/blockdev.h"
 #include "qemu/aio.h"
 
 void rig_run(CoroutineEntry *entry, void *opaque)
@@ -123,27 +124,11 @@ static bool co_main_fn add_snapshots(Transaction *t, const void *opaque, Error *
     return ok;
 }
 
-bool co_main_fn rig_take(TransactionAdd *add, const void *args, Error **errp)
-{
-    Transaction *t = transaction_new(-1);
-    bool ok = transaction_check(t, add, args, errp) && transaction_prepare(t, errp) &&
-              transaction_flush(t, errp) && transaction_hold(t, errp) &&
-              transaction_work_held(t, errp);
-
-    if (ok) {
-        transaction_commit(t);
-    }
-    transaction_resume(t);
-    transaction_end(t);
-    transaction_free(t);
-    return ok;
-}
-
 bool co_main_fn rig_snapshot(Rig *r, int generation, Error **errp)
 {
     SnapshotArgs args = { r, generation };
 
-    return rig_take(add_snapshots, &args, errp);
+    return blockdev_run_transaction(add_snapshots, &args, errp);
 }
 
 void co_fn rig_write(Rig *r, int i, int64_t offset, int64_t bytes, uint8_t pattern)

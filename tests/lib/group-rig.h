@@ -21,8 +21,6 @@ BlockBackend *rig_disk(Rig *r, int i);
 char *rig_overlay_name(Rig *r, int i, int generation);
 
 /* Take a group snapshot of all disks with default names. */
-/* All steps of a transaction. */
-bool co_main_fn rig_take(TransactionAdd *add, const void *args, Error **errp);
 bool co_main_fn rig_snapshot(Rig *r, int generation, Error **errp);
 
 void co_fn rig_write(Rig *r, int i, int64_t offset, int64_t bytes, uint8_t pattern);

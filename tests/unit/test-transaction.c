@@ -5,9 +5,9 @@
 
 #include "../lib/group-rig.h"
 #include "block/actions.h"
+#include "block/blockdev.h"
 
 /* ---- a disk whose flushes wait for the test ---- */
-
 
 static Coroutine *flush_waiter;
 static bool gate_closed;
@@ -97,20 +97,6 @@ static void co_fn write_byte(BlockBackend *blk)
 
 #define SOON_NS (50 * NS_PER_MS)
 
-static bool co_main_fn steps(Transaction *t, TransactionAdd *add, const void *args, Error **errp)
-{
-    bool ok = transaction_check(t, add, args, errp) && transaction_prepare(t, errp) &&
-              transaction_flush(t, errp) && transaction_hold(t, errp) &&
-              transaction_work_held(t, errp);
-
-    if (ok) {
-        transaction_commit(t);
-    }
-    transaction_resume(t);
-    transaction_end(t);
-    return ok;
-}
-
 static bool co_main_fn add_resize(Transaction *t, const void *blk, Error **errp)
 {
     return resize_action_add(t, blk_bs(blk), 2 * MiB, errp);
@@ -126,7 +112,7 @@ static void co_main_fn hung_resize_entry(void *opaque)
     Error *err = NULL;
 
     write_byte(blk);
-    g_assert_false(steps(t, add_resize, blk, &err));
+    g_assert_false(blockdev_take(t, add_resize, blk, &err));
     g_assert(strstr(error_get_pretty(err), "Cannot resize node '#block"));
     g_assert(strstr(error_get_pretty(err), "in time"));
     error_free(err);
@@ -167,7 +153,7 @@ static void co_main_fn resizer_entry(void *opaque)
     Resizer *r = opaque;
     Transaction *t = transaction_new(-1);
 
-    g_assert_true(steps(t, add_resize, r->blk, &error_abort));
+    g_assert_true(blockdev_take(t, add_resize, r->blk, &error_abort));
     transaction_free(t);
     r->done = true;
 }
@@ -290,7 +276,7 @@ static void co_main_fn not_made_entry(void *opaque)
     Transaction *t = transaction_new_for_test(SOON_NS);
     Error *err = NULL;
 
-    g_assert_false(steps(t, add_never, r, &err));
+    g_assert_false(blockdev_take(t, add_never, r, &err));
     g_assert(strstr(error_get_pretty(err), "Cannot wait for ever: its file was not made in time"));
     error_free(err);
     transaction_free(t);
