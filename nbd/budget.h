@@ -11,8 +11,8 @@
 
 #include "qemu/channel.h"
 
-/* What a connection may hold without asking the pool. */
-#define NBD_MEMORY_OWN ((size_t)(256 * KiB))
+/* What a connection may hold without asking the pool: 64 small requests. */
+#define NBD_MEMORY_OWN ((size_t)(64 * NBD_REQUEST_MEMORY))
 
 /* In which direction we wait for a peer. */
 typedef enum NbdPeerWait { NBD_PEER_READS, NBD_PEER_WRITES, NBD_PEER_WAIT__MAX } NbdPeerWait;

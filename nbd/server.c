@@ -48,7 +48,9 @@ static void main_fn conn_new(NbdServer *server, int fd)
     channel_init(&conn->chan, fd, fd);
     conn->entry.data = conn;
     g_queue_push_tail_link(&server->conns, &conn->entry);
-    coroutine_start(conn_entry, conn);
+    if (!coroutine_try_start(conn_entry, conn)) {
+        nbd_conn_finished(conn);        /* too much is under way to talk with one more */
+    }
 }
 
 /* ---- accepting ---- */

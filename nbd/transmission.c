@@ -16,6 +16,8 @@
 
 /* Who waits for memory looks so often for clients that keep it and do not move. */
 #define LOOK_FOR_LATE_NS NS_PER_SEC
+/* The reader looks so often whether others have given stacks back. */
+#define LOOK_FOR_STACK_NS (20 * NS_PER_MS)
 
 /* ---- the receive buffer ---- */
 
@@ -150,7 +152,7 @@ static bool is_over(const NbdConn *conn)
 static int co_fn take_memory(NbdConn *conn, NbdRequest *req, size_t bytes)
 {
     wait_for_room(conn, bytes);
-    if (bytes == 0 || nbd_memory_take(&conn->memory, bytes, &req->charge)) {
+    if (nbd_memory_take(&conn->memory, bytes, &req->charge)) {
         return 0;
     }
     while (!nbd_memory_take_in_line(&conn->memory, bytes, &req->charge)) {
@@ -167,10 +169,10 @@ static int co_fn take_memory(NbdConn *conn, NbdRequest *req, size_t bytes)
 /* What the request and its answer may hold. */
 static size_t memory_of(const NbdRequest *req)
 {
-    if (has_buffer(req)) {
-        return req->len;
-    }
-    return req->type == NBD_CMD_BLOCK_STATUS && !req->error ? nbd_block_status_bytes(req) : 0;
+    bool status = req->type == NBD_CMD_BLOCK_STATUS && !req->error;
+    size_t bytes = has_buffer(req) ? req->len : status ? nbd_block_status_bytes(req) : 0;
+
+    return MAX(bytes, (size_t)NBD_REQUEST_MEMORY);
 }
 
 static int co_fn prepare_payload(NbdConn *conn, NbdRequest *req)
@@ -239,7 +241,9 @@ void co_fn nbd_transmission_entry(void *opaque)
         if (QEMU_DEBUG_CHECKS) {
             nbd_transmission_assert(conn);
         }
-        coroutine_start(nbd_request_entry, req);
+        while (!coroutine_try_start(nbd_request_entry, req)) {
+            wait_for_answer(conn, LOOK_FOR_STACK_NS);
+        }
     }
     client_leaves(conn);
     while (conn->in_flight > 0 || conn->sending) {

@@ -15,6 +15,7 @@
 
 #include <sys/mman.h>
 
+#include "qemu/limits.h"
 #include "util/aio-internal.h"
 #include "util/sanitizer.h"
 
@@ -74,6 +75,9 @@ SWITCH_INLINE void after_switch(Coroutine *from, void *fake)
 
 /* ---- stacks ---- */
 
+static int stacks;                          /* atomic: mapped, of all contexts, pooled or in use */
+
+/* A coroutine on a new stack, or NULL with errno set. */
 static Coroutine *map_stack(unsigned colour)
 {
     size_t page = sysconf(_SC_PAGESIZE);
@@ -84,9 +88,16 @@ static Coroutine *map_stack(unsigned colour)
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     Coroutine *co;
 
-    if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) < 0) {
-        g_error("Cannot map a coroutine stack: %s", g_strerror(errno));
+    if (map == MAP_FAILED) {
+        return NULL;
     }
+    if (mprotect(map, page, PROT_NONE) < 0) {
+        int err = errno;
+        munmap(map, map_size);
+        errno = err;
+        return NULL;
+    }
+    __atomic_fetch_add(&stacks, 1, __ATOMIC_RELAXED);
 #if SANITIZE_ADDRESS
     /* Whoever had this address before, a thread maybe, may have left its red zones behind. */
     __asan_unpoison_memory_region(map + page, STACK_SIZE);
@@ -112,20 +123,29 @@ static void unmap_stack(Coroutine *co)
     __asan_unpoison_memory_region((char *)map + page, STACK_SIZE);
 #endif
     munmap(map, map_size);
+    __atomic_fetch_sub(&stacks, 1, __ATOMIC_RELAXED);
 }
 
-static Coroutine *coroutine_new(AioContext *ctx, CoroutineEntry *entry, void *opaque)
+static Coroutine *take_from_pool(AioContext *ctx)
 {
-    Coroutine *co = NULL;
+    Coroutine *co = ctx->pool;
 
-    if (aio_context_current() != ctx) {
-        co = map_stack(0);
-    } else if (ctx->pool) {
-        co = ctx->pool;
-        ctx->pool = co->next;
-        ctx->pool_size--;
-    } else {
-        co = map_stack(ctx->stack_colour++);
+    ctx->pool = co->next;
+    ctx->pool_size--;
+    return co;
+}
+
+/* @ctx is the calling thread's; NULL with errno set. */
+static Coroutine *take_stack(AioContext *ctx)
+{
+    return ctx->pool ? take_from_pool(ctx) : map_stack(ctx->stack_colour++);
+}
+
+static Coroutine *coroutine_init(Coroutine *co, AioContext *ctx, CoroutineEntry *entry,
+                                 void *opaque)
+{
+    if (!co) {
+        g_error("Cannot map a coroutine stack: %s", g_strerror(errno));
     }
 #if SANITIZE_ADDRESS
     /* The frames of its last use never returned and left their red zones behind. */
@@ -229,12 +249,27 @@ void any_fn coroutine_start(CoroutineEntry *entry, void *opaque)
     AioContext *ctx = aio_context_current();
 
     assert(ctx);
-    coroutine_enter(coroutine_new(ctx, entry, opaque));
+    coroutine_enter(coroutine_init(take_stack(ctx), ctx, entry, opaque));
+}
+
+bool any_fn coroutine_try_start(CoroutineEntry *entry, void *opaque)
+{
+    AioContext *ctx = aio_context_current();
+    bool may = ctx->pool || __atomic_load_n(&stacks, __ATOMIC_RELAXED) < COROUTINE_MAX_ASKED_FOR;
+    Coroutine *co = may ? take_stack(ctx) : NULL;
+
+    if (co) {
+        coroutine_enter(coroutine_init(co, ctx, entry, opaque));
+    }
+    return co != NULL;
 }
 
 void any_fn coroutine_start_in(AioContext *ctx, CoroutineEntry *entry, void *opaque)
 {
-    coroutine_wake(coroutine_new(ctx, entry, opaque));
+    bool own = ctx == aio_context_current();
+    Coroutine *co = own ? take_stack(ctx) : map_stack(0);
+
+    coroutine_wake(coroutine_init(co, ctx, entry, opaque));
 }
 
 Coroutine *any_fn coroutine_self(void)

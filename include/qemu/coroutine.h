@@ -21,6 +21,12 @@ typedef void CoroutineEntry(void *opaque);
  */
 void any_fn coroutine_start(CoroutineEntry *entry, void *opaque);
 
+/*
+ * The same for what somebody outside asks for, who can be told to wait: false, and nothing is
+ * started, where COROUTINE_MAX_ASKED_FOR run or a stack cannot be had.
+ */
+bool any_fn coroutine_try_start(CoroutineEntry *entry, void *opaque);
+
 /* A new coroutine of @ctx, put on its ready list; from any thread. */
 void any_fn coroutine_start_in(AioContext *ctx, CoroutineEntry *entry, void *opaque);
 

@@ -37,6 +37,10 @@
 /* Requests of one file that have a thread each. */
 #define FILE_MAX_WAITING 32
 
+/* Coroutines up to which those are started that somebody outside asks for: requests, connections.
+ * Each takes two mappings, a stack and its guard page, of which Linux gives a process 65,530. */
+#define COROUTINE_MAX_ASKED_FOR 28000
+
 /* ---- NBD ---- */
 
 /* The longest string a peer may send or be sent: export name, description, query. */
@@ -48,6 +52,8 @@
 /* Requests of one connection, and bytes of their payloads. */
 #define NBD_MAX_IN_FLIGHT 256
 #define NBD_MAX_IN_FLIGHT_BYTES (64 * MiB)
+/* What a request holds at least, bytes: a stack as far as it is used, and its answer's header. */
+#define NBD_REQUEST_MEMORY (16 * KiB)
 /* Memory that the requests of all clients of all servers may hold together, bytes; an option
  * changes it. */
 #define NBD_DEFAULT_MEMORY (256 * MiB)
@@ -75,6 +81,8 @@
 
 /* ---- how they lean on each other ---- */
 
+_Static_assert(2 * COROUTINE_MAX_ASKED_FOR <= 65530 - 8192,
+               "what the daemon does by itself always gets a stack");
 _Static_assert(NBD_MAX_PAYLOAD <= NBD_MAX_IN_FLIGHT_BYTES,
                "one request fits into a connection");
 _Static_assert(NBD_MAX_IN_FLIGHT_BYTES <= NBD_DEFAULT_MEMORY,

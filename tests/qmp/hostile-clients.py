@@ -85,6 +85,52 @@ def test_a_crowd_that_does_not_move_is_bounded_and_holds_up_nobody():
             w.close()
 
 
+def stacks_that_a_process_can_have():
+    with open('/proc/sys/vm/max_map_count') as f:
+        return int(f.read()) // 2               # a stack and its guard page
+
+
+def wait_until_it_reads_no_more(r):
+    """The number of mappings stops to grow, or the daemon is gone."""
+    seen, now = 0, 1
+    while now > seen:
+        time.sleep(1)
+        with open('/proc/%d/maps' % r.proc.pid) as f:
+            seen, now = now, sum(1 for _ in f)
+
+
+def limit(r, name, **limits):
+    none = {'bps': 0, 'bps_rd': 0, 'bps_wr': 0, 'iops': 0, 'iops_rd': 0, 'iops_wr': 0}
+    r.qmp.cmd('block_set_io_throttle', dict(none, id=name, **limits))
+
+
+def test_more_requests_than_there_are_stacks_hold_up_only_their_own_disk():
+    """A disk with limits has one request a second; its clients send all they may, without payloads."""
+    with Rig() as r:
+        # A sanitizer's stacks are much larger.
+        requests = 3000 if r.is_sanitized() else stacks_that_a_process_can_have() + 3000
+        r.drive('disk0', 'raw', '1M')
+        r.start('--object', 'iothread,id=io0',
+                '--blockdev', 'null-co,node-name=many,size=1M')
+        r.export('disk0')
+        r.export('many', iothread='io0')
+        limit(r, 'exp-many', iops=1)
+        other = Bystander(r)
+        clients = []
+        for _ in range(requests // 256 + 1):
+            clients.append(Wire(r.path('nbd.sock'), timeout=300).negotiate('many'))
+            clients[-1].send(clients[-1].request_bytes(TRIM, 0, 512) * 256)
+        wait_until_it_reads_no_more(r)
+        other.check()
+        limit(r, 'exp-many', iops=0)
+        for w in clients:                       # none was lost
+            for _ in range(256):
+                answer = w.recv_answer()[1:]
+                assert answer == (True, 'simple', 0), answer
+            w.close()
+        other.check()
+
+
 def test_clients_that_do_not_move_are_left_alone_while_there_is_memory():
     with Rig() as r:
         r.drive('disk0', 'raw', '64M')
