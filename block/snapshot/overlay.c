@@ -135,6 +135,15 @@ static BdrvLink *co_main_fn open_new_file(SnapshotAction *s, Error **errp)
     return opts->u.file.fd < 0 ? NULL : bdrv_open(opts, &spec, errp);
 }
 
+/* The guest's first write needs a page of the L1 table, which is the image's last cluster, an L2
+ * table and a cluster: on a file system that is full the snapshot fails, not the guest. */
+static bool co_main_fn reserve_first_write(SnapshotAction *s, BdrvLink *file, Error **errp)
+{
+    int64_t end = bdrv_length(file->bs), unit = snapshot_cluster_size;
+
+    return new_file_reserve(s->file, end - unit, 3 * unit, errp);
+}
+
 static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
 {
     BlockDriverState *base = s->req.base;
@@ -151,7 +160,7 @@ static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
         .extended_l2 = snapshot_extended_l2, .refcount_bits = 16,
         .backing_file = backing, .backing_fmt = (char *)format,
     };
-    if (!bdrv_co_create(s->drv, file, &create, errp)) {
+    if (!bdrv_co_create(s->drv, file, &create, errp) || !reserve_first_write(s, file, errp)) {
         return false;
     }
     int ret = bdrv_co_flush(file, 0);

@@ -43,6 +43,11 @@ bool co_main_fn new_file_claim(NewFile *t, Error **errp);
 /* Ask the file system to write the file in place, while it is empty; most do so anyway and know no
  * such wish. */
 void co_main_fn new_file_set_nocow(NewFile *t);
+/*
+ * Takes room in the file system for [@offset, @offset + @bytes) of the file, whose length stays as
+ * it is.  True also where the file system cannot do that.
+ */
+bool co_main_fn new_file_reserve(NewFile *t, int64_t offset, int64_t bytes, Error **errp);
 /* The same file, or going to be, under whatever names. */
 bool any_fn new_file_equal(const NewFile *a, const NewFile *b);
 /* The content is complete and synced: gives a new file its name ("File exists" if somebody else

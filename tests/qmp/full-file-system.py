@@ -13,6 +13,7 @@ import os
 import resource
 import subprocess
 
+from qmp import QMPError
 from rig import Rig, import_nbd, main, requires, run
 
 requires('qemu-img', 'qemu-io')
@@ -133,6 +134,36 @@ def test_overlay_on_a_full_file_system_loses_nothing():
         r.stop()
         assert len(acked) > 4, len(acked)
         expect(overlay, acked)
+
+
+def test_a_group_that_succeeds_has_room_for_its_first_writes():
+    """On a file system with a little more room each time, until the group succeeds."""
+    with Rig() as r, Tmpfs(r, '4m') as mnt:
+        if not mnt:
+            print('  left out: only root can mount a tmpfs')
+            return
+        for name in 'disk0', 'disk1':
+            r.drive(name, 'raw', '64M')
+        r.start()
+        refused = 0
+        for room in range(0, 4 << 20, 64 << 10):
+            with open(os.path.join(mnt, 'ballast'), 'wb') as f:
+                os.posix_fallocate(f.fileno(), 0, (4 << 20) - room or 1)
+            overlays = [{'device': name, 'snapshot-file': os.path.join(mnt, name)}
+                        for name in ('disk0', 'disk1')]
+            try:
+                r.snapshot(*overlays)
+                break
+            except QMPError as e:
+                assert 'No space left on device' in e.desc, e.desc
+                assert os.listdir(mnt) == ['ballast']
+                refused += 1
+        assert refused
+        for name in 'disk0', 'disk1':
+            r.export(name)
+            with connected(r, name) as h:
+                h.pwrite(b'first' * 100, 0)
+                h.flush()
 
 
 def test_space_is_used_again_without_a_flush():

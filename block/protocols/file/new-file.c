@@ -291,6 +291,33 @@ void co_main_fn new_file_set_nocow(NewFile *t)
 
 /* ---- finish ---- */
 
+typedef struct ReserveTask {
+    int fd;
+    int64_t offset, bytes;
+} ReserveTask;
+
+static int blocking_fn reserve_in_thread(void *opaque)
+{
+    ReserveTask *r = opaque;
+
+    if (fallocate(r->fd, FALLOC_FL_KEEP_SIZE, r->offset, r->bytes) == 0) {
+        return 0;
+    }
+    return errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL ? 0 : -errno;
+}
+
+bool co_main_fn new_file_reserve(NewFile *t, int64_t offset, int64_t bytes, Error **errp)
+{
+    ReserveTask r = { t->fd, offset, bytes };
+    int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(reserve_in_thread, &r);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot reserve space for the first writes to '%s'",
+                         t->filename);
+    }
+    return ret == 0;
+}
+
 static int blocking_fn sync_dir_in_thread(void *opaque)
 {
     NewFile *t = opaque;
