@@ -9,12 +9,7 @@
 
 NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name)
 {
-    for (NbdExport *exp = server->exports; exp; exp = exp->next) {
-        if (strcmp(exp->name, name) == 0) {
-            return exp;
-        }
-    }
-    return NULL;
+    return g_hash_table_lookup(server->exports_by_name, name);
 }
 
 NbdExport *main_fn nbd_export_new(NbdServer *server, BlockBackend *blk,
@@ -43,11 +38,9 @@ NbdExport *main_fn nbd_export_new(NbdServer *server, BlockBackend *blk,
     exp->allocation_depth = opts->allocation_depth;
     exp->iothread = opts->iothread;
     exp->ctx = exp->iothread ? iothread_context(exp->iothread) : server->main_ctx;
-    NbdExport **p = &server->exports;
-    while (*p) {
-        p = &(*p)->next;            /* LIST names them in the order in which they came */
-    }
-    *p = exp;
+    exp->entry.data = exp;
+    g_queue_push_tail_link(&server->exports, &exp->entry);
+    g_hash_table_insert(server->exports_by_name, exp->name, exp);
     return exp;
 }
 
@@ -78,12 +71,8 @@ void co_main_fn nbd_export_free(NbdExport *exp)
 
     /* From here to the end of for_each_client() in one go: nobody finds it any more, and who has it
      * is told. */
-    for (NbdExport **p = &server->exports; *p; p = &(*p)->next) {
-        if (*p == exp) {
-            *p = exp->next;
-            break;
-        }
-    }
+    g_queue_unlink(&server->exports, &exp->entry);
+    g_hash_table_remove(server->exports_by_name, exp->name);
     for_each_client(exp, nbd_conn_end);
     aio_timer_init(&timer, server->main_ctx, drain_timeout_cb, exp);
     aio_timer_arm(&timer, clock_ns() + LAST_ANSWERS_NS);

@@ -21,7 +21,7 @@ struct NbdExport {
     AioContext *ctx;
     int clients;                    /* connections in transmission */
     Coroutine *waiter;              /* who waits for clients to become 0 */
-    NbdExport *next;
+    GList entry;                    /* in server->exports */
 };
 
 struct NbdServer {
@@ -30,7 +30,8 @@ struct NbdServer {
     SocketListener listener;
     AioContext *main_ctx;
     NbdServerLimits limits;
-    NbdExport *exports;
+    GQueue exports;                 /* of NbdExport, in the order in which they came */
+    GHashTable *exports_by_name;
     GQueue conns;                   /* of NbdConn, all phases */
     Coroutine *accept_co;           /* NULL once it ended */
     bool accept_parked;             /* waits for a connection to end */

@@ -76,7 +76,8 @@ static NbdOptResult co_main_fn opt_list(NbdConn *conn, const NbdOption *opt)
     /* An export may come or go while we send: take the names first. */
     g_autoptr(GPtrArray) replies =
         g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
-    for (NbdExport *exp = conn->server->exports; exp; exp = exp->next) {
+    for (GList *e = conn->server->exports.head; e; e = e->next) {
+        const NbdExport *exp = e->data;
         GByteArray *r = g_byte_array_new();
         uint8_t len[4];
         be32_store(len, strlen(exp->name));

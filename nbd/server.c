@@ -142,6 +142,7 @@ NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
     server->limits = *limits;
     server->main_ctx = aio_context_current();
     g_queue_init(&server->conns);
+    server->exports_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     server->next = servers;
     servers = server;
     coroutine_start(accept_start, server);
@@ -160,7 +161,7 @@ static void main_fn list_remove(NbdServer *server)
 
 void co_main_fn nbd_server_stop(NbdServer *server)
 {
-    g_assert(!server->exports && !server->stopping);
+    g_assert(server->exports.length == 0 && !server->stopping);
     server->stopping = true;
     list_remove(server);
     socket_unlink_co(&server->addr);
@@ -180,6 +181,7 @@ void co_main_fn nbd_server_stop(NbdServer *server)
     }
     socket_listener_close(&server->listener);
     socket_spec_clear(&server->addr);
+    g_hash_table_unref(server->exports_by_name);
     g_free(server->id);
     g_free(server);
 }

@@ -148,16 +148,32 @@ void co_main_fn blk_export_del(BlkExport *exp)
     }
 }
 
+/* Exports that are deleted side by side, where all are: each may wait for a disk. */
+#define DEL_ALL_PARALLEL 256
+
+static BlkExport *main_fn next_to_delete(void)
+{
+    BlkExport *exp = first_export;
+
+    while (exp && exp->shutting_down) {
+        exp = exp->next;
+    }
+    return exp;
+}
+
 static void co_main_fn del_entry(void *opaque)
 {
-    blk_export_del(opaque);
+    BlkExport *exp;
+
+    while ((exp = next_to_delete())) {
+        blk_export_del(exp);
+    }
 }
 
 void co_main_fn blk_export_del_all(void)
 {
-    for (BlkExport *exp = first_export, *next; exp; exp = next) {
-        next = exp->next;
-        coroutine_start_in(aio_context_current(), del_entry, exp);
+    for (int i = 0; i < DEL_ALL_PARALLEL && next_to_delete(); i++) {
+        coroutine_start(del_entry, NULL);
     }
     while (first_export || leaving > 0) {
         all_gone_waiter = coroutine_self();

@@ -158,12 +158,41 @@ static bool main_fn is_leaving(const BdrvLink *link)
                              has_only_leaving_users(link->parent));
 }
 
-static bool main_fn check_conflicts(const BdrvLink *link, Error **errp)
+/* A node may have thousands of users, and one change of many nodes as many links: bounds are
+ * computed only where the change is a small one. */
+#define SMALL_CHANGE 16
+
+/* What all users of @bs need together and allow together is within these bounds.  False: they
+ * would be too expensive. */
+static bool main_fn claims_bounds(const ClaimsChange *c, const BlockDriverState *bs,
+                                  unsigned *ret_needs, unsigned *ret_allows)
+{
+    if (c->links->len > SMALL_CHANGE) {
+        return false;
+    }
+    *ret_needs = bs->needs;
+    *ret_allows = bs->allows;
+    for (guint i = 0; i < c->links->len; i++) {
+        const BdrvLink *link = c->links->pdata[i];
+        if (link->bs == bs) {
+            *ret_needs |= link->new_needs;
+            *ret_allows &= link->new_allows;
+        }
+    }
+    return true;
+}
+
+static bool main_fn check_conflicts(const ClaimsChange *c, const BdrvLink *link, Error **errp)
 {
     GQueue *lists[] = { &link->bs->followers, &link->bs->others };
+    unsigned needs, allows;
 
     if (is_leaving(link)) {
         return true;
+    }
+    if (claims_bounds(c, link->bs, &needs, &allows) && !(link_needs(link) & ~allows) &&
+        !(needs & ~link_allows(link))) {
+        return true;                /* nobody can be in the way */
     }
     for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
         for (GList *e = lists[i]->head; e; e = e->next) {
@@ -186,10 +215,12 @@ static bool main_fn check_conflicts(const BdrvLink *link, Error **errp)
     return true;
 }
 
-static void main_fn cumulate(const BlockDriverState *bs, unsigned *ret_needs,
-                             unsigned *ret_allows)
+static void main_fn cumulate(const ClaimsChange *c, const BlockDriverState *bs,
+                             unsigned *ret_needs, unsigned *ret_allows)
 {
     const GQueue *lists[] = { &bs->followers, &bs->others };
+    unsigned needs, allows;
+    bool bounded = claims_bounds(c, bs, &needs, &allows);
 
     *ret_needs = CLAIM_NONE;
     *ret_allows = CLAIM_ALL;
@@ -197,6 +228,9 @@ static void main_fn cumulate(const BlockDriverState *bs, unsigned *ret_needs,
         for (GList *e = lists[i]->head; e; e = e->next) {
             *ret_needs |= link_needs(e->data);
             *ret_allows &= link_allows(e->data);
+            if (bounded && *ret_needs == needs && *ret_allows == allows) {
+                return;             /* those that follow change nothing any more */
+            }
         }
     }
 }
@@ -218,7 +252,7 @@ static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **e
 {
     unsigned needs, allows;
 
-    cumulate(bs, &needs, &allows);
+    cumulate(c, bs, &needs, &allows);
     if (needs == (bs->claims_change ? bs->new_needs : bs->needs) &&
         allows == (bs->claims_change ? bs->new_allows : bs->allows)) {
         return true;
@@ -252,7 +286,7 @@ static bool main_fn change_link(ClaimsChange *c, BdrvLink *link, unsigned needs,
         link->has_new = true;
         g_ptr_array_add(c->links, link);
     }
-    return check_conflicts(link, errp) && change_node(c, link->bs, errp);
+    return check_conflicts(c, link, errp) && change_node(c, link->bs, errp);
 }
 
 /* ---- passes 2 and 3 ---- */
@@ -320,7 +354,7 @@ static bool main_fn change_compute(ClaimsChange *c, BdrvLink *link, BlockDriverS
     }
     /* read_only enters the claims of children but not the cumulative ones: look at them even if
      * the latter stay as they are. */
-    cumulate(bs, &needs, &allows);
+    cumulate(c, bs, &needs, &allows);
     BDRV_FOREACH_CHILD(bs, child) {
         if (child->role->stores && !change_child(c, child, needs, allows, errp)) {
             return false;
