@@ -303,6 +303,15 @@ static void main_fn log_completed(Transaction *t)
              transaction_count(t) == 1 ? "" : "s", transaction_times(t).pause_ns / 1e6);
 }
 
+SnapshotLayout any_fn blockdev_snapshot_layout(bool has_cluster_size, uint64_t cluster_size,
+                                               bool has_extended_l2, bool extended_l2)
+{
+    return (SnapshotLayout){
+        .cluster_size = !has_cluster_size ? 0 : CLAMP(cluster_size, 1, (uint64_t)INT64_MAX),
+        .has_extended_l2 = has_extended_l2, .extended_l2 = has_extended_l2 && extended_l2,
+    };
+}
+
 static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMember *q,
                                   int64_t index, Error **errp)
 {
@@ -319,6 +328,8 @@ static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMem
         .device = q->device, .base = bs, .filename = q->snapshot_file,
         .format = q->format ?: "qcow2", .node_name = q->snapshot_node_name,
         .existing = q->has_mode && q->mode == NEW_IMAGE_MODE_EXISTING,
+        .layout = blockdev_snapshot_layout(q->has_cluster_size, q->cluster_size,
+                                           q->has_extended_l2, q->extended_l2),
     };
     return snapshot_action_add(t, &req, errp);
 }

@@ -61,6 +61,8 @@ static bool co_main_fn add_snapshot_sync(Transaction *t, const TransactionAction
         .device = q->device ?: q->node_name, .base = bs, .filename = q->snapshot_file,
         .format = q->format ?: "qcow2", .node_name = q->snapshot_node_name,
         .existing = q->has_mode && q->mode == NEW_IMAGE_MODE_EXISTING,
+        .layout = blockdev_snapshot_layout(q->has_cluster_size, q->cluster_size,
+                                           q->has_extended_l2, q->extended_l2),
     };
     return snapshot_action_add(t, &req, errp);
 }

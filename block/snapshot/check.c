@@ -72,6 +72,23 @@ static bool main_fn check_depth(SnapshotAction *s, Error **errp)
     return true;
 }
 
+static bool main_fn check_layout(SnapshotAction *s, Error **errp)
+{
+    SnapshotLayout *layout = &s->req.layout;
+    bool asked = layout->cluster_size || layout->has_extended_l2;
+
+    if (asked && (s->req.existing || strcmp(s->req.format, "qcow2") != 0)) {
+        error_setg(errp, "Cannot take a snapshot of '%s': cluster-size and extended-l2 are for "
+                   "qcow2 images that are made", s->req.device);
+        return false;
+    }
+    if (!snapshot_complete_layout(layout, errp)) {
+        error_prepend(errp, "Cannot take a snapshot of '%s': ", s->req.device);
+        return false;
+    }
+    return true;
+}
+
 static bool main_fn check_new_image(SnapshotAction *s, Error **errp)
 {
     const SnapshotRequest *req = &s->req;
@@ -96,7 +113,8 @@ static bool main_fn check_new_image(SnapshotAction *s, Error **errp)
         error_setg(errp, "Cannot create '%s': only local files can be created", req->filename);
         return false;
     }
-    return !req->node_name || bdrv_check_node_name(req->node_name, errp);
+    return check_layout(s, errp) &&
+           (!req->node_name || bdrv_check_node_name(req->node_name, errp));
 }
 
 /* A user of @overlay other than blockdev-add and this transaction, or NULL. */

@@ -6,14 +6,44 @@
 
 const char snapshot_holder[] = "the snapshot command";
 
-int64_t snapshot_cluster_size = 128 * KiB;
-bool snapshot_extended_l2 = true;
+/* ---- layout ---- */
 
-void main_fn snapshot_set_layout(int64_t cluster_size, bool extended_l2)
+/* docs/design/graph.md says why. */
+static SnapshotLayout default_layout = {
+    .cluster_size = 128 * KiB, .has_extended_l2 = true, .extended_l2 = true,
+};
+
+bool main_fn snapshot_complete_layout(SnapshotLayout *layout, Error **errp)
 {
-    snapshot_cluster_size = cluster_size;
-    snapshot_extended_l2 = extended_l2;
+    bool extended = layout->has_extended_l2 ? layout->extended_l2 : default_layout.extended_l2;
+
+    if (!layout->cluster_size) {
+        layout->cluster_size = extended == default_layout.extended_l2
+                               ? default_layout.cluster_size : 64 * KiB;
+    }
+    layout->extended_l2 = extended;
+    layout->has_extended_l2 = true;
+    if (!IS_POWER_OF_2(layout->cluster_size) || layout->cluster_size > 2 * MiB ||
+        layout->cluster_size < (extended ? 16 * KiB : 512)) {
+        error_setg(errp, "cluster-size must be a power of two from 512 (16k with extended-l2) "
+                   "to 2M");
+        return false;
+    }
+    return true;
 }
+
+bool main_fn snapshot_set_layout(const SnapshotLayout *layout, Error **errp)
+{
+    SnapshotLayout whole = *layout;
+
+    if (!snapshot_complete_layout(&whole, errp)) {
+        return false;
+    }
+    default_layout = whole;
+    return true;
+}
+
+/* ---- members ---- */
 
 void main_fn snapshot_release_name(SnapshotAction *s)
 {

@@ -139,7 +139,7 @@ static BdrvLink *co_main_fn open_new_file(SnapshotAction *s, Error **errp)
  * table and a cluster: on a file system that is full the snapshot fails, not the guest. */
 static bool co_main_fn reserve_first_write(SnapshotAction *s, BdrvLink *file, Error **errp)
 {
-    int64_t end = bdrv_length(file->bs), unit = snapshot_cluster_size;
+    int64_t end = bdrv_length(file->bs), unit = s->req.layout.cluster_size;
 
     return new_file_reserve(s->file, end - unit, 3 * unit, errp);
 }
@@ -156,8 +156,8 @@ static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
         return false;
     }
     create.u.qcow2 = (Qcow2CreateOptions){
-        .version = 3, .cluster_size = snapshot_cluster_size,
-        .extended_l2 = snapshot_extended_l2, .refcount_bits = 16,
+        .version = 3, .cluster_size = s->req.layout.cluster_size,
+        .extended_l2 = s->req.layout.extended_l2, .refcount_bits = 16,
         .backing_file = backing, .backing_fmt = (char *)format,
     };
     if (!bdrv_co_create(s->drv, file, &create, errp) || !reserve_first_write(s, file, errp)) {

@@ -30,8 +30,8 @@ typedef struct SnapshotAction {
 
 /* members.c: the holder of what a snapshot pins, by which its actions are known among others. */
 extern const char snapshot_holder[];
-extern int64_t snapshot_cluster_size;
-extern bool snapshot_extended_l2;
+/* Completes @layout by the defaults; refuses what qcow2 does not have. */
+bool main_fn snapshot_complete_layout(SnapshotLayout *layout, Error **errp);
 
 /* The @i-th action of @t if it is a snapshot, else NULL. */
 SnapshotAction *main_fn snapshot_action_at(const Transaction *t, guint i);

@@ -3,7 +3,7 @@
 #ifndef BLOCK_BLOCKDEV_H
 #define BLOCK_BLOCKDEV_H
 
-#include "block/transaction.h"
+#include "block/snapshot.h"
 #include "nbd/server.h"
 #include "qapi/qapi-types.h"
 #include "qemu/iothread.h"
@@ -34,6 +34,10 @@ BlockDriverState *co_main_fn blockdev_lookup_unchanged(const char *name, Error *
 /* The backend that @device means, unless @bs is a node of that name: exports come last.  NULL:
  * none. */
 BlockBackend *main_fn blockdev_find_backend(const char *device, const BlockDriverState *bs);
+
+/* The layout that a command asks for; a size that qcow2 cannot have stays one. */
+SnapshotLayout any_fn blockdev_snapshot_layout(bool has_cluster_size, uint64_t cluster_size,
+                                               bool has_extended_l2, bool extended_l2);
 
 /* The seven steps of a transaction, to its end; the caller frees it.  False: nothing changed. */
 bool co_main_fn blockdev_take(Transaction *t, TransactionAdd *add, const void *args, Error **errp);

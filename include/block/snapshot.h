@@ -8,6 +8,12 @@
 
 #include "block/transaction.h"
 
+/* Of a new qcow2 image. */
+typedef struct SnapshotLayout {
+    int64_t cluster_size;           /* bytes; 0: the default */
+    bool has_extended_l2, extended_l2;
+} SnapshotLayout;
+
 /* What one action asks for.  Strings are borrowed until snapshot_action_add() returns. */
 typedef struct SnapshotRequest {
     const char *device;             /* as the user named it, for messages */
@@ -17,6 +23,7 @@ typedef struct SnapshotRequest {
     const char *format;
     const char *node_name;          /* for the overlay, NULL: generated */
     bool existing;                  /* the image is there already and names its base */
+    SnapshotLayout layout;          /* of an image that is made */
     /* ... or: a node that is open already */
     BlockDriverState *overlay;
 } SnapshotRequest;
@@ -42,7 +49,7 @@ typedef struct SnapshotResult {
 /* Of action @i of a committed @t, which is a snapshot. */
 SnapshotResult main_fn snapshot_result(const Transaction *t, guint i);
 
-/* Cluster size (bytes) and subclusters of the overlays that are made; an option of the daemon. */
-void main_fn snapshot_set_layout(int64_t cluster_size, bool extended_l2);
+/* Layout of the overlays that are made where a request does not say; an option of the daemon. */
+bool main_fn snapshot_set_layout(const SnapshotLayout *layout, Error **errp);
 
 #endif

@@ -60,6 +60,41 @@ def test_what_only_shows_a_disk_shows_its_overlay_after_a_snapshot():
                 r.path('over'))
 
 
+def test_the_layout_of_a_new_image_is_chosen_with_the_command():
+    default = (131072, True)
+    cases = [({}, default), ({'extended-l2': False}, (65536, False)), ({'cluster-size': 65536}, (65536, True)),
+             ({'cluster-size': 4096, 'extended-l2': False}, (4096, False)),
+             ({'cluster-size': 2097152, 'extended-l2': True}, (2097152, True))]
+    with Daemon() as r:
+        r.add_file('disk')
+        r.cmd('block-export-add', type='nbd', id='disk', node_name='disk', writable=True)
+        n = 0
+        for arguments, expected in cases:
+            for command in 'blockdev-snapshot-sync', 'blockdev-group-snapshot-sync', 'transaction':
+                n += 1
+                name, path = 'over%d' % n, r.path('over%d' % n)
+                before = 'disk' if n == 1 else 'over%d' % (n - 1)
+                one = dict(arguments, **{'node-name': before, 'snapshot-file': path, 'snapshot-node-name': name})
+                if command == 'blockdev-snapshot-sync':
+                    r.qmp.cmd(command, one)
+                elif command == 'transaction':
+                    r.cmd(command, actions=[{'type': 'blockdev-snapshot-sync', 'data': one}])
+                else:
+                    one['device'] = one.pop('node-name')
+                    r.cmd(command, devlist=[one])
+                info = image_info(path)
+                got = info['cluster-size'], info['format-specific']['data']['extended-l2']
+                assert got == expected, (command, arguments, got)
+        for arguments in ({'cluster-size': 0}, {'cluster-size': 3 << 16}, {'cluster-size': 4 << 20},
+                          {'cluster-size': 8192}, {'cluster-size': 256, 'extended-l2': False},
+                          {'cluster-size': (1 << 64) - 1}):
+            r.refuse('cluster-size must be', execute='blockdev-snapshot-sync', node_name=name,
+                     snapshot_file=r.path('not'), snapshot_node_name='not',
+                     **{k.replace('-', '_'): v for k, v in arguments.items()})
+        r.refuse('images that are made', execute='blockdev-snapshot-sync', node_name=name, mode='existing',
+                 snapshot_file=r.path('not'), snapshot_node_name='not', cluster_size=65536)
+
+
 def test_blockdev_snapshot_sync_is_refused_when_it_cannot_be():
     with Daemon() as r:
         r.add_file('disk')

@@ -135,7 +135,11 @@ static void co_main_fn run_machine(void *opaque)
     bool stop = false;
     int n = 0;
 
-    snapshot_set_layout(seed % 3 ? 16 * KiB : 4 * KiB, seed % 3);
+    SnapshotLayout layout = {
+        .cluster_size = seed % 3 ? 16 * KiB : 4 * KiB,
+        .has_extended_l2 = true, .extended_l2 = seed % 3,
+    };
+    g_assert_true(snapshot_set_layout(&layout, &error_abort));
     qmp_rig_make_disk("base0 raw 196608");
     qmp_rig_make_disk("base1 qcow2 196608");
     qmp_rig_add_drive("id=disk0,file=base0,format=raw,if=none,discard=unmap");

@@ -58,8 +58,8 @@ bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp)
 bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp)
 {
     g_autoptr(QDict) dict = keyval_parse_flat(value, NULL, errp);
-    uint64_t cluster_size = 128 * KiB;
-    bool extended_l2 = true;
+    SnapshotLayout layout = { 0 };
+    uint64_t cluster_size = 0;
 
     if (!dict) {
         return false;
@@ -69,18 +69,13 @@ bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp)
     if (size && !keyval_parse_size(size, &cluster_size, errp)) {
         return false;
     }
-    if (l2 && !keyval_parse_bool(l2, &extended_l2)) {
+    if (l2 && !keyval_parse_bool(l2, &layout.extended_l2)) {
         error_setg(errp, "extended-l2 must be 'on' or 'off'");
         return false;
     }
-    if (!IS_POWER_OF_2((int64_t)cluster_size) || cluster_size < 512 ||
-        cluster_size > (uint64_t)(2 * MiB) || (extended_l2 && cluster_size < (uint64_t)(16 * KiB))) {
-        error_setg(errp, "cluster-size must be a power of two from 512 (16k with extended-l2) "
-                   "to 2M");
-        return false;
-    }
-    snapshot_set_layout(cluster_size, extended_l2);
-    return true;
+    layout.has_extended_l2 = l2 != NULL;
+    layout.cluster_size = !size ? 0 : CLAMP(cluster_size, 1, (uint64_t)INT64_MAX);
+    return snapshot_set_layout(&layout, errp);
 }
 
 bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp)
