@@ -211,6 +211,37 @@ static int co_fn discard_passed_on(BlockDriverState *bs, int64_t offset, int64_t
     return 0;
 }
 
+/*
+ * Whole units that the map covers.  What an image below has there would be carried along by each
+ * copy of the chain, so it is covered by zeroes, which take no data; what reads as zeroes anyway is
+ * left alone.
+ */
+static int co_fn discard_units(BlockDriverState *bs, int64_t start, int64_t end)
+{
+    int64_t unit = bs->limits.zero_unit;
+    int ret = 0;
+
+    while (start < end && ret == 0) {
+        BlockDriverState *layer;
+        BdrvExtent e;
+
+        ret = bdrv_map_chain(bs, start, end - start, 0, &e, &layer, NULL);
+        if (ret < 0) {
+            break;
+        }
+        int64_t n = MIN(ROUND_UP(e.bytes, unit), end - start);
+        if (layer == bs) {
+            ret = bdrv_drv_discard(bs, start, n);
+        } else if (e.kind == BDRV_EXTENT_ZERO && e.bytes >= MIN(unit, end - start)) {
+            n = e.bytes == end - start ? e.bytes : ROUND_DOWN(e.bytes, unit);
+        } else {
+            ret = bdrv_drv_zero(bs, start, n, BDRV_REQ_MAY_UNMAP);
+        }
+        start += n;
+    }
+    return ret;
+}
+
 static int co_fn discard_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     int64_t unit = bs->limits.zero_unit, limit = offset + bytes;
@@ -224,7 +255,8 @@ static int co_fn discard_mapped(BlockDriverState *bs, int64_t offset, int64_t by
     }
     bdrv_range_lock(bs->ranges, &range, ROUND_DOWN(start, lock_unit), ROUND_UP(end, lock_unit),
                     true);
-    int ret = bdrv_drv_discard(bs, start, end - start);
+    int ret = bs->backing && bs->drv->co_zero ? discard_units(bs, start, end)
+                                              : bdrv_drv_discard(bs, start, end - start);
     bdrv_range_unlock(bs->ranges, &range);
     return ret;
 }
@@ -257,5 +289,6 @@ int co_fn bdrv_co_pdiscard(BdrvLink *link, int64_t offset, int64_t bytes)
         }
     }
     bdrv_mark_changed(bs, offset, bytes);
-    return ret == -ENOTSUP ? 0 : ret;
+    /* A discard is a hint: one that there is no table for changes nothing. */
+    return ret == -ENOTSUP || ret == -ENOSPC ? 0 : ret;
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """blockdev-snapshot-sync, blockdev-snapshot and transaction keep the promises of the group snapshot."""
 
+import json
 import os
 
 import nbdwire as w
@@ -58,6 +59,38 @@ def test_what_only_shows_a_disk_shows_its_overlay_after_a_snapshot():
             run('qemu-io', '-r', '-U', '-f', 'qcow2', '-c', 'read -P 97 %d 64k' % offset, image)
             run('qemu-io', '-r', '-U', '-f', 'qcow2', '-c', 'read -P 98 %d 64k' % offset,
                 r.path('over'))
+
+
+def test_what_is_trimmed_after_a_snapshot_is_not_carried_along():
+    """The base has data in its first half, of which a quarter is trimmed in odd pieces, and the second half as well."""
+    for fmt in 'raw', 'qcow2':
+        with Daemon() as r:
+            base = r.create('disk', fmt, '256M')
+            run('qemu-io', '-f', fmt, '-c', 'write -P 1 0 64M', '-c', 'write -P 2 192M 64k', base)
+            r.cmd('blockdev-add', driver=fmt, node_name='disk', discard='unmap',
+                  file={'driver': 'file', 'filename': base, 'discard': 'unmap'})
+            r.export('disk')
+            with r.wire('disk') as c:
+                r.cmd('blockdev-snapshot-sync', node_name='disk', snapshot_file=r.path('over'),
+                      snapshot_node_name='over')
+                c.write((32 << 20) - 4096, b'n' * 8192)
+                c.call(w.TRIM, (48 << 20) - 5000, (16 << 20) + 5000)
+                c.call(w.TRIM, 128 << 20, 128 << 20)
+                assert c.read((48 << 20) - 8192, 1024) == bytes([1]) * 1024
+                assert c.read((48 << 20) + 4096, 4096) == bytes(4096)
+                assert c.read(192 << 20, 65536) == bytes(65536)
+                assert c.read((32 << 20) - 4096, 8192) == b'n' * 8192
+                c.call(w.FLUSH)
+                # What read as zeroes before needs nothing in the overlay: there it is the base's.
+                depth = {}
+                for e in json.loads(run('qemu-img', 'map', '-U', '--output=json', '-f', 'qcow2', r.path('over'))):
+                    if e['zero']:
+                        depth[e['depth']] = depth.get(e['depth'], 0) + e['length']
+                if fmt == 'qcow2':
+                    assert depth[0] < 20 << 20 and depth.get(1, 0) > 100 << 20, depth
+            flat = r.path('flat')
+            run('qemu-img', 'convert', '-U', '-O', 'qcow2', r.path('over'), flat)
+            assert os.stat(flat).st_blocks * 512 < 50 << 20
 
 
 def test_the_layout_of_a_new_image_is_chosen_with_the_command():
