@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Log lines on their way to a descriptor that may not take them: a pipe that nobody reads, a
- * terminal that is stopped, a file on a disk that does not answer.  A thread writes; whoever has a
- * line leaves it in a queue and goes on.  What finds the queue full is dropped and counted, and the
- * count is told.
+ * Log lines on their way to something that may not take them: a pipe that nobody reads, a
+ * terminal that is stopped, a file on a disk that does not answer, a logging service.  A thread
+ * writes; whoever has a line leaves it in a queue and goes on.  What finds the queue full is
+ * dropped and counted, and the count is told.
  */
 #include "qemu/osdep.h"
 
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -15,48 +14,52 @@
 
 #define MAX_BYTES (256 * KiB)
 
+typedef struct LogRecord {
+    int64_t time_us;
+    char text[];
+} LogRecord;
+
 static struct {
     pthread_mutex_t lock;           /* guards the rest; nothing is called while it is held */
     pthread_cond_t changed;
-    int fd;
-    GString *text;                  /* whole lines not yet with the thread */
-    unsigned dropped;               /* since the last line of ->text */
+    LogSink *sink;
+    GQueue *records;                /* not yet with the thread */
+    size_t bytes;                   /* of ->records */
+    unsigned dropped;               /* since the last of ->records */
     bool running;                   /* the thread */
     bool busy;                      /* it writes */
 } writer = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
-static void blocking_fn write_all(int fd, const char *text, size_t len)
+static void blocking_fn write_records(GQueue *records, unsigned dropped)
 {
-    while (len > 0) {
-        struct pollfd p = { .fd = fd, .events = POLLOUT };
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EAGAIN) {
-            poll(&p, 1, -1);
-        } else if (n < 0 && errno != EINTR) {
-            return;                 /* nobody is left to be told */
-        }
-        text += MAX(n, 0);
-        len -= MAX(n, 0);
+    LogRecord *r;
+
+    while ((r = g_queue_pop_head(records))) {
+        writer.sink(r->time_us, r->text);
+        g_free(r);
     }
+    if (dropped > 0) {
+        g_autofree char *text = g_strdup_printf(
+            "%u lines of this log were dropped: it was not read", dropped);
+        writer.sink(g_get_real_time(), text);
+    }
+    g_queue_free(records);
 }
 
 static void *blocking_fn run(void *unused)
 {
     pthread_mutex_lock(&writer.lock);
     for (;;) {
-        while (writer.text->len == 0) {
+        while (g_queue_is_empty(writer.records)) {
             pthread_cond_wait(&writer.changed, &writer.lock);
         }
-        g_autoptr(GString) text = writer.text;
-        if (writer.dropped > 0) {
-            g_string_append_printf(text, "%s: %u lines of this log were dropped: it was not read\n",
-                                   g_get_prgname(), writer.dropped);
-        }
-        writer.text = g_string_new(NULL);
-        writer.dropped = 0;
+        GQueue *records = writer.records;
+        unsigned dropped = writer.dropped;
+        writer.records = g_queue_new();
+        writer.bytes = writer.dropped = 0;
         writer.busy = true;
         pthread_mutex_unlock(&writer.lock);
-        write_all(writer.fd, text->str, text->len);
+        write_records(records, dropped);
         pthread_mutex_lock(&writer.lock);
         writer.busy = false;
         pthread_cond_broadcast(&writer.changed);
@@ -80,19 +83,24 @@ static bool start_thread(void)
     return ok;
 }
 
-void any_fn log_writer_init(int fd)
+void any_fn log_writer_init(LogSink *sink)
 {
-    writer.fd = fd;
-    writer.text = g_string_new(NULL);
+    writer.sink = sink;
+    writer.records = g_queue_new();
 }
 
 void any_fn log_writer_put(const char *line)
 {
+    size_t len = strlen(line), bytes = sizeof(LogRecord) + len + 1;
+
     pthread_mutex_lock(&writer.lock);
     writer.running = writer.running || start_thread();
-    if (writer.running && writer.dropped == 0 &&
-        writer.text->len + strlen(line) < MAX_BYTES) {
-        g_string_append_printf(writer.text, "%s: %s\n", g_get_prgname(), line);
+    if (writer.running && writer.dropped == 0 && writer.bytes + bytes <= MAX_BYTES) {
+        LogRecord *r = g_malloc(bytes);
+        r->time_us = g_get_real_time();
+        memcpy(r->text, line, len + 1);
+        g_queue_push_tail(writer.records, r);
+        writer.bytes += bytes;
     } else {
         writer.dropped++;
     }
@@ -111,7 +119,8 @@ void blocking_fn log_writer_finish(int64_t patience_ns)
     until.tv_sec += until.tv_nsec / NS_PER_SEC;
     until.tv_nsec %= NS_PER_SEC;
     pthread_mutex_lock(&writer.lock);
-    while (writer.running && (writer.busy || writer.text->len > 0) && ret != ETIMEDOUT) {
+    while (writer.running && (writer.busy || !g_queue_is_empty(writer.records)) &&
+           ret != ETIMEDOUT) {
         ret = pthread_cond_timedwait(&writer.changed, &writer.lock, &until);
     }
     pthread_mutex_unlock(&writer.lock);

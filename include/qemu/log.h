@@ -15,8 +15,13 @@
  * default): lines are dropped. */
 void any_fn log_set_handler(void (*fn)(const char *line));
 
-/* For programs: lines to @fd without ever waiting for it.  init once, while there is one thread. */
-void any_fn log_writer_init(int fd);
+/* Writes one line, without its end, that was put at @time_us (microseconds since 1970).  Called by
+ * one thread, which may wait in it. */
+typedef void LogSink(int64_t time_us, const char *line);
+
+/* For programs: lines to @sink, while nobody who has a line ever waits for it.  init once, while
+ * there is one thread. */
+void any_fn log_writer_init(LogSink *sink);
 void any_fn log_writer_put(const char *line);       /* a handler for log_set_handler() */
 /* Before the program ends: what was put is written, if that takes no longer than @patience_ns. */
 void blocking_fn log_writer_finish(int64_t patience_ns);

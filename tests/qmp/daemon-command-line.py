@@ -5,14 +5,17 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
 import nbdwire as w
 from nbdwire import Wire
+from qmp import QMP
 from rig import QSD, Rig, main, requires, run
 
 requires('qemu-img', 'qemu-io')
@@ -316,6 +319,114 @@ def test_the_end_removes_sockets_whatever_ends_it():
                                                               'reason': 'host-signal'}
             assert r.proc.wait(30) == 0
             assert os.listdir(r.dir) == [], os.listdir(r.dir)
+
+
+def log_of(path):
+    with open(path) as f:
+        return [re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z '
+                             r'qemu-storage-daemon\[(\d+)\]: (.*)\n', line).groups() for line in f]
+
+
+def daemon_in_background(r, *options):
+    """Its process id, and a client."""
+    assert qsd('--daemonize', '--pidfile', r.path('pid'), '--qmp',
+               'unix:%s,server=on,wait=off' % r.path('q'), *options)[0] == 0
+    r.qmp = QMP(r.path('q'))
+    return int(open(r.path('pid')).read())
+
+
+def test_the_log_of_a_daemon_in_the_background_is_a_file():
+    """It is opened again on SIGHUP, so that it can be rotated; and it says how the daemon began and ended."""
+    with Rig() as r:
+        log = r.path('log')
+        pid = daemon_in_background(r, '--log', log)
+        assert log_of(log)[0][0] == str(pid) and 'started' in log_of(log)[0][1]
+        os.rename(log, r.path('log.1'))
+        os.kill(pid, signal.SIGHUP)
+        w.wait_until(lambda: os.path.exists(log) and log_of(log))
+        r.qmp.cmd('quit')
+        w.wait_until(lambda: not os.path.exists(r.path('pid')))
+        w.wait_until(lambda: log_of(log)[-1][1] == 'ends')
+        assert len(log_of(r.path('log.1'))) == 1
+        assert os.stat(log).st_mode & 0o777 == 0o640
+        r.qmp.close()
+
+
+def test_what_start_up_says_is_on_standard_error_and_in_the_log():
+    with Rig() as r:
+        log = r.path('log')
+        err = fails('--blockdev', 'nosuch,node-name=n', 'nosuch', before=['--log', log])
+        assert err.count('nosuch,node-name') == 1, err
+        assert 'cannot start: --blockdev nosuch' in log_of(log)[0][1]
+        status, out, err = qsd('--daemonize', '--log', log, '--pidfile', r.path('pid'))
+        assert status == 0 and 'nobody can reach this daemon' in err, err
+        assert any('nobody can reach' in text for _, text in log_of(log)), log_of(log)
+        os.kill(int(open(r.path('pid')).read()), signal.SIGTERM)
+        w.wait_until(lambda: not os.path.exists(r.path('pid')))
+        fails('--log', r.path('nosuch/log'), 'No such file or directory')
+
+
+# A journal that writes down what it is told, and is started again in between.
+JOURNAL = """
+import os, signal, socket, subprocess, sys
+path = '/run/systemd/journal/socket'
+def journal():
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(path)
+    s.settimeout(20)
+    return s
+os.makedirs(os.path.dirname(path))
+s = journal()
+daemon = subprocess.Popen([sys.argv[1], '--log', 'journal'], stderr=subprocess.DEVNULL)
+told = [s.recv(10000) for _ in range(2)]
+s.close()
+os.unlink(path)
+s = journal()
+daemon.send_signal(signal.SIGUSR1)
+told.append(s.recv(10000))
+daemon.terminate()
+assert daemon.wait(30) == 0
+for n, (priority, text) in enumerate(((4, 'warning: nobody'), (5, 'started, '), (5, 'state: '))):
+    fields = dict(line.split('=', 1) for line in told[n].decode().splitlines())
+    assert fields['PRIORITY'] == str(priority) and fields['MESSAGE'].startswith(text), fields
+    assert fields['SYSLOG_IDENTIFIER'] == 'qemu-storage-daemon', fields
+    assert fields['SYSLOG_PID'] == str(daemon.pid), fields
+"""
+
+
+def test_the_journal_is_told_in_its_protocol():
+    """In a mount namespace with a /run of its own; where that cannot be had, not."""
+    own_run = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /run && exec "$0" "$@"']
+    if not shutil.which('unshare') or subprocess.run([*own_run, 'true'], stderr=subprocess.DEVNULL).returncode:
+        print('without a mount namespace')
+        return
+    run(*own_run, sys.executable, '-c', JOURNAL, os.path.abspath(QSD))
+
+
+def test_the_log_can_be_the_system_s():
+    """Where there is no journal, the option says so."""
+    if not os.path.exists('/run/systemd/journal/socket'):
+        fails('--log', 'journal', '/run/systemd/journal/socket', 'No such file or directory')
+    for where in ('syslog', 'stderr'):
+        with Rig() as r:
+            r.start('--log', where)
+            r.stop()
+            assert r.log == '', r.log
+
+
+def test_signals_that_are_no_end_leave_the_daemon_and_its_files():
+    """SIGUSR1 has what is open written to the log, SIGUSR2 does nothing."""
+    with Rig() as r:
+        path = r.drive('disk', 'qcow2')
+        r.start('--log', r.path('log'), '--pidfile', r.path('pid'))
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGUSR1):
+            r.proc.send_signal(number)
+            r.cmd('query-name')
+        w.wait_until(lambda: any('state: end' in text for _, text in log_of(r.path('log'))))
+        assert any('disk' in text and path in text for _, text in log_of(r.path('log')))
+        assert r.proc.poll() is None
+        assert {'log', 'pid', 'qmp.sock', 'nbd.sock'} <= set(os.listdir(r.dir))
+        r.stop()
 
 
 def test_requests_in_flight_finish_when_the_daemon_ends():

@@ -52,13 +52,15 @@ const QsdOption qsd_options[] = {
     { "name", "NAME", "name that query-name returns", 0, NULL },
     { "pidfile", "FILE", "write the process id to FILE once started; removed at the end", 0, NULL },
     { "daemonize", NULL, "go to the background once started", 0, NULL },
+    { "log", "FILE|syslog|journal|stderr",
+      "where warnings and events of interest are logged [stderr]", 0, NULL },
     { "sandbox", "on|off", "give up system calls that the daemon does not need [off]", 0, NULL },
     { NULL },
 };
 
 typedef struct CommandLine {
     GArray *steps;                  /* of Step, in order */
-    const char *pidfile;
+    const char *pidfile, *log;
     bool daemonize, sandbox;
 } CommandLine;
 
@@ -70,7 +72,7 @@ typedef struct Step {
 static AioContext *main_ctx;
 static CommandLine command_line;
 static int exit_status;
-static bool shutdown_wanted;
+static bool shutdown_wanted, state_is_being_logged;
 static Coroutine *shutdown_waiter;
 
 /* ---- the command line ---- */
@@ -102,6 +104,8 @@ static void handle_early(const QsdOption *o, const char *value)
         exit(0);
     } else if (strcmp(o->name, "pidfile") == 0) {
         command_line.pidfile = value;
+    } else if (strcmp(o->name, "log") == 0) {
+        command_line.log = value;
     } else if (strcmp(o->name, "daemonize") == 0) {
         command_line.daemonize = true;
     } else if (strcmp(o->name, "sandbox") == 0) {
@@ -173,6 +177,42 @@ static void main_fn quit_from_monitor(void)
     want_shutdown(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
 }
 
+/* ---- signals ---- */
+
+/*
+ * A terminal that hangs up takes with it what runs on it in the foreground and has no other log, as
+ * with every other program.  To all others SIGHUP says that log files have been moved.
+ */
+static void main_fn handle_hangup(void)
+{
+    if (command_line.daemonize || !qsd_log_is_on_stderr()) {
+        qsd_log_reopen();
+    } else {
+        want_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
+    }
+}
+
+/* What the daemon has open, to the log: for when no monitor can be reached. */
+static void co_main_fn log_state_entry(void *opaque)
+{
+    static const char *const commands[] = { "info version", "info block", "info block -n" };
+    unsigned lines = 0;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        g_autofree char *text = monitor_hmp_run(commands[i]);
+        g_auto(GStrv) list = g_strsplit(text, "\r\n", -1);
+        log_line("state: %s", commands[i]);
+        for (char **line = list; *line; line++) {
+            if (**line) {
+                log_line("state:   %s", *line);
+                lines++;
+            }
+        }
+    }
+    log_line("state: end, %u lines", lines);
+    state_is_being_logged = false;
+}
+
 static void co_main_fn signal_entry(void *opaque)
 {
     int fd = GPOINTER_TO_INT(opaque);
@@ -180,24 +220,36 @@ static void co_main_fn signal_entry(void *opaque)
 
     /* Forever: a second signal during the shutdown changes nothing about it. */
     while (aio_co_poll(fd, POLLIN, -1) >= 0) {
-        if (read(fd, &info, sizeof(info)) == sizeof(info)) {
+        if (read(fd, &info, sizeof(info)) != sizeof(info)) {
+            continue;
+        }
+        if (info.ssi_signo == SIGUSR1) {
+            if (!state_is_being_logged && !shutdown_wanted) {
+                state_is_being_logged = true;
+                coroutine_start(log_state_entry, NULL);
+            }
+        } else if (info.ssi_signo == SIGHUP) {
+            handle_hangup();
+        } else {
             want_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
         }
     }
     close(fd);
 }
 
-/* Signals that end the daemon, as a descriptor; before there are threads. */
+/* The signals that mean something, as a descriptor; before there are threads. */
 static int block_signals(void)
 {
+    static const int handled[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
     sigset_t set;
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);       /* a file that gets too large is an error of that request */
+    signal(SIGUSR2, SIG_IGN);       /* nothing yet: it must not end the daemon without a clean-up */
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
+    for (size_t i = 0; i < G_N_ELEMENTS(handled); i++) {
+        sigaddset(&set, handled[i]);
+    }
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -241,6 +293,23 @@ static bool co_main_fn start(Error **errp)
     return true;
 }
 
+/* For whoever reads a log of its own later; a terminal is not told. */
+static void log_life(const char *what)
+{
+    if (!qsd_log_is_on_stderr()) {
+        log_line("%s", what);
+    }
+}
+
+/* From now on the log is where it is to be; what start-up said is on standard error by then. */
+static void end_of_start(void)
+{
+    context_block_anyway();         /* nobody is served yet */
+    if (command_line.daemonize || !qsd_log_is_on_stderr()) {
+        qsd_log_started(LOG_PATIENCE_NS);
+    }
+}
+
 static void co_main_fn daemon_entry(void *opaque)
 {
     Error *err = NULL;
@@ -251,6 +320,8 @@ static void co_main_fn daemon_entry(void *opaque)
                      "--monitor) nor a server (--nbd-server)");
         }
         monitor_start_commands();
+        end_of_start();
+        log_life("started, version " QEMU_VERSION);
         qsd_daemonize_done(0);
         systemd_notify("READY=1");
         while (!shutdown_wanted) {
@@ -258,10 +329,14 @@ static void co_main_fn daemon_entry(void *opaque)
             coroutine_yield();
         }
     } else {
+        end_of_start();
+        g_autofree char *text = g_strdup_printf("cannot start: %s", error_get_pretty(err));
+        log_life(text);
         error_report_err(err);
         exit_status = 1;
     }
     systemd_notify("STOPPING=1");
+    log_life("ends");
     monitor_finish_commands();
     unsigned lossy = bdrv_lossy_closes();
     blockdev_shutdown();
@@ -293,9 +368,11 @@ int main(int argc, char **argv)
     }
     raise_descriptor_limit();
     int signal_fd = block_signals();
+    if (!qsd_log_init(command_line.log, &err)) {
+        error_report_err(err);
+        return 1;
+    }
     context_set_main();
-    log_writer_init(STDERR_FILENO);
-    log_set_handler(log_writer_put);
     main_ctx = aio_context_new(AIO_BACKEND_AUTO, &err);
     if (!main_ctx) {
         error_report_err(err);
