@@ -98,30 +98,35 @@ void any_fn blockdev_plain_error(Error **errp)
 
 /* ---- blockdev-add, blockdev-del ---- */
 
-BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp)
+bool co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp)
 {
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "blockdev-add", .hidden = true };
     g_autoptr(BdrvOpenOptions) opts = NULL;
 
     if (!qapi->node_name) {
         error_setg(errp, "'node-name' must be specified for the root node");
-        return NULL;
+        return false;
     }
     opts = blockdev_options_to_plain(qapi, errp);
     if (!opts) {
-        return NULL;
+        return false;
     }
     BdrvLink *link = bdrv_open(opts, &spec, errp);
-    if (link) {
-        link->bs->monitor_link = link;
-        bdrv_show(link->bs);
+    if (!link) {
+        return false;
     }
-    return link ? link->bs : NULL;
+    link->bs->monitor_link = link;
+    bdrv_show(link->bs);
+    /* A file node that may turn out to be read-only is not yet anybody's to write to. */
+    if (!(link->bs->drv->is_protocol && opts->auto_read_only)) {
+        blockdev_warn_of_overlays(link->bs);
+    }
+    return true;
 }
 
 bool co_main_fn qmp_blockdev_add(const BlockdevOptions *args, Error **errp)
 {
-    bool ok = blockdev_add_node(args, errp) != NULL;
+    bool ok = blockdev_add_node(args, errp);
 
     blockdev_plain_error(errp);
     return ok;

@@ -17,7 +17,7 @@ BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, const char 
                                                    Error **errp);
 
 /* Open @qapi as a node that the monitor owns. */
-BlockDriverState *co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);
+bool co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);
 
 /*
  * A node by the name of a backend or of a node; either may be NULL.  Exports come last.
@@ -49,6 +49,13 @@ void any_fn blockdev_plain_error(Error **errp);
 
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
+
+/*
+ * blockdev/overlay-warning.c.  If @bs can be written and an image in the same folder as its file
+ * records that as its backing file: a warning in the log.  @bs may have gone when this returns.
+ */
+void co_main_fn blockdev_warn_of_overlays(BlockDriverState *bs);
+void main_fn blockdev_set_overlay_warnings(bool on);    /* true from the start */
 
 /* A named backend holding a node (--drive). */
 bool co_main_fn blockdev_drive_add(const char *id, BlockDriverState *bs, bool write_cache,

@@ -353,6 +353,7 @@ struct BlockDriverState {
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */
+    bool looked_for_overlays;       /* protocols: and said what was found (overlay-warning.c) */
     bool backing_as_recorded;       /* its backing file was opened by what the image records of
                                      * it */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */

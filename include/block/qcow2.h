@@ -18,6 +18,16 @@ size_t any_fn qcow2_cache_global_budget(void);
 /* What they take now. */
 size_t any_fn qcow2_cache_global_usage(void);
 
+/*
+ * What the image in a file of @file_length bytes, of which @buf has the first @len, records as its
+ * backing file; caller frees.  NULL: nothing, it is no sound qcow2 image, or *@ret_need bytes are
+ * to be shown instead (0: none of this).
+ */
+char *any_fn qcow2_recorded_backing_file(const uint8_t *buf, size_t len, uint64_t file_length,
+                                         size_t *ret_need);
+/* As many bytes as the first try takes. */
+#define QCOW2_HEADER_FIRST_READ 4096
+
 /* What is qcow2's own in BdrvInfo; strings are borrowed from the node. */
 typedef struct Qcow2ImageInfo {
     int version;

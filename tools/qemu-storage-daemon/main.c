@@ -49,6 +49,8 @@ const QsdOption qsd_options[] = {
       qsd_apply_metadata_cache },
     { "nbd-memory", "SIZE", "memory for the requests of all NBD clients together [256M]", 0,
       qsd_apply_nbd_memory },
+    { "overlay-warnings", "on|off", "warn where an image that is opened for writing is the backing "
+      "file of another in its folder [on]", 0, qsd_apply_overlay_warnings },
     { "name", "NAME", "name that query-name returns", 0, NULL },
     { "pidfile", "FILE", "write the process id to FILE once started; removed at the end", 0, NULL },
     { "daemonize", NULL, "go to the background once started", 0, NULL },

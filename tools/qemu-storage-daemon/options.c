@@ -2,6 +2,7 @@
 /* What each option does. */
 #include "qemu/osdep.h"
 
+#include "block/backend.h"
 #include "block/snapshot.h"
 #include "block/qcow2.h"
 #include "nbd/server.h"
@@ -86,6 +87,18 @@ bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp)
         return false;
     }
     qcow2_cache_set_global_budget(bytes);
+    return true;
+}
+
+bool co_main_fn qsd_apply_overlay_warnings(const char *value, Error **errp)
+{
+    bool on;
+
+    if (!keyval_parse_bool(value, &on)) {
+        error_setg(errp, "takes 'on' or 'off'");
+        return false;
+    }
+    blockdev_set_overlay_warnings(on);
     return true;
 }
 
@@ -264,5 +277,8 @@ bool co_main_fn qsd_apply_drive(const char *value, Error **errp)
     bdrv_graph_lock();
     bool ok = add_drive(&d, errp);
     bdrv_graph_unlock();
+    if (ok && d.file) {
+        blockdev_warn_of_overlays(blk_bs(blk_find(d.id)));
+    }
     return ok;
 }

@@ -24,6 +24,7 @@ bool co_main_fn qsd_apply_export(const char *value, Error **errp);
 bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp);
 bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp);
 bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp);
+bool co_main_fn qsd_apply_overlay_warnings(const char *value, Error **errp);
 bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp);
 
 /* help.c: if @value, of the option --@option, asks for help, prints it and returns true. */

@@ -460,3 +460,18 @@ bool any_fn qcow2_header_parse(const uint8_t *buf, size_t len, uint64_t file_len
     *ret_need = p.need;
     return false;
 }
+
+char *any_fn qcow2_recorded_backing_file(const uint8_t *buf, size_t len, uint64_t file_length,
+                                         size_t *ret_need)
+{
+    Qcow2Header h;
+
+    *ret_need = 0;
+    if (!qcow2_probe(buf, len) ||
+        !qcow2_header_parse(buf, len, file_length, "", &h, ret_need, NULL)) {
+        return NULL;
+    }
+    char *name = g_steal_pointer(&h.backing_file);
+    qcow2_header_clear(&h);
+    return name;
+}

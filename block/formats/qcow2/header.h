@@ -3,6 +3,7 @@
 #ifndef QCOW2_HEADER_H
 #define QCOW2_HEADER_H
 
+#include "block/qcow2.h"
 #include "entry.h"
 #include "qapi/error.h"
 
@@ -29,13 +30,10 @@ typedef struct Qcow2Header {
     HostOffset bitmap_directory;    /* cluster-aligned */
 } Qcow2Header;
 
-/* How much of the file's start qcow2_header_parse() has to be shown: a first guess, enough unless
- * the cluster is larger and its header extensions are, too. */
-#define QCOW2_HEADER_FIRST_READ 4096
-
 /*
  * Parse and check the header in @buf, the first @len bytes of the file @name (for messages), whose
- * length is @file_length.  Everything the struct's comments promise holds on success.
+ * length is @file_length.  QCOW2_HEADER_FIRST_READ bytes are enough unless the cluster is larger
+ * and its header extensions are, too.  Everything the struct's comments promise holds on success.
  * *@ret_need (on failure): 0, or how many bytes of the file to show instead, more than @len.
  * qcow2_header_clear() releases what is in @ret on success.
  */
