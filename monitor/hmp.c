@@ -50,7 +50,7 @@ static const HmpCommand commands[] = {
     { "cont|c", "", "let disks run that an error has stopped", "", 0, hmp_cont },
     { "info", "[subcommand]", "show various information about the system state", NULL, MAX_WORDS,
       hmp_info },
-    { "quit|q", "", "quit the emulator", "", 0, hmp_quit },
+    { "quit|q", "", "end the daemon", "", 0, hmp_quit },
     { NULL },
 };
 
