@@ -247,7 +247,7 @@ def test_the_pid_file_is_written_locked_and_removed():
         r.start('--pidfile', pid)
         assert open(pid).read() == '%d\n' % r.proc.pid
         err = fails('--pidfile', pid, pid)
-        assert 'lock' in err.lower(), err
+        assert 'lock' in err.lower() and 'process %d (qemu-storage-d' % r.proc.pid in err, err
         assert open(pid).read() == '%d\n' % r.proc.pid, 'the second daemon wrote to it'
         r.stop()
         assert not os.path.exists(pid)

@@ -81,6 +81,22 @@ static bool is_file_at(int fd, const char *path)
            ours.st_dev == there.st_dev;
 }
 
+/* Who wrote its number into the file @fd: the process that has it locked, or NULL: nobody did. */
+static char *describe_owner(int fd)
+{
+    char text[32] = "";
+    g_autofree char *comm_path = NULL, *comm = NULL;
+
+    if (pread(fd, text, sizeof(text) - 1, 0) <= 0 || atoi(text) <= 0) {
+        return NULL;
+    }
+    comm_path = g_strdup_printf("/proc/%d/comm", atoi(text));
+    if (g_file_get_contents(comm_path, &comm, NULL, NULL)) {
+        g_strchomp(comm);
+    }
+    return g_strdup_printf("process %d (%s)", atoi(text), comm ?: "unknown program");
+}
+
 /* The descriptor of @path with the lock on it, or -1. */
 static int open_locked(const char *path, Error **errp)
 {
@@ -93,7 +109,15 @@ static int open_locked(const char *path, Error **errp)
             return -1;
         }
         if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
-            error_setg_errno(errp, errno, "cannot create PID file: Cannot lock '%s'", path);
+            int saved_errno = errno;
+            g_autofree char *owner = describe_owner(fd);
+            if (owner && (saved_errno == EAGAIN || saved_errno == EACCES)) {
+                error_setg(errp, "cannot create PID file: Cannot lock '%s': %s runs with it", path,
+                           owner);
+            } else {
+                error_setg_errno(errp, saved_errno, "cannot create PID file: Cannot lock '%s'",
+                                 path);
+            }
             close(fd);
             return -1;
         }
