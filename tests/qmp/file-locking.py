@@ -117,6 +117,17 @@ def test_a_qcow2_image_has_one_writer_and_nobody_else_or_readers():
             assert may == ('sharer' in (a, b) or a == b == 'reader'), (a, b)
 
 
+def test_a_file_that_we_have_open_ourselves_is_told_with_its_node():
+    with Rig() as r:
+        path = r.create('x.raw')
+        r.start('--blockdev', 'raw,node-name=first,file.driver=file,file.node-name=its-file,'
+                'file.filename=' + path)
+        r.export('first')
+        desc = r.error('blockdev-add', driver='qcow2', node_name='second',
+                       file={'driver': 'file', 'filename': path}).desc
+        assert "this process, with its node 'its-file', " in desc, desc
+
+
 def qemu_io(path, fmt, *args):
     r = subprocess.run(['qemu-io', '-f', fmt, *args, path], stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True)

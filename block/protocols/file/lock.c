@@ -13,9 +13,12 @@
 
 #include <sys/sysmacros.h>
 
+#include "block/block.h"
+#include "block/new-file.h"
 #include "block/protocols/file/file-internal.h"
 #include "qemu/aio.h"
 
+#define THIS_PROCESS "this process"
 #define NEED_BYTE 100
 #define REFUSE_BYTE 200
 #define LOCKED_CLAIMS 4             /* read, write, write-same, resize */
@@ -147,7 +150,7 @@ static char *blocking_fn describe_process(const char *pid)
     g_autofree char *comm = NULL;
 
     if (atoi(pid) == getpid()) {
-        return g_strdup("this process");
+        return g_strdup(THIS_PROCESS);
     }
     if (g_file_get_contents(path, &comm, NULL, NULL)) {
         g_strchomp(comm);
@@ -205,11 +208,33 @@ static char *co_main_fn holder_of(const FileState *s, int bit)
     return t.holder;
 }
 
-static void main_fn set_conflict(const BlockDriverState *bs, int bit, const char *holder,
+/* The node besides @bs that has the same file open here, or NULL. */
+static const BlockDriverState *main_fn node_of_same_file(BlockDriverState *bs)
+{
+    BdrvFileId id, other_id;
+
+    if (!bs->drv->get_identity(bs, &id)) {
+        return NULL;
+    }
+    for (BlockDriverState *other = bdrv_next_node(NULL); other; other = bdrv_next_node(other)) {
+        if (other != bs && other->drv->get_identity && other->drv->get_identity(other, &other_id) &&
+            file_id_equal(id, other_id)) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+static void main_fn set_conflict(BlockDriverState *bs, int bit, const char *holder,
                                  Error **errp)
 {
     g_autofree char *claim = bdrv_claims_to_text(1u << (bit % REFUSE_SHIFT));
+    bool is_us = g_strcmp0(holder, THIS_PROCESS) == 0;
+    const BlockDriverState *node = is_us ? node_of_same_file(bs) : NULL;
+    g_autofree char *ours = node ? g_strdup_printf(THIS_PROCESS ", with its node '%s',",
+                                                   node->node_name) : NULL;
 
+    holder = ours ?: holder;
     error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,
                     bit < REFUSE_SHIFT
                     ? "Failed to get \"%s\" lock on '%s': %s does not allow it"
