@@ -46,7 +46,7 @@ static bool co_main_fn add_snapshot_sync(Transaction *t, const TransactionAction
     const BlockdevSnapshotSync *q = a->u.blockdev_snapshot_sync.data;
 
     if (!q->device && !q->node_name) {
-        error_setg(errp, "Cannot find device='' nor node-name=''");
+        error_setg(errp, "Neither 'device' nor 'node-name' says which disk is meant");
         return false;
     }
     BlockDriverState *bs = resolve(t, q->device, q->node_name, errp);

@@ -63,6 +63,7 @@ def test_empty_list_changes_nothing_and_succeeds():
         before = r.state()
         r.snapshot()
         check_state(before, r.state())
+    assert 'empty devlist: there is no snapshot' in r.log, r.log
 
 
 def test_formats_that_cannot_be_used():
