@@ -194,18 +194,39 @@ static BlockDeviceIoStatus io_status(int stop_reason)
                                   : BLOCK_DEVICE_IO_STATUS_FAILED;
 }
 
+/* Is @blk that of an export with nothing to tell that the drive in front of @bs does not? */
+static bool main_fn is_shown_by_a_drive(BlockBackend *blk, BlockDriverState *bs,
+                                        const BlockDeviceInfo *inserted)
+{
+    if (!bs || !blk_user(blk) || blk_may_stop(blk) || inserted->group) {
+        return false;
+    }
+    for (GList *e = bs->followers.head; e; e = e->next) {
+        const BlockBackend *other = ((const BdrvLink *)e->data)->backend;
+        if (other && !blk_user(other) && blk_name(other)[0]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
 {
     BlockInfoList *list = NULL, **tail = &list;
 
     refresh_sizes();
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        BlockInfo *info = g_new0(BlockInfo, 1);
         BlockDriverState *bs = blk_bs(blk);
+        BlockDeviceInfo *inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
+        if (is_shown_by_a_drive(blk, bs, inserted)) {
+            BlockDeviceInfo_free(inserted);
+            continue;
+        }
+        BlockInfo *info = g_new0(BlockInfo, 1);
         info->device = g_strdup(blk_name(blk));
         info->type = g_strdup("unknown");
         info->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
-        info->inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
+        info->inserted = inserted;
         info->has_io_status = blk_may_stop(blk);
         info->io_status = io_status(blk_stop_reason(blk));
         BlockInfoList_append(&tail, info);

@@ -32,6 +32,22 @@ def test_query_block():
         assert ins['image']['actual-size'] == os.stat(top).st_blocks * 512
 
 
+def test_a_disk_with_an_export_is_listed_once():
+    """As a drive; without one its export is what there is to list."""
+    with Rig() as r:
+        r.drive('disk', 'raw', '1M')
+        r.start()
+        r.export('disk')
+        assert [b['device'] for b in r.cmd('query-block')] == ['disk']
+        assert r.qmp.hmp('info block').count('disk.raw') == 1
+        limits = dict.fromkeys(('bps', 'bps_rd', 'bps_wr', 'iops_rd', 'iops_wr'), 0)
+        r.qmp.cmd('block_set_io_throttle', dict(limits, id='exp-disk', iops=100))
+        assert [b['device'] for b in r.cmd('query-block')] == ['disk', 'exp-disk']
+        r.cmd('blockdev-add', driver='null-co', node_name='n', size=MiB, **{'read-zeroes': True})
+        r.export('n')
+        assert 'exp-n' in [b['device'] for b in r.cmd('query-block')]
+
+
 def test_query_named_block_nodes():
     with Daemon() as r:
         base = r.create('base.qcow2', 'qcow2', '1M')
@@ -68,18 +84,20 @@ def test_a_disk_without_contents_is_described_so_that_it_can_be_made_again():
 
 
 def test_an_unknown_name_is_told_as_what_it_was_looked_up():
-    both, node, device = ("Cannot find device='x' nor node-name='x'",
-                          "Cannot find device='' nor node-name='x'",
-                          "Cannot find device='x' nor node-name=''")
+    both, node, device, either = (
+        "Cannot find device='x' nor node-name='x'", "Cannot find node-name='x'",
+        "Cannot find device='x'", "Cannot find a device or node called 'x'")
     with Rig() as r:
         r.drive('disk', 'raw', '1M')
         r.start()
         for command, args, want in (
-                ('block-export-add', {'type': 'nbd', 'id': 'e', 'node-name': 'x'}, node),
+                ('block-export-add', {'type': 'nbd', 'id': 'e', 'node-name': 'x'}, either),
                 ('nbd-server-add', {'device': 'x'}, both),
                 ('block_resize', {'device': 'x', 'size': 512}, device),
                 ('block_resize', {'node-name': 'x', 'size': 512}, node),
                 ('blockdev-snapshot-sync', {'device': 'x', 'snapshot-file': 'f'}, device),
+                ('blockdev-snapshot-sync', {'snapshot-file': 'f'},
+                 "Neither 'device' nor 'node-name' says which disk is meant"),
                 ('blockdev-snapshot', {'node': 'x', 'overlay': 'disk'}, both),
                 ('blockdev-snapshot', {'node': 'disk', 'overlay': 'x'}, both),
                 ('blockdev-add', {'driver': 'raw', 'node-name': 'n', 'file': 'x'}, both),
