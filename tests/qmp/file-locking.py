@@ -4,13 +4,13 @@
 
 import os
 import select
-import shutil
 import subprocess
 import time
 
+from reference import NotThere, reference_program
 from rig import QMPError, Rig, main, requires, run, skip
 
-requires('qemu-img', 'qemu-io', 'qemu-storage-daemon')
+requires('qemu-img', 'qemu-io')
 
 # How a program opens an image.
 USES = {
@@ -72,7 +72,10 @@ class Ours(Rig):
         self.qmp.cmd('blockdev-del', {'node-name': 'n'})
 
 
-INSTALLED = shutil.which('qemu-storage-daemon', path='/usr/bin:/usr/local/bin')
+try:
+    INSTALLED, _ = reference_program('qemu-storage-daemon')
+except NotThere:
+    INSTALLED = None
 
 
 def matrix(first, second, path, fmt):
