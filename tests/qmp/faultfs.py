@@ -22,28 +22,54 @@ class FaultFs:
 
     def __init__(self, *options):
         """@options of the program: "locks"."""
-        if not FAULTFS or not os.path.exists('/dev/fuse'):
-            skip('there is no libfuse3 or no /dev/fuse')
+        if not FAULTFS or not os.path.exists(FAULTFS):
+            skip('the build found no libfuse3 (libfuse3-dev)')
+        if not os.path.exists('/dev/fuse'):
+            skip('there is no /dev/fuse')
+        if os.geteuid() != 0:
+            if not shutil.which('fusermount3'):
+                skip('only root can mount without fusermount3 (fuse3)')
+            if not os.path.exists('/etc/mtab'):     # it would mount, and not find it again to unmount
+                skip('fusermount3 cannot unmount without /etc/mtab')
         self.dir = tempfile.mkdtemp(prefix='faultfs-')
         self.below, self.mnt = os.path.join(self.dir, 'below'), os.path.join(self.dir, 'mnt')
         os.mkdir(self.below)
         os.mkdir(self.mnt)
-        self.proc = subprocess.Popen([FAULTFS, self.below, self.mnt, *options])
+        said = tempfile.TemporaryFile('w+')
+        self.proc = subprocess.Popen([FAULTFS, self.below, self.mnt, *options], stderr=said)
+        deadline = time.monotonic() + 30
         while not os.path.exists(self.path('.control')):
-            if self.proc.poll() is not None:
-                shutil.rmtree(self.dir)
-                skip('FUSE cannot be used here')
+            if self.proc.poll() is not None or time.monotonic() > deadline:
+                said.seek(0)
+                why = said.read().strip().replace('\n', '; ')
+                self.unmount()
+                skip('FUSE cannot be used here: ' + why)
             time.sleep(0.01)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exc):
+        self.unmount()
+
+    def unmount(self):
+        """Whatever state it is in: nothing stays mounted."""
         self.proc.terminate()
-        self.proc.wait(30)
-        if os.path.ismount(self.mnt):
-            subprocess.call(['umount', '-l', self.mnt])
+        try:
+            self.proc.wait(30)
+        except subprocess.TimeoutExpired:
+            self.proc.kill()
+            self.proc.wait()
+        for command in (['umount', '-l'], ['fusermount3', '-u', '-z']):
+            if self.is_mounted() and shutil.which(command[0]):
+                subprocess.call([*command, self.mnt])
+        assert not self.is_mounted(), self.mnt + ' stays mounted'
         shutil.rmtree(self.dir)
+
+    def is_mounted(self):
+        """Also where its program has ended, and nothing answers there."""
+        with open('/proc/self/mounts') as f:
+            return any(line.split()[1] == self.mnt for line in f)
 
     def path(self, name):
         return os.path.join(self.mnt, name)
