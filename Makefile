@@ -9,45 +9,61 @@ RACE_ROUNDS ?= 30
 CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
+REF ?=
 
-.PHONY: all help deps demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile interop bench clean install
+# ninja uses all processors by itself.
+.NOTPARALLEL:
+.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile interop bench clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
 
+daemon: $(BUILD)/build.ninja  ## build the daemon only
+	@ninja -C $(BUILD) tools/qemu-storage-daemon
+
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
-deps:  ## install what the project needs from Debian (as root or through sudo)
-	@scripts/install-deps
+deps:  ## install all that the project needs from Debian (as root or through sudo)
+	@scripts/install-deps check clang
 
-$(BUILD)/build.ninja: | meson.build
-	@scripts/install-deps --quiet
+# Each time: a library that is removed later would show as an error of ninja or the compiler.
+deps-build:
+	@scripts/install-deps --quiet build
+
+# What the tests use besides may have come after the build was configured, which has to be told.
+deps-check: $(BUILD)/build.ninja
+	@scripts/install-deps --quiet check
+	@[ -f $(BUILD)/.with-check ] || \
+	    { meson setup --reconfigure $(BUILD) . >/dev/null && touch $(BUILD)/.with-check; }
+
+$(BUILD)/build.ninja: | meson.build deps-build
 	@./configure --build-dir=$(BUILD) --enable-werror
 
-demo: all  ## run the main job on real disks: a group snapshot under load, and one that fails
+demo: daemon  ## run the main job on real disks: a group snapshot under load, and one that fails
+	@scripts/install-deps --quiet demo
 	@scripts/demo $(BUILD)
 
-check: all  ## build and run the whole test suite (T=pattern: only tests whose name matches)
+check: deps-check all  ## build and run the whole test suite (T=pattern: only tests whose name matches)
 	@scripts/run-tests $(BUILD) '$(T)'
 
 # What those that are left out spend their time in is the installed QEMU; their images are made by unit tests.
 ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|qcow2-images-both-ways|.*crash-states)
 
 check-asan:  ## the suite under AddressSanitizer and UBSan
-	@scripts/install-deps --quiet
+	@scripts/install-deps --quiet check
 	@[ -f build-asan/build.ninja ] || ./configure --build-dir=build-asan --enable-asan --enable-werror
 	@ninja -C build-asan
 	@scripts/run-tests build-asan '$(or $(T),$(ASAN_TESTS))'
 
 check-tsan:  ## the threaded tests under ThreadSanitizer
-	@scripts/install-deps --quiet
+	@scripts/install-deps --quiet check clang
 	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan
 	@ninja -C build-tsan
 	@scripts/run-tests build-tsan '^(aio|coroutine|event-loop|iothread|error-policy|group-snapshot|qcow2-threads|race|reopen)'
 
 check-clang:  ## build with clang, warnings and context errors are errors
-	@scripts/install-deps --quiet
+	@scripts/install-deps --quiet check clang
 	@[ -f build-clang/build.ninja ] || ./configure --build-dir=build-clang --cc=clang --enable-werror
 	@ninja -C build-clang
 
@@ -60,7 +76,7 @@ race:  ## RACE_ROUNDS (30) times everything at once, under ThreadSanitizer
 	@QSD=$(abspath build-tsan)/tools/qemu-storage-daemon tests/race/everything-at-once.py $(RACE_ROUNDS)
 
 fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with clang
-	@scripts/install-deps --quiet
+	@scripts/install-deps --quiet check clang
 	@[ -f build-fuzz/build.ninja ] || ./configure --build-dir=build-fuzz --cc=clang --enable-asan -Dfuzzing=true
 	@ninja -C build-fuzz tests/fuzz/fuzz-nbd tests/fuzz/fuzz-options tests/fuzz/fuzz-qcow2 tests/fuzz/fuzz-qmp
 	@tests/fuzz/run build-fuzz $(FUZZ_SECONDS)
@@ -76,14 +92,15 @@ soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if giv
 hostile: all  ## all damages to all fields of qcow2 images, and 120,000 random ones
 	@$(BUILD)/tests/unit/test-qcow2-hostile -m thorough
 
-interop: all  ## the comparisons with the installed QEMU, all of them; `make check` takes a sample
+interop: deps-check all  ## the comparisons with the installed QEMU, all of them; `make check` takes a sample
 	@INTEROP_FULL=1 scripts/run-tests $(BUILD) 'both-ways|states|hostile-images'
 
-bench: all  ## compare with the installed QEMU, in one table
-	@tests/bench/bench $(BUILD)
+bench: deps-check daemon  ## compare with the installed QEMU, or with the programs in the folder REF, in one table
+	@tests/bench/bench $(BUILD) $(if $(REF),--ref '$(REF)')
 
 clean:  ## remove the build directories
 	@rm -rf build build-asan build-tsan build-clang build-fuzz
 
-install: all  ## install below the prefix given to configure
+install: all  ## install below the prefix given to configure, or another one: prefix=/usr DESTDIR=/where
+	@[ -z '$(prefix)' ] || meson configure $(BUILD) -Dprefix='$(abspath $(prefix))'
 	@meson install -C $(BUILD)
