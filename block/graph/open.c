@@ -129,6 +129,17 @@ static bool child_given(const BdrvChildOption *child)
     return child->options || child->reference || child->node;
 }
 
+/* Is the existing node that @child means read-only? */
+static bool main_fn is_read_only(const BdrvChildOption *child)
+{
+    BlockDriverState *bs = child->node;
+
+    if (!bs && child->reference) {
+        bs = bdrv_find_node(child->reference);
+    }
+    return bs && bs->read_only;
+}
+
 static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions *opts,
                                      Error **errp)
 {
@@ -140,6 +151,9 @@ static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions
     if (!child_given(&opts->file)) {
         error_setg(errp, "A block device must be specified for \"file\"");
         return false;
+    }
+    if (opts->auto_read_only && (is_read_only(&opts->file) || is_read_only(&opts->data_file))) {
+        bs->read_only = true;
     }
     if (!open_child(bs, &bdrv_role_file, &opts->file, errp)) {
         return false;

@@ -167,4 +167,34 @@ def test_only_the_monitors_nodes_are_deleted_by_it():
         assert r.inserted('disk')
 
 
+def test_a_node_is_read_only_by_itself_where_its_file_is():
+    """With auto-read-only, whether the file is opened with it or was open before."""
+    with Rig() as r:
+        for fmt in ('raw', 'qcow2'):
+            path = r.create('x.' + fmt, fmt)
+            r.create('y.' + fmt, fmt)
+            r.options += ['--blockdev', 'file,node-name=%s-file,read-only=on,filename=%s' % (fmt, path)]
+        r.start()
+        for fmt in ('raw', 'qcow2'):
+            for i, file in enumerate((fmt + '-file', {'driver': 'file', 'read-only': True,
+                                                      'filename': r.path('y.' + fmt)})):
+                name = '%s%d' % (fmt, i)
+                e = r.error('blockdev-add', driver=fmt, node_name=name, file=file)
+                assert 'read-only' in e.desc, e.desc
+                r.cmd('blockdev-add', driver=fmt, node_name=name, file=file, auto_read_only=True)
+                nodes = {n['node-name']: n for n in r.cmd('query-named-block-nodes', flat=True)}
+                assert nodes[name]['ro']
+
+
+def test_a_drive_stays_and_the_error_says_what_goes():
+    with Rig() as r:
+        r.drive('disk')
+        r.start()
+        node = r.inserted('disk')['node-name']
+        desc = r.error('blockdev-del', node_name=node).desc
+        assert "in use: by the drive 'disk'" in desc and 'blockdev-add' in desc, desc
+        for line in ('drive_add 0 file=x,id=y', 'drive_del disk'):
+            assert 'blockdev-add' in r.qmp.hmp(line), r.qmp.hmp(line)
+
+
 main(globals())
