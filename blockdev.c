@@ -140,7 +140,9 @@ static bool main_fn check_deletable(BlockDriverState *bs, Error **errp)
     if (bs->followers.length > 0) {
         BdrvLink *user = bs->followers.head->data;
         if (user->backend && !blk_user(user->backend) && blk_name(user->backend)[0]) {
-            error_setg(errp, "Node %s is in use", bs->node_name);
+            error_setg(errp, "Node %s is in use: by the drive '%s', which was opened by --drive "
+                       "and stays until the daemon ends; a disk that comes and goes is opened by "
+                       "blockdev-add", bs->node_name, blk_name(user->backend));
             return false;
         }
     }

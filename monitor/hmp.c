@@ -37,6 +37,14 @@ static void co_main_fn hmp_cont(GString *out, int argc, char **argv)
     qmp_cont(NULL);
 }
 
+/* A drive is there from the start to the end: what a user looks for here is done by QMP. */
+static void co_main_fn hmp_no_drives(GString *out, int argc, char **argv)
+{
+    g_string_append(out, "Error: drives are opened by --drive and stay until the daemon ends; a "
+                    "disk that comes and goes is a node: QMP blockdev-add and block-export-add, "
+                    "block-export-del and blockdev-del\n");
+}
+
 static const HmpCommand info_commands[] = {
     { "block", "[-n] [-v] [device]", "show info of one block device or all block devices "
       "(-n: show named nodes; -v: show details)", "nv", 1, hmp_info_block },
@@ -48,6 +56,10 @@ static const HmpCommand info_commands[] = {
 static const HmpCommand commands[] = {
     { "help|?", "[cmd]", "show the help", NULL, MAX_WORDS, hmp_help },
     { "cont|c", "", "let disks run that an error has stopped", "", 0, hmp_cont },
+    { "drive_add", "...", "not while running: says what to do instead", NULL, MAX_WORDS,
+      hmp_no_drives },
+    { "drive_del", "...", "not while running: says what to do instead", NULL, MAX_WORDS,
+      hmp_no_drives },
     { "info", "[subcommand]", "show various information about the system state", NULL, MAX_WORDS,
       hmp_info },
     { "quit|q", "", "end the daemon", "", 0, hmp_quit },
