@@ -13,7 +13,7 @@ REF ?=
 
 # ninja uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile interop bench clean install
+.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile interop bench compatibility clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -97,6 +97,10 @@ interop: deps-check all  ## the comparisons with the installed QEMU, all of them
 
 bench: deps-check daemon  ## compare with the installed QEMU, or with the programs in the folder REF, in one table
 	@tests/bench/bench $(BUILD) $(if $(REF),--ref '$(REF)')
+
+compatibility: daemon  ## write docs/compatibility.md anew, after a change of the interface
+	@scripts/compatibility doc $(BUILD)/tools/qemu-storage-daemon > $(BUILD)/compatibility.md
+	@mv $(BUILD)/compatibility.md docs/compatibility.md
 
 clean:  ## remove the build directories
 	@rm -rf build build-asan build-tsan build-clang build-fuzz
