@@ -34,7 +34,8 @@ const QsdOption qsd_options[] = {
     { "object", "iothread|secret|throttle-group,id=ID[,...]",
       "create an object; the options are those of QMP's object-add", 0, qsd_apply_object },
     { "nbd-server", "addr.type=unix|inet,addr.path=P|addr.host=H,addr.port=P[,id=ID]"
-      "[,max-connections=N][,handshake-max-seconds=N]", "start an NBD server", 0, qsd_apply_nbd_server },
+      "[,max-connections=N][,handshake-max-seconds=N]", "start an NBD server", 0,
+      qsd_apply_nbd_server },
     { "export", "[type=]nbd,id=ID,node-name=N[,name=NAME][,writable=on|off][,iothread=I][,...]",
       "export node N; the options are those of QMP's block-export-add", 0, qsd_apply_export },
     { "chardev", "socket|stdio,id=ID[,path=P][,host=H,port=P][,fd=FD][,server=on][,wait=off]",
