@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
 docs/compatibility.md is what scripts/compatibility makes of this daemon and of the names that QEMU's has;
-and these are what the installed one has, if that is there in the version that they are of.
+these are what the installed one has, if that is there in the version that they are of; and the manual page
+names the options that QEMU's daemon has not.
 """
 
 import difflib
 import os
+import re
 import subprocess
 import sys
 
@@ -27,7 +29,22 @@ def compare(name, new):
     return ''.join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), 'docs/' + name, 'now'))
 
 
+def options_here_only():
+    with open(os.path.join(TOP, 'docs', 'compatibility.md')) as f:
+        text = f.read().partition('## Here only')[2]
+    return set(re.findall('`(--[a-z-]+)`', text))
+
+
+def options_that_the_manual_calls_ours():
+    with open(os.path.join(TOP, 'docs', 'man', 'qemu-storage-daemon.1')) as f:
+        text = f.read().replace('\\-', '-').partition('does not have are')[2].partition('.SH')[0]
+    return set(re.findall('--[a-z-]+', text))
+
+
 def main():
+    ours = options_here_only()
+    assert ours and ours == options_that_the_manual_calls_ours(), (
+        ours ^ options_that_the_manual_calls_ours())
     diff = compare('compatibility.md', made('doc', QSD))
     if diff:
         sys.exit('docs/compatibility.md is out of date: make compatibility\n' + diff)

@@ -21,10 +21,26 @@ spec.loader.exec_module(examples)
 
 
 def parts(readme):
-    """(shell commands that prepare and start the daemon, lines of the session)"""
+    """(commands that prepare and start the daemon, lines of the session, commands that start it again)"""
     shell = re.search(r'## A session.*?```sh\n(.*?)```', readme, re.S).group(1)
     session = re.search(r'<!-- session -->\n```\n(.*?)```', readme, re.S).group(1)
-    return shell, session.strip().splitlines()
+    restart = re.search(r'<!-- restart -->\n```sh\n(.*?)```', readme, re.S).group(1)
+    return shell, session.strip().splitlines(), restart
+
+
+def start(commands, directory):
+    commands = commands.replace('build/tools/qemu-storage-daemon', 'exec "$QSD"')
+    return subprocess.Popen(['sh', '-e', '-c', commands], cwd=directory, stderr=subprocess.PIPE, text=True)
+
+
+def disks():
+    """The files that the daemon's exports are in; it ends."""
+    with QMP('qmp.sock', timeout=20) as qmp:
+        nodes = {n['node-name']: os.path.basename(n['file'])
+                 for n in qmp.cmd('query-named-block-nodes', flat=True)}
+        exports = {e['id']: nodes[e['node-name']] for e in qmp.cmd('query-block-exports')}
+        qmp.quit()
+    return exports
 
 
 def keys(line):
@@ -37,11 +53,10 @@ def main():
         print('skipped: qemu-img is not installed')
         return 77
     with open(os.path.join(HERE, '../../README.md'), encoding='utf-8') as f:
-        shell, lines = parts(f.read())
+        shell, lines, restart = parts(f.read())
     assert lines[0].startswith('<- '), 'a session begins with the greeting'
     directory = tempfile.mkdtemp(prefix='readme-')
-    shell = shell.replace('build/tools/qemu-storage-daemon', 'exec "$QSD"')
-    daemon = subprocess.Popen(['sh', '-e', '-c', shell], cwd=directory)
+    daemon = start(shell, directory)
     os.chdir(directory)
     try:
         qmp = QMP('qmp.sock', negotiate=False, timeout=20)
@@ -54,7 +69,19 @@ def main():
             want = examples.parse_pattern(line[3:])
             assert examples.matches(want, json.loads(got)), (line, got)
             assert keys(line) == keys(got.decode()), (line, got)
-        assert daemon.wait(20) == 0
+        said = daemon.communicate(timeout=20)[1]
+        assert 'warning' not in said and daemon.returncode == 0, (said, daemon.returncode)
+        daemon = start(restart, directory)
+        assert disks() == {'exp-data': 'data.snap', 'exp-wal': 'wal.snap'}
+        said = daemon.communicate(timeout=20)[1]
+        assert 'warning' not in said and daemon.returncode == 0, (said, daemon.returncode)
+        # And the start that the README warns of is warned of.
+        daemon = start(shell[shell.index('build/tools'):], directory)
+        assert disks() == {'exp-data': 'data.raw', 'exp-wal': 'wal.qcow2'}
+        said = daemon.communicate(timeout=20)[1]
+        assert daemon.returncode == 0
+        for base, overlay in (('data.raw', 'data.snap'), ('wal.qcow2', 'wal.snap')):
+            assert re.search("warning: '[^']*/%s' .*'[^']*/%s' records it" % (base, overlay), said), said
     finally:
         if daemon.poll() is None:
             daemon.kill()
