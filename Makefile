@@ -106,5 +106,5 @@ clean:  ## remove the build directories
 	@rm -rf build build-asan build-tsan build-clang build-fuzz
 
 install: all  ## install below the prefix given to configure, or another one: prefix=/usr DESTDIR=/where
-	@[ -z '$(prefix)' ] || meson configure $(BUILD) -Dprefix='$(abspath $(prefix))'
+	$(if $(prefix),@meson configure $(BUILD) -Dprefix='$(abspath $(prefix))')
 	@meson install -C $(BUILD)
