@@ -43,7 +43,7 @@ BlockDriverState *main_fn blockdev_lookup_node(const char *name, Error **errp)
     BlockDriverState *bs = bdrv_find_node(name);
 
     if (!bs && !blockdev_find_backend(name, NULL)) {
-        error_setg(errp, "Cannot find a device or node called '%s'", name);
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", name);
         return NULL;
     }
     return blockdev_lookup(name, name, false, errp);
@@ -63,11 +63,10 @@ BlockDriverState *main_fn blockdev_lookup(const char *device, const char *node_n
     }
     if (for_group) {
         error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", device);
-    } else if (device && node_name) {
-        error_setg(errp, "Cannot find device='%s' nor node-name='%s'", device, node_name);
     } else {
-        error_setg(errp, "Cannot find %s='%s'", device ? "device" : "node-name",
-                   device ?: node_name);
+        /* QEMU's text to the letter: scripts compare it. */
+        error_setg(errp, "Cannot find device='%s' nor node-name='%s'", device ?: "",
+                   node_name ?: "");
     }
     return NULL;
 }

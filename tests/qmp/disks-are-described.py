@@ -85,8 +85,8 @@ def test_a_disk_without_contents_is_described_so_that_it_can_be_made_again():
 
 def test_an_unknown_name_is_told_as_what_it_was_looked_up():
     both, node, device, either = (
-        "Cannot find device='x' nor node-name='x'", "Cannot find node-name='x'",
-        "Cannot find device='x'", "Cannot find a device or node called 'x'")
+        "Cannot find device='x' nor node-name='x'", "Cannot find device='' nor node-name='x'",
+        "Cannot find device='x' nor node-name=''", "Cannot find device='' nor node-name='x'")
     with Rig() as r:
         r.drive('disk', 'raw', '1M')
         r.start()
