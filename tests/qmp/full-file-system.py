@@ -14,7 +14,7 @@ import resource
 import subprocess
 
 from qmp import QMPError
-from rig import Rig, import_nbd, main, requires, run
+from rig import Rig, import_nbd, main, requires, run, skip
 
 requires('qemu-img', 'qemu-io')
 nbd = import_nbd()
@@ -96,8 +96,7 @@ def test_full_file_system_loses_nothing():
     for layout in LAYOUTS:
         with Rig() as r, Tmpfs(r, '3m') as mnt:
             if not mnt:
-                print('  left out: only root can mount a tmpfs')
-                return
+                skip('only root can mount a tmpfs')
             path = os.path.join(mnt, 'a.qcow2')
             create(path, layout)
             r.start('--blockdev', 'driver=qcow2,node-name=a,discard=unmap,file.driver=file,'
@@ -121,8 +120,7 @@ def test_full_file_system_loses_nothing():
 def test_overlay_on_a_full_file_system_loses_nothing():
     with Rig() as r, Tmpfs(r, '3m') as mnt:
         if not mnt:
-            print('  left out: only root can mount a tmpfs')
-            return
+            skip('only root can mount a tmpfs')
         r.drive('disk', 'raw', '1G')
         r.start()
         r.export('disk')
@@ -169,8 +167,7 @@ def test_a_group_that_succeeds_has_room_for_its_first_writes():
 def test_space_is_used_again_without_a_flush():
     with Rig() as r, Tmpfs(r, '16m') as mnt:
         if not mnt:
-            print('  left out: only root can mount a tmpfs')
-            return
+            skip('only root can mount a tmpfs')
         path = os.path.join(mnt, 'a.qcow2')
         create(path, 'cluster_size=64k')
         r.start('--blockdev', 'driver=qcow2,node-name=a,discard=unmap,file.driver=file,'

@@ -9,7 +9,7 @@ A daemon with disks in a directory of its own, for tests.
         with rig.nbd('disk0') as h: ...
 
 The programs are found by $QSD (ours) and on PATH (the installed tools).  A test that lacks
-something says so with skip(), which exits with 77.
+something says so with skip(), and exits with 77 in the end.
 """
 
 import glob
@@ -31,9 +31,13 @@ QSD = os.environ.get('QSD') or os.path.join(
     os.path.dirname(os.path.abspath(__file__)), '../../build/tools/qemu-storage-daemon')
 
 
+class Skipped(SystemExit):
+    """One function of a test that is left out, or the whole test where none has begun."""
+
+
 def skip(why):
     print('skipped:', why)
-    sys.exit(77)
+    raise Skipped(77)
 
 
 def requires(*programs):
@@ -251,15 +255,19 @@ def check_state(before, after):
 
 
 def main(tests):
-    """Run the functions of @tests (a module's globals) named test_..., in order."""
+    """Run the functions of @tests (a module's globals) named test_..., in order.  A test of which a function was
+    left out counts as skipped, and as failed if another one failed."""
     wanted = sys.argv[1:]
-    failed = 0
+    failed = skipped = 0
     for name, fn in list(tests.items()):
         if not name.startswith('test_') or (wanted and name not in wanted):
             continue
         try:
             fn()
             print('ok', name)
+        except Skipped:
+            print('skipped', name)
+            skipped += 1
         except SystemExit:
             raise
         except BaseException:
@@ -267,4 +275,4 @@ def main(tests):
             print('FAILED', name)
             failed += 1
         sys.stdout.flush()
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed else 77 if skipped else 0)
