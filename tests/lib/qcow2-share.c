@@ -96,6 +96,46 @@ void qcow2_share_with_snapshot(MemDisk *d)
     write_entry(&s, copy, l1_size, rig_load64(d, QCOW2_HDR_SIZE));
 }
 
+static void poke32(MemDisk *d, int64_t offset, uint32_t value)
+{
+    uint8_t buf[4];
+
+    be32_store(buf, value);
+    memdisk_poke(d, offset, 4, buf);
+}
+
+/* One table entry, which says that all of the bitmap is zero. */
+uint64_t qcow2_add_bitmap(MemDisk *d, uint32_t flags)
+{
+    int64_t cluster_size = INT64_C(1) << load32(d, 20), extension = load32(d, 100);
+    Share s = {
+        .d = d, .cluster_size = cluster_size,
+        .refblock = rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET)),
+        .next_free = ROUND_UP(memdisk_length(d), cluster_size),
+    };
+    int64_t directory = take(&s, cluster_size), table = take(&s, cluster_size);
+
+    rig_poke64(d, table, 0);
+    rig_poke64(d, directory, table);
+    poke32(d, directory + 8, 1);
+    poke32(d, directory + 12, flags);
+    /* type, granularity, length of the name */
+    poke32(d, directory + 16, UINT32_C(1) << 24 | 16 << 16 | 1);
+    poke32(d, directory + 20, 0);
+    poke32(d, directory + 24, (uint32_t)'b' << 24);
+    poke32(d, directory + 28, 0);
+    while (rig_load64(d, extension)) {
+        extension += 8 + ROUND_UP(rig_load64(d, extension) & UINT32_MAX, 8);
+    }
+    rig_poke64(d, extension, (uint64_t)QCOW2_EXT_BITMAPS << 32 | 24);
+    rig_poke64(d, extension + 8, UINT64_C(1) << 32);
+    rig_poke64(d, extension + 16, 32);
+    rig_poke64(d, extension + 24, directory);
+    rig_poke64(d, extension + 32, 0);
+    rig_poke64(d, QCOW2_HDR_AUTOCLEAR, QCOW2_AUTOCLEAR_BITMAPS);
+    return directory;
+}
+
 void qcow2_view_snapshot(MemDisk *d, MemDisk *to)
 {
     int64_t length = memdisk_length(d), entry = rig_load64(d, 64);

@@ -308,7 +308,9 @@ static void co_main_fn test_repaired_image_is_written_again(void)
 
 /* ---- overlaps ---- */
 
-/* Images with an internal snapshot: where metadata of each kind is. */
+/* Images with an internal snapshot and a bitmap: where metadata of each kind is. */
+static uint64_t bitmap_directory;
+
 static uint64_t place_of(MemDisk *d, unsigned kind)
 {
     uint64_t snapshots = rig_load64(d, 64), l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET);
@@ -329,6 +331,8 @@ static uint64_t place_of(MemDisk *d, unsigned kind)
         return snapshot_l1;
     case QCOW2_OL_INACTIVE_L2:
         return rig_load64(d, snapshot_l1) & QCOW2_OFFSET_MASK;
+    case QCOW2_OL_BITMAP_DIRECTORY:
+        return bitmap_directory;
     default:
         return 0;
     }
@@ -336,7 +340,7 @@ static uint64_t place_of(MemDisk *d, unsigned kind)
 
 #define TARGET (9 * 65536)
 
-static MemDisk *co_main_fn image_with_snapshot(void)
+static MemDisk *co_main_fn image_with_everything(void)
 {
     MemDisk *d = image(false);
     BdrvLink *link = rig_open(d, NULL);
@@ -347,6 +351,7 @@ static MemDisk *co_main_fn image_with_snapshot(void)
     link = rig_open(d, NULL);
     rig_write(link, 0, 65536, 0x45);        /* an L2 table of its own */
     rig_close(link);
+    bitmap_directory = qcow2_add_bitmap(d, 0);      /* it records nothing, so it is not touched */
     return d;
 }
 
@@ -372,7 +377,7 @@ static void make_free(MemDisk *d, uint64_t place)
 
 static void co_main_fn write_over(unsigned kind, bool in_place, unsigned unchecked, bool stopped)
 {
-    MemDisk *d = image_with_snapshot();
+    MemDisk *d = image_with_everything();
     uint64_t place = place_of(d, kind);
     uint8_t buf[65536], before[512], after[512];
 
@@ -400,7 +405,7 @@ static void co_main_fn write_over(unsigned kind, bool in_place, unsigned uncheck
 
 static void co_main_fn test_no_write_hits_metadata(void)
 {
-    for (unsigned kind = QCOW2_OL_ACTIVE_L1; kind < QCOW2_OL_BITMAP_DIRECTORY; kind <<= 1) {
+    for (unsigned kind = QCOW2_OL_ACTIVE_L1; kind <= QCOW2_OL_BITMAP_DIRECTORY; kind <<= 1) {
         write_over(kind, true, 0, true);
         write_over(kind, false, 0, true);
     }
@@ -410,7 +415,7 @@ static void co_main_fn test_no_write_hits_metadata(void)
 /* The default knows everything but what would have to be read for it. */
 static void co_main_fn test_default_checks_leave_out_tables_of_snapshots_only(void)
 {
-    for (unsigned kind = QCOW2_OL_ACTIVE_L1; kind < QCOW2_OL_BITMAP_DIRECTORY; kind <<= 1) {
+    for (unsigned kind = QCOW2_OL_ACTIVE_L1; kind <= QCOW2_OL_BITMAP_DIRECTORY; kind <<= 1) {
         write_over(kind, true, QCOW2_OL_INACTIVE_L2, kind != QCOW2_OL_INACTIVE_L2);
     }
 }
@@ -422,6 +427,7 @@ static void co_main_fn test_kinds_that_are_not_checked_are_written_over(void)
     write_over(QCOW2_OL_INACTIVE_L1, true, QCOW2_OL_INACTIVE_L1, false);
     write_over(QCOW2_OL_INACTIVE_L1, false, QCOW2_OL_INACTIVE_L1, false);
     write_over(QCOW2_OL_SNAPSHOT_TABLE, true, QCOW2_OL_ALL, false);
+    write_over(QCOW2_OL_BITMAP_DIRECTORY, true, QCOW2_OL_BITMAP_DIRECTORY, false);
 }
 
 /* Tables that were made since the image was opened are known, too. */
