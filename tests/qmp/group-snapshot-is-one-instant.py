@@ -16,6 +16,8 @@ from rig import Rig, import_nbd, main, requires
 requires('qemu-img')
 nbd = import_nbd()
 SLOT = 4096
+BETWEEN = 3         # cuts that must have fallen between two writes of a round ...
+MOST = 60           # ... of so many
 
 
 class Client(threading.Thread):
@@ -43,7 +45,9 @@ def read_counter(handle, slot):
 
 
 def check_cut(rig, event, disks, clients, generation):
-    """The counters in the bases, read through exports of the base nodes."""
+    """The counters in the bases, read through exports of the base nodes; how many clients were between two
+    writes of one round."""
+    between = 0
     bases = []
     for i in range(disks):
         name = 'base%d-%d' % (generation, i)
@@ -53,10 +57,12 @@ def check_cut(rig, event, disks, clients, generation):
         seen = [read_counter(h, slot) for h in bases]
         assert all(a >= b for a, b in zip(seen, seen[1:])), (slot, seen)
         assert seen[0] - seen[-1] <= 1, (slot, seen)
+        between += seen[0] != seen[-1]
     for h in bases:
         h.shutdown()
     for i in range(disks):
         rig.cmd('block-export-del', id='exp-base%d-%d' % (generation, i), mode='hard')
+    return between
 
 
 def probe(disks, clients, snapshots, iothreads):
@@ -71,10 +77,14 @@ def probe(disks, clients, snapshots, iothreads):
         for t in threads:
             t.start()
         try:
-            for n in range(1, snapshots + 1):
+            n = between = 0
+            # A cut that fell between two rounds would look the same if the disks were cut one by one.
+            while n < snapshots or between < BETWEEN:
+                n += 1
+                assert n <= MOST, 'of %d cuts only %d fell between two writes' % (MOST, between)
                 event = rig.snapshot(*[rig.member('disk%d' % i, 'o%d-%d' % (i, n))
                                        for i in range(disks)])
-                check_cut(rig, event, disks, clients, n)
+                between += check_cut(rig, event, disks, clients, n)
         finally:
             for t in threads:
                 t.stop = True
