@@ -129,6 +129,24 @@ def test_fua_is_taken_with_any_command():
         assert c.block_status(0, 512, w.FUA)
 
 
+def test_fua_covers_its_request():
+    """What cannot be made durable is not acknowledged, whichever command it is; without FUA it is."""
+    with Rig() as r:
+        path = r.create('disk', 'raw', '1M')
+        r.start()
+        r.cmd('blockdev-add', driver='raw', node_name='n', discard='unmap', file={
+            'driver': 'blkdebug', 'discard': 'unmap',
+            'inject-error': [{'event': 'none', 'iotype': 'flush', 'errno': 5}],
+            'image': {'driver': 'file', 'filename': path, 'discard': 'unmap'}})
+        r.export('n')
+        with Wire(r.path('nbd.sock')).negotiate('n') as c:
+            for cmd, payload in ((w.WRITE, pattern(4096)), (w.WRITE_ZEROES, b''), (w.TRIM, b'')):
+                c.call(cmd, 0, 4096, 0, payload)
+                assert c.error(cmd, 0, 4096, w.FUA, payload) == w.EIO, cmd
+            assert c.read(0, 4096, w.FUA) is not None
+        r.status = 1                        # it cannot be flushed at the end, either
+
+
 def test_unknown_commands_are_invalid():
     with Disk() as r, r.wire() as c:
         for cmd in (8, 9, 100, 0x7fff, 0xffff):
@@ -479,6 +497,32 @@ def test_a_client_that_reads_no_answers_is_bounded_and_harms_nobody():
         assert time.monotonic() - start < 2
         r.cmd('block-export-del', id='exp-disk', mode='hard')   # nor can it hold up its removal
         c.close()
+
+
+def test_a_client_that_reads_no_answers_holds_64_mib_and_not_more():
+    """Counted in reads that were begun: after so many no further one is, however much memory there is for others."""
+    with Rig() as r:
+        r.drive('disk', 'raw', '64M')
+        r.start('--nbd-memory', '4G')
+        r.export('disk')
+
+        def reads():
+            stats = r.cmd('query-blockstats')
+            return next(s['stats']['rd_operations'] for s in stats if s.get('device') == 'exp-disk')
+
+        with Wire(r.path('nbd.sock')).negotiate('disk', structured=False) as c:
+            c.send(b''.join(c.request_bytes(w.READ, 0, MiB, cookie=i) for i in range(250)))
+            w.wait_until(lambda: reads() >= 64)
+            last, now = None, reads()
+            while last != now:              # nothing more for a while, in which a read is done in no time
+                time.sleep(0.2)
+                last, now = now, reads()
+            # one answer may have gone into the socket
+            assert 64 <= now <= 66, now
+            for i in range(250):
+                assert c.recv_answer()[2:] == ('simple', 0)
+                c.recv(MiB)
+            assert reads() == 250
 
 
 def test_a_client_that_reads_slowly_gets_everything():

@@ -5,6 +5,7 @@
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
+#include "qemu/limits.h"
 #include "qobject/json.h"
 #include "test-loop.h"
 
@@ -320,27 +321,47 @@ static void test_events(void)
     run_co(co_events, NULL);
 }
 
-static void co_main_fn co_slow_client(void *opaque)
+/* Lines that the client can still read, at most @n of them. */
+static int co_main_fn count_lines(Client *c, int n)
+{
+    int count = 0;
+    char *line;
+
+    while (count < n && (line = get(c))) {
+        g_free(line);
+        count++;
+    }
+    return count;
+}
+
+/* @n events of a MiB, which @quick reads at once. */
+static void co_main_fn send_large_events(Client *quick, int n)
 {
     g_autofree char *text = g_strnfill(MiB, 'x');
     EventJobStatusChangeArgs args = { .id = text, .status = JOB_STATUS_CONCLUDED };
+
+    for (int i = 0; i < n; i++) {
+        qapi_event_send_job_status_change(&args);
+        expect_part(quick, "JOB_STATUS_CHANGE");
+    }
+}
+
+static void co_main_fn co_slow_client(void *opaque)
+{
+    const int most = MONITOR_MAX_BYTES / MiB;
     Client *slow, *quick;
-    g_autofree char *line = NULL;
 
     set_up();
     slow = client_new(true);
     quick = client_new(true);
-    for (int i = 0; i < 100; i++) {
-        qapi_event_send_job_status_change(&args);
-        expect_part(quick, "JOB_STATUS_CHANGE");
-    }
+    /* Up to the limit all is kept for it ... */
+    send_large_events(quick, most - 4);
+    g_assert_cmpint(count_lines(slow, most - 4), ==, most - 4);
+    /* ... and beyond it, it was cut off: what it can still read ends before that. */
+    send_large_events(quick, most + 2);
     put(quick, "{'execute':'query-name'}");
     expect(quick, "{\"return\": {}}");
-    /* It was cut off: what it can still read ends. */
-    for (int i = 0; i < 100 && (line = get(slow)); i++) {
-        g_clear_pointer(&line, g_free);
-    }
-    g_assert_null(line);
+    g_assert_cmpint(count_lines(slow, most + 2), <, most);
     client_leave(slow);
     client_leave(quick);
     monitor_shutdown_all();

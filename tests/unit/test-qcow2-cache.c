@@ -66,6 +66,93 @@ static void co_main_fn test_cache_size_caps_one_image(void)
     memdisk_free(d);
 }
 
+/* ---- how much may wait to be written ---- */
+
+#define CAP_PAGES 512
+/* A quarter of the pages that an image may have: from there on a writer starts a writeback first; everybody waits
+ * for it from twice that on. */
+#define SOFT_PAGES (CAP_PAGES / 4)
+/* The pages that one request makes dirty. */
+#define PAGES_OF_REQUEST 4
+
+static BdrvLink *co_main_fn image_with_cap(MemDisk *d)
+{
+    BdrvCreateOptions opts = rig_create_options(8 * (int64_t)GiB);
+
+    opts.u.qcow2.cluster_size = 4096;
+    rig_create(d, &opts);
+    return rig_open(d, &(RigOpen){ .cache_size = CAP_PAGES * 4096 });
+}
+
+static size_t dirty_pages(BdrvLink *link)
+{
+    Qcow2State *s = qcow2_state(link->bs);
+
+    qcow2_lock(s);
+    size_t n = s->cache.n_dirty + s->cache.n_frozen;
+    qcow2_unlock(s);
+    return n;
+}
+
+/* Nobody flushes, and yet what would be lost, and has to be written at a flush, does not grow. */
+static void co_main_fn test_metadata_that_waits_is_bounded(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvLink *link = image_with_cap(d);
+    size_t most = 0;
+
+    for (int64_t i = 0; i < 1500; i++) {
+        rig_write(link, i * 2 * MiB, 512, i % 250 + 1);     /* a new L2 table each */
+        most = MAX(most, dirty_pages(link));
+    }
+    g_test_message("%zu pages at most", most);
+    g_assert_cmpuint(most, <=, SOFT_PAGES + PAGES_OF_REQUEST);
+    g_assert_cmpuint(most, >, SOFT_PAGES / 2);      /* nor is each request written at once */
+    rig_close(link);
+    memdisk_free(d);
+}
+
+#define WRITERS 16
+
+typedef struct Writer {
+    BdrvLink *link;
+    int64_t first;
+    size_t *most;
+} Writer;
+
+static void co_fn writer_entry(void *opaque)
+{
+    Writer *w = opaque;
+
+    for (int64_t i = 0; i < 100; i++) {
+        rig_write(w->link, (w->first + i * WRITERS) * 2 * MiB, 512, 0x11);
+        *w->most = MAX(*w->most, dirty_pages(w->link));
+    }
+}
+
+static void co_main_fn test_metadata_that_waits_is_bounded_for_many_writers(void)
+{
+    MemDisk *d = memdisk_new("disk");
+    BdrvLink *link = image_with_cap(d);
+    CoGroup group = CO_GROUP_INIT;
+    Writer writers[WRITERS];
+    size_t most = 0;
+
+    memdisk_shuffle(d, 2);
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (Writer){ link, i, &most };
+        co_group_start(&group, writer_entry, &writers[i]);
+    }
+    co_group_wait(&group);
+    g_test_message("%zu pages at most", most);
+    g_assert_cmpuint(most, <=, 2 * SOFT_PAGES + WRITERS * PAGES_OF_REQUEST);
+    g_assert_cmpuint(rig_check(link), ==, 0);
+    rig_close(link);
+    memdisk_free(d);
+}
+
+/* ---- what is not used ---- */
+
 /* What nobody used for two rounds is gone; what is used, or not written yet, stays. */
 static void co_main_fn test_unused_metadata_leaves_the_memory(void)
 {
@@ -175,6 +262,9 @@ int main(int argc, char **argv)
     rig_add("/qcow2/cache/budget-bounds-all-images-together",
             test_budget_bounds_all_images_together);
     rig_add("/qcow2/cache/size-caps-one-image", test_cache_size_caps_one_image);
+    rig_add("/qcow2/cache/metadata-that-waits-is-bounded", test_metadata_that_waits_is_bounded);
+    rig_add("/qcow2/cache/metadata-that-waits-is-bounded-for-many-writers",
+            test_metadata_that_waits_is_bounded_for_many_writers);
     rig_add("/qcow2/cache/unused-metadata-leaves-the-memory",
             test_unused_metadata_leaves_the_memory);
     rig_add("/qcow2/cache/idle-image-gives-way", test_idle_image_gives_way);
