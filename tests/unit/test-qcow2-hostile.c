@@ -112,6 +112,9 @@ static void expect_ok(const Subject *s, const char *step, int ret)
     }
 }
 
+/* What was said about the last image that was not opened. */
+static char *refusal;
+
 static BdrvLink *co_main_fn open_subject(const Subject *s, bool read_only)
 {
     Error *err = NULL;
@@ -120,6 +123,8 @@ static BdrvLink *co_main_fn open_subject(const Subject *s, bool read_only)
 
     g_assert(!link != !err);
     if (!link) {
+        g_free(refusal);
+        refusal = g_strdup(error_get_pretty(err));
         expect_clear(s, read_only ? "opening for reading" : "opening", err);
     }
     return link;
@@ -148,7 +153,8 @@ static int co_main_fn read_cluster(const Subject *s, BdrvLink *link, unsigned i)
     return left < cs ? -EINVAL : bdrv_co_pread(link, i * cs, cs, s->buf);
 }
 
-/* For other judges: the image, and a line "number opened legal name". */
+/* For other judges: the image, and a line "number opened legal name", a tab, and why it was not
+ * opened. */
 static void save(const Subject *s, bool opened)
 {
     const char *dir = g_getenv("QCOW2_HOSTILE_DIR");
@@ -158,7 +164,8 @@ static void save(const Subject *s, bool opened)
         g_autofree char *path = g_strdup_printf("%s/%u", dir, total.images);
         FILE *f = fopen(list, "a");
         g_assert_nonnull(f);
-        fprintf(f, "%u %d %d %s\n", total.images, opened, s->legal, s->name);
+        fprintf(f, "%u %d %d %s\t%s\n", total.images, opened, s->legal, s->name,
+                opened ? "" : refusal);
         fclose(f);
         g_assert_true(memdisk_save(s->disk, path));
     }
