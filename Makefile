@@ -13,7 +13,7 @@ REF ?=
 
 # ninja uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile interop bench compatibility clean install
+.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile programs interop bench compatibility clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -91,6 +91,9 @@ soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if giv
 
 hostile: all  ## all damages to all fields of qcow2 images, and 120,000 random ones
 	@$(BUILD)/tests/unit/test-qcow2-hostile -m thorough
+
+programs: all  ## all small programs on tiny images, every call of all of them fails in every way
+	@$(BUILD)/tests/unit/test-qcow2-programs -m thorough --verbose | grep -E '^(not )?ok|programs|failing calls'
 
 interop: deps-check all  ## the comparisons with the installed QEMU, all of them; `make check` takes a sample
 	@INTEROP_FULL=1 scripts/run-tests $(BUILD) 'both-ways|states|hostile-images'

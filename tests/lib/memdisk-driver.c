@@ -42,7 +42,7 @@ static void failed_op(MemDisk *d, int ret, OpKind kind, int64_t offset, int64_t 
                       const IoVec *qiov)
 {
     if (ret != -d->fail_error || offset + bytes > d->max_bytes ||
-        d->failure == MEM_FAILURE_NOTHING) {
+        d->failure == MEM_FAILURE_NOTHING || d->failure == MEM_FAILURE_DROPPED) {
         return;
     }
     if (d->failure == MEM_FAILURE_ALL || kind == OP_TRUNCATE) {
@@ -81,6 +81,7 @@ static bool memdisk_co_open(BlockDriverState *bs, const BdrvOpenOptions *opts, E
         return false;
     }
     *(MemDisk **)bs->opaque = d;
+    d->flush_error = 0;
     bs->filename = g_strdup(d->name);
     note_length(bs);
     return true;
@@ -103,13 +104,29 @@ static int co_fn memdisk_co_preadv(BlockDriverState *bs, int64_t offset, int64_t
     return ret;
 }
 
+/* Each operation is on the disk or gone for good; reads see no difference. */
+static void drop_some(MemDisk *d)
+{
+    for (guint i = 0; i < d->ops->len; i++) {
+        const Op *op = d->ops->pdata[i];
+        if (memdisk_random(&d->shuffle_state) & 1) {
+            memdisk_image_apply(&d->synced, op, 0, op->bytes);
+        }
+    }
+    g_ptr_array_set_size(d->ops, 0);
+}
+
 static int co_fn memdisk_co_flush(BlockDriverState *bs, unsigned flags)
 {
     MemDisk *d = disk_of(bs);
     int ret = begin(bs, 0);
 
-    if (ret < 0 && d->failure == MEM_FAILURE_NOTHING) {
-        return ret;
+    if (ret < 0 && d->failure == MEM_FAILURE_DROPPED && !d->flush_error) {
+        drop_some(d);
+        d->flush_error = ret;
+    }
+    if (d->flush_error || (ret < 0 && d->failure == MEM_FAILURE_NOTHING)) {
+        return d->flush_error ?: ret;
     }
     if (d->on_sync) {
         d->on_sync(d, d->on_sync_opaque);

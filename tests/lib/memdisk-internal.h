@@ -38,6 +38,7 @@ struct MemDisk {
     int fail_error;
     bool fail_sticky;
     MemFailure failure;
+    int flush_error;                /* -errno of a flush that dropped something, or 0 */
     int64_t bad_offset, bad_bytes;
     unsigned shuffle;
     uint64_t shuffle_state;

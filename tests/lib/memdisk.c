@@ -262,7 +262,9 @@ void memdisk_crash(MemDisk *d, MemDisk *to, MemCrash how, uint64_t seed)
     g_ptr_array_set_size(to->ops, 0);
     image_copy(&to->now, &d->synced);
     for (guint i = 0; i < n; i++) {
-        crash_op(&to->now, d->ops->pdata[i], how, &state);
+        if (how != MEM_CRASH_SUBSET || seed >> i % 64 & 1) {
+            crash_op(&to->now, d->ops->pdata[i], how, &state);
+        }
     }
     image_copy(&to->synced, &to->now);
 }

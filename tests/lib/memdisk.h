@@ -48,6 +48,7 @@ typedef enum MemCrash {
     MEM_CRASH_RANDOM,               /* each operation kept or dropped */
     MEM_CRASH_TORN,                 /* the same for each 512-byte sector of each operation */
     MEM_CRASH_PREFIX,               /* the first few, in order */
+    MEM_CRASH_SUBSET,               /* the seed says which: bit i stands for operation i % 64 */
 } MemCrash;
 
 /* Makes @to what @d is after a crash right now; @seed chooses. */
@@ -76,6 +77,11 @@ typedef enum MemFailure {
     MEM_FAILURE_NOTHING,            /* an operation that fails has done nothing */
     MEM_FAILURE_ALL,                /* what was asked for: only the answer was lost */
     MEM_FAILURE_TORN,               /* a write: some of its sectors */
+    /*
+     * A flush: some of what it covered was not written and never will be, though reads show it still. As the file
+     * driver does then, all later flushes of the disk fail, too. Other operations: as MEM_FAILURE_NOTHING.
+     */
+    MEM_FAILURE_DROPPED,
 } MemFailure;
 
 /* What operations that fail have done from now on. */

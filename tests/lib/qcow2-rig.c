@@ -67,8 +67,10 @@ bool co_main_fn rig_try_create(MemDisk *d, const BdrvCreateOptions *opts, Error 
     BdrvLink *file = open_file(d);
     bool ok = bdrv_co_create(bdrv_find_driver("qcow2"), file, opts, errp);
 
-    if (ok) {
-        g_assert_cmpint(bdrv_co_flush(file, 0), ==, 0);
+    int ret = ok ? bdrv_co_flush(file, 0) : 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot flush the new image");
+        ok = false;
     }
     bdrv_link_free(file);
     return ok;
