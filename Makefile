@@ -84,6 +84,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with
 torture: all  ## kill the daemon KILL_ROUNDS (300) times, cut the power in CRASH_SEEDS (200) runs, verify each time
 	@QSD=$(abspath $(BUILD))/tools/qemu-storage-daemon tests/qmp/killed-at-every-step.py $(KILL_ROUNDS)
 	@$(BUILD)/tests/unit/test-group-crash --seeds=1-$(CRASH_SEEDS) --verbose | grep -E '^ok|a second'
+	@$(BUILD)/tests/unit/test-group-schedules --seeds=1-$$(($(CRASH_SEEDS) * 20)) --verbose | grep -E '^ok|schedules,'
 	@$(BUILD)/tests/unit/test-qcow2-crash -m thorough
 
 soak: all  ## everything at random for SOAK_SECONDS (600), from SOAK_SEED if given

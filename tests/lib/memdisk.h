@@ -78,8 +78,9 @@ typedef enum MemFailure {
     MEM_FAILURE_ALL,                /* what was asked for: only the answer was lost */
     MEM_FAILURE_TORN,               /* a write: some of its sectors */
     /*
-     * A flush: some of what it covered was not written and never will be, though reads show it still. As the file
-     * driver does then, all later flushes of the disk fail, too. Other operations: as MEM_FAILURE_NOTHING.
+     * A flush: some of what it covered was not written and never will be, though reads show it
+     * still. As the file driver does then, all later flushes of the disk fail, too. Other
+     * operations: as MEM_FAILURE_NOTHING.
      */
     MEM_FAILURE_DROPPED,
 } MemFailure;

@@ -17,8 +17,8 @@ void qcow2_share_with_snapshot(MemDisk *d);
 void qcow2_view_snapshot(MemDisk *d, MemDisk *to);
 
 /*
- * Gives the image on @d, of version 3 and with refcounts of 16 bits, a directory with one persistent
- * bitmap of no clusters; @flags are those of its entry. Returns the directory's offset.
+ * Gives the image on @d, of version 3 and with refcounts of 16 bits, a directory with one
+ * persistent bitmap of no clusters; @flags are those of its entry. Returns the directory's offset.
  */
 uint64_t qcow2_add_bitmap(MemDisk *d, uint32_t flags);
 

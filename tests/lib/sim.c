@@ -12,6 +12,8 @@
 
 #define SHORT_DELAY_NS (2 * NS_PER_MS)
 #define LONG_DELAY_NS (30 * NS_PER_MS)
+#define QUICK_DELAY_NS (20 * NS_PER_MS / 1000)
+#define MAX_TURNS 4
 
 static struct {
     bool on;
@@ -19,6 +21,7 @@ static struct {
     int64_t now_ns;
     GHashTable *numbers;            /* inode number of the kernel -> our number */
     ino_t dir_ino;
+    SimPace pace;
     GArray *begun;                  /* of guint: entries of the blocking call that runs now, not
                                      * ended */
     unsigned short_one_in;
@@ -70,6 +73,7 @@ void sim_start(uint64_t seed)
     sim.now_ns = NS_PER_SEC;
     sim.room = sim.fail_after = -1;
     sim.short_one_in = 0;
+    sim.pace = SIM_PACE_DISKS;
     sim.numbers = g_hash_table_new(NULL, NULL);
     sim.begun = g_array_new(FALSE, FALSE, sizeof(guint));
     g_assert_cmpint(stat(".", &st), ==, 0);
@@ -159,11 +163,25 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struc
 
 /* ---- blocking calls ---- */
 
-static void co_fn take_a_while(void)
+void sim_set_pace(SimPace pace)
+{
+    sim.pace = pace;
+}
+
+void co_fn sim_take_a_while(void)
 {
     int64_t most = sim_random() % 16 ? SHORT_DELAY_NS : LONG_DELAY_NS;
+    bool quick = sim.pace == SIM_PACE_QUICK;
 
-    aio_co_sleep_ns(1 + sim_random() % most);
+    if (quick && sim_random() % 2) {
+        /* Some time passes all the same, or who waits for a moment would never see it. */
+        sim.now_ns += 1 + sim_random() % 1000;
+        for (uint64_t turns = sim_random() % MAX_TURNS; turns > 0; turns--) {
+            coroutine_reschedule();
+        }
+        return;
+    }
+    aio_co_sleep_ns(1 + sim_random() % (quick ? QUICK_DELAY_NS : most));
 }
 
 static void end_all(GArray *begun)
@@ -190,11 +208,11 @@ int co_fn __wrap_thread_pool_co_run(int (*fn)(void *opaque), void *opaque)
     if (!sim.on) {
         return __real_thread_pool_co_run(fn, opaque);
     }
-    take_a_while();
+    sim_take_a_while();
     int ret = fn(opaque);
     g_autoptr(GArray) begun = g_array_copy(sim.begun);
     g_array_set_size(sim.begun, 0);
-    take_a_while();
+    sim_take_a_while();
     end_all(begun);
     return ret;
 }

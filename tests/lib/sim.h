@@ -29,6 +29,17 @@ void sim_stop(void);
 /* Deterministic random numbers: one stream for the machine's own choices and the test's. */
 uint64_t sim_random(void);
 
+typedef enum SimPace {
+    SIM_PACE_DISKS,                 /* each step takes the time of a disk; at the start */
+    SIM_PACE_QUICK,                 /* ... or lets others run first, or takes some microseconds */
+} SimPace;
+
+/* How long the steps of blocking calls take from now on. Where they are quick, what others do
+ * between two steps of somebody is found by choosing who goes on, not by waiting. */
+void sim_set_pace(SimPace pace);
+/* Microseconds or more pass, or nothing but turns of others. */
+void co_fn sim_take_a_while(void);
+
 /* ---- faults: while started ---- */
 
 /* Every so-many-th transfer is a short one; 0: none. */

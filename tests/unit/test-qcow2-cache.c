@@ -69,8 +69,8 @@ static void co_main_fn test_cache_size_caps_one_image(void)
 /* ---- how much may wait to be written ---- */
 
 #define CAP_PAGES 512
-/* A quarter of the pages that an image may have: from there on a writer starts a writeback first; everybody waits
- * for it from twice that on. */
+/* A quarter of the pages that an image may have: from there on a writer starts a writeback first;
+ * everybody waits for it from twice that on. */
 #define SOFT_PAGES (CAP_PAGES / 4)
 /* The pages that one request makes dirty. */
 #define PAGES_OF_REQUEST 4

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All small programs instead of some large ones: every sequence of up to three operations out of write (in two places),
- * zero, discard, flush, snapshot, grow and shrink on a tiny image; the power is cut in front of every sync, with every
- * choice of what was not synced; and every call to a disk below fails once, and for ever, with nothing done, all done,
- * a part done, or, if it is a flush, with some of what it covered dropped for good.
+ * All small programs instead of some large ones: every sequence of up to three operations out of
+ * write (in two places), zero, discard, flush, snapshot, grow and shrink on a tiny image; the power
+ * is cut in front of every sync, with every choice of what was not synced; and every call to a disk
+ * below fails once, and for ever, with nothing done, all done, a part done, or, if it is a flush,
+ * with some of what it covered dropped for good.
  *
- * The image is consistent in each state, what a flush acknowledged is there, nothing shows that was never written, a
- * base shows what it showed when its snapshot was taken, and a command that failed has changed no size.
+ * The image is consistent in each state, what a flush acknowledged is there, nothing shows that was
+ * never written, a base shows what it showed when its snapshot was taken, and a command that failed
+ * has changed no size.
  *
  * -m thorough: all failing calls of all programs on all images (`make programs`).
  */
@@ -39,7 +41,8 @@ typedef struct Range {
     int64_t offset, bytes;
 } Range;
 
-/* Parts of clusters at both ends, and all of them across the end of the small disk or in another table. */
+/* Parts of clusters at both ends, and all of them across the end of the small disk or in another
+ * table. */
 static const Range ranges[KINDS] = {
     [WRITE] = { 63 * KiB + SECTOR, 3 * KiB },
     [WRITE_FAR] = { TABLE - SECTOR, 2 * KiB },
@@ -133,11 +136,12 @@ static void co_fn compare(const Run *r, BdrvLink *link, Content *c, const char *
     g_assert_cmpint(bdrv_co_pread(link, 0, bytes, buf), ==, 0);
     for (int64_t i = 0; i < bytes / SECTOR; i++) {
         const uint8_t *p = buf + i * SECTOR;
-        if (memcmp(p, p + 1, SECTOR - 1) != 0 || !IS_POWER_OF_2(*p ?: 1) || !(c->may[i] & (*p ?: 1))) {
-            wrong(r, "%s: sector %" PRId64 " is %#x, may be %#x", what, i, *p ?: 1, c->may[i]);
+        uint8_t value = *p ?: BIT_ZERO;
+        if (memcmp(p, p + 1, SECTOR - 1) != 0 || !IS_POWER_OF_2(value) || !(c->may[i] & value)) {
+            wrong(r, "%s: sector %" PRId64 " is %#x, may be %#x", what, i, value, c->may[i]);
         }
         if (learn) {
-            c->may[i] = *p ?: 1;
+            c->may[i] = value;
         }
     }
 }
@@ -303,7 +307,8 @@ static MemDisk *new_disk(const char *name, int i, Run *r)
     return d;
 }
 
-/* As the command does it: the base is settled, the new image is whole and durable before it is used. */
+/* As the command does it: the base is settled, the new image is whole and durable before it is
+ * used. */
 static void co_main_fn take_snapshot(Run *r)
 {
     BdrvCreateOptions opts = rig_create_options(r->now.bytes);
@@ -336,7 +341,8 @@ static void co_fn change_size(Run *r, int64_t bytes)
     int64_t is = bdrv_length(r->links[r->top]->bs);
     expect(r, ok ? 0 : -EIO);
     if (is != (ok ? bytes : old)) {
-        wrong(r, "the size is %" PRId64 " now, and the command has %s", is, ok ? "succeeded" : "failed");
+        wrong(r, "the size is %" PRId64 " now, and the command has %s", is,
+              ok ? "succeeded" : "failed");
     }
     if (ok) {
         Range gone = { MIN(old, bytes), LARGE - MIN(old, bytes) };
@@ -566,7 +572,8 @@ static void co_main_fn test_every_program_survives_every_power_cut(void)
 {
     total.programs = total.cuts = 0;
     for (size_t i = 0; i < G_N_ELEMENTS(variants); i++) {
-        for_all_programs(&variants[i], SANITIZE_ADDRESS && i ? MAX_OPS - 1 : MAX_OPS, run_with_cuts);
+        int longest = SANITIZE_ADDRESS && i ? MAX_OPS - 1 : MAX_OPS;
+        for_all_programs(&variants[i], longest, run_with_cuts);
     }
     g_test_message("%" PRIu64 " programs, %" PRIu64 " power cuts", total.programs, total.cuts);
     g_assert_cmpuint(total.programs, >=, 5 * (KINDS + KINDS * KINDS));
