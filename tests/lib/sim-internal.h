@@ -15,6 +15,7 @@ typedef enum SimKind {
     SIM_SYNC,
     SIM_END,                        /* the entry @of has ended */
     SIM_NOTE,
+    SIM_DROP,                       /* what a sync of @file that failed has dropped for good */
 } SimKind;
 
 #define SIM_DIRECTORY 0             /* the number of the directory among the files */

@@ -10,6 +10,7 @@ typedef struct SimPending {
     guint entry;
     guint ended_at;                 /* entry; 0: has not ended */
     bool durable;
+    bool dropped;                   /* no sync makes it durable any more */
 } SimPending;
 
 static SimLog simlog;
@@ -209,9 +210,19 @@ static void end_sync(guint sync)
     for (guint i = 0; i < simlog.pending->len; i++) {
         SimPending *p = &g_array_index(simlog.pending, SimPending, i);
         bool same_file = entry_at(p->entry)->file == entry_at(sync)->file;
-        p->durable |= same_file && p->ended_at && p->ended_at < sync;
+        p->durable |= same_file && !p->dropped && p->ended_at && p->ended_at < sync;
     }
     fold();
+}
+
+/* Sizes and names are of the file system's journal and not of the page cache. */
+static void drop(int file)
+{
+    for (guint i = 0; i < simlog.pending->len; i++) {
+        SimPending *p = &g_array_index(simlog.pending, SimPending, i);
+        const SimEntry *e = entry_at(p->entry);
+        p->dropped |= e->file == file && e->kind == SIM_WRITE && !p->durable;
+    }
 }
 
 static void see(guint index)
@@ -221,6 +232,8 @@ static void see(guint index)
 
     if (e->kind == SIM_END && entry_at(e->of)->kind == SIM_SYNC) {
         end_sync(e->of);
+    } else if (e->kind == SIM_DROP) {
+        drop(e->file);
     } else if (e->kind == SIM_END) {
         for (guint i = 0; i < simlog.pending->len; i++) {
             SimPending *q = &g_array_index(simlog.pending, SimPending, i);

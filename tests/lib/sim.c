@@ -28,6 +28,7 @@ static struct {
     int64_t room;
     int64_t fail_after;
     int fail_error;
+    SimFailure failure;
 } sim;
 
 uint64_t sim_random(void)
@@ -73,6 +74,7 @@ void sim_start(uint64_t seed)
     sim.now_ns = NS_PER_SEC;
     sim.room = sim.fail_after = -1;
     sim.short_one_in = 0;
+    sim.failure = SIM_FAILURE_NOTHING;
     sim.pace = SIM_PACE_DISKS;
     sim.numbers = g_hash_table_new(NULL, NULL);
     sim.begun = g_array_new(FALSE, FALSE, sizeof(guint));
@@ -109,6 +111,11 @@ void sim_fail_call(int64_t after, int error)
 {
     sim.fail_after = after;
     sim.fail_error = error;
+}
+
+void sim_set_failure(SimFailure failure)
+{
+    sim.failure = failure;
 }
 
 void sim_note(uint64_t note)
@@ -248,9 +255,39 @@ static int number_of(int fd)
 /* True: the call shall fail; errno is set. */
 static bool fails(void)
 {
-    if (!sim.on || sim.fail_after < 0 || sim.fail_after-- > 0) {
+    if (!sim.on || sim.failure == SIM_FAILURE_DROPPED || sim.fail_after < 0 ||
+        sim.fail_after-- > 0) {
         return false;
     }
+    errno = sim.fail_error;
+    return true;
+}
+
+typedef enum Fate { FATE_RUNS, FATE_FAILS, FATE_FAILS_AFTERWARDS } Fate;
+
+/* The same for a call that may have its effect before it fails. */
+static Fate fate(void)
+{
+    return !fails() ? FATE_RUNS
+                    : sim.failure == SIM_FAILURE_ALL ? FATE_FAILS_AFTERWARDS : FATE_FAILS;
+}
+
+/* What the call returns that would return @ret. */
+static ssize_t end_as(Fate f, ssize_t ret)
+{
+    if (f == FATE_FAILS_AFTERWARDS) {
+        errno = sim.fail_error;
+    }
+    return f == FATE_RUNS ? ret : -1;
+}
+
+/* A sync of file @number that fails and drops what it covered? errno is set. */
+static bool drops(int number)
+{
+    if (sim.failure != SIM_FAILURE_DROPPED || sim.fail_after < 0 || sim.fail_after-- > 0) {
+        return false;
+    }
+    sim_log_add((SimEntry){ .kind = SIM_DROP, .file = number });
     errno = sim.fail_error;
     return true;
 }
@@ -327,7 +364,8 @@ ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int n, off_t off, in
     }
     int64_t bytes = cut_short(iov_bytes(iov, n));
     n = first_bytes(iov, n, bytes, part);
-    if (fails() || !takes_room(fd, off + bytes)) {
+    Fate f = fate();
+    if (f == FATE_FAILS || !takes_room(fd, off + bytes)) {
         return -1;
     }
     SimEntry e = {
@@ -338,7 +376,7 @@ ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int n, off_t off, in
         memcpy(e.data + at, part[i].iov_base, part[i].iov_len);
     }
     begin(e);
-    return __real_pwritev64v2(fd, part, n, off, flags & ~RWF_DSYNC);
+    return end_as(f, __real_pwritev64v2(fd, part, n, off, flags & ~RWF_DSYNC));
 }
 
 int __real_ftruncate64(int fd, off_t len);
@@ -346,14 +384,16 @@ int __wrap_ftruncate64(int fd, off_t len);
 int __wrap_ftruncate64(int fd, off_t len)
 {
     int number = number_of(fd);
+    Fate f = FATE_RUNS;
 
     if (number >= 0) {
-        if (fails()) {
+        f = fate();
+        if (f == FATE_FAILS) {
             return -1;
         }
         begin((SimEntry){ .kind = SIM_TRUNCATE, .file = number, .offset = len });
     }
-    return __real_ftruncate64(fd, len);
+    return end_as(f, __real_ftruncate64(fd, len));
 }
 
 int __real_fallocate64(int fd, int mode, off_t off, off_t len);
@@ -361,10 +401,12 @@ int __wrap_fallocate64(int fd, int mode, off_t off, off_t len);
 int __wrap_fallocate64(int fd, int mode, off_t off, off_t len)
 {
     int number = number_of(fd);
+    Fate f = FATE_RUNS;
 
     if (number >= 0) {
         bool grows = !(mode & FALLOC_FL_KEEP_SIZE);
-        if (fails() || (grows && !takes_room(fd, off + len))) {
+        f = fate();
+        if (f == FATE_FAILS || (grows && !takes_room(fd, off + len))) {
             return -1;
         }
         if (grows) {
@@ -374,7 +416,7 @@ int __wrap_fallocate64(int fd, int mode, off_t off, off_t len)
             begin((SimEntry){ .kind = SIM_ZERO, .file = number, .offset = off, .bytes = len });
         }
     }
-    return __real_fallocate64(fd, mode, off, len);
+    return end_as(f, __real_fallocate64(fd, mode, off, len));
 }
 
 static int sync_fd(int fd, int (*real)(int fd))
@@ -387,11 +429,12 @@ static int sync_fd(int fd, int (*real)(int fd))
     if (number < 0) {
         return real(fd);
     }
-    if (fails()) {
+    Fate f = fate();
+    if (f == FATE_FAILS || drops(number)) {
         return -1;
     }
     begin((SimEntry){ .kind = SIM_SYNC, .file = number });
-    return 0;
+    return end_as(f, 0);
 }
 
 int __real_fsync(int fd);

@@ -12,6 +12,7 @@
  *
  * (L1) A change is durable once a sync of the same file, or of the directory if it is one of names,
  *      that began after the change had ended has itself ended.
+ *      A change of data that a sync dropped is never durable.
  * (L2) After a cut there is what was durable, and any choice of the other changes that had begun:
  *      each whole or not at all, or for writes any of their 512-byte sectors.  Those of one file
  *      that are there are applied in their order.
@@ -49,6 +50,15 @@ void sim_set_room(int64_t bytes);
 /* The call (of those on files or names) after @after more fails with @error, once; @after < 0:
  * none. */
 void sim_fail_call(int64_t after, int error);
+
+typedef enum SimFailure {
+    SIM_FAILURE_NOTHING,            /* a call that fails has done nothing; at the start */
+    SIM_FAILURE_ALL,                /* ... all that was asked, if it changes or syncs a file */
+    SIM_FAILURE_DROPPED,            /* only syncs fail, and no later one covers what this one did */
+} SimFailure;
+
+/* What the call that fails has done. */
+void sim_set_failure(SimFailure failure);
 
 /* ---- the log ---- */
 

@@ -124,7 +124,11 @@ static void choose_faults(uint64_t seed, unsigned generation)
 
     sim_set_short_transfers(seed % 4 == 1 ? 3 : 0);
     sim_set_room(seed % 4 == 2 && in_this_one ? sim_random() % (600 * KiB) : -1);
-    sim_fail_call(seed % 4 == 3 && in_this_one ? sim_random() % 80 : -1, EIO);
+    /* Syncs are fewer than calls. */
+    SimFailure failure = seed / 4 % 3;
+    sim_set_failure(failure);
+    sim_fail_call(seed % 4 == 3 && in_this_one
+                      ? sim_random() % (failure == SIM_FAILURE_DROPPED ? 12 : 80) : -1, EIO);
 }
 
 static void co_main_fn run_machine(void *opaque)

@@ -28,6 +28,9 @@
 /* Up to so many operations that were not synced all choices are made, of more so many at random. */
 #define ALL_SUBSETS 6
 #define SOME_SUBSETS 24
+/* The same of a flush that makes up for one that failed. */
+#define ALL_SUBSETS_AFTER_FAULT 2
+#define SOME_SUBSETS_AFTER_FAULT 6
 
 /* ---- programs ---- */
 
@@ -91,6 +94,7 @@ typedef struct Run {
     Content frozen[MAX_DISKS];      /* below the top: what was there when its snapshot was taken */
     bool cuts;                      /* the power is cut in front of each sync */
     bool failing;                   /* a call may fail: what is asked for need not succeed */
+    bool faulted;                   /* a call has failed */
     uint64_t seed;
 } Run;
 
@@ -219,8 +223,8 @@ static void crash_all(Run *r, MemCrash how, uint64_t subset)
 static void co_main_fn cut(Run *r)
 {
     unsigned n = unsynced(r);
-    bool all = n <= ALL_SUBSETS;
-    unsigned states = all ? 1u << n : SOME_SUBSETS;
+    bool all = n <= (r->faulted ? ALL_SUBSETS_AFTER_FAULT : ALL_SUBSETS);
+    unsigned states = all ? 1u << n : r->faulted ? SOME_SUBSETS_AFTER_FAULT : SOME_SUBSETS;
 
     for (unsigned i = 0; i < states; i++) {
         uint64_t subset = all ? i : i == 0 ? 0 : i == 1 ? UINT64_MAX : rig_random(&r->seed);
@@ -469,6 +473,24 @@ typedef struct Fault {
     MemFailure failure;
 } Fault;
 
+/* New data, for which space is taken: from what nothing needs, whatever failed before. */
+static void co_main_fn write_more(Run *r)
+{
+    Range range = { 16 * KiB, 3 * KiB };
+    uint8_t bit = BIT_OP(MAX_OPS);
+
+    add_value(&r->after_cut, range, bit);
+    int ret = data_op(r, WRITE, r->links[r->top], range, bit);
+    expect(r, ret);
+    if (ret == 0) {
+        set_value(&r->now, range, bit);
+    } else {
+        add_value(&r->now, range, bit);
+    }
+    crash_all(r, MEM_CRASH_KEEP_ALL, 0);
+    judge(r, "a write after the failure");
+}
+
 /* Everything that can be judged when a call has failed and others work again, or do not. */
 static void co_main_fn judge_after_fault(Run *r, const Fault *f)
 {
@@ -482,6 +504,8 @@ static void co_main_fn judge_after_fault(Run *r, const Fault *f)
     }
     r->failing = f->failure == MEM_FAILURE_DROPPED;
     compare(r, r->links[r->top], &r->now, "after the failure", true);
+    write_more(r);
+    r->cuts = r->faulted = true;
     if (flush(r, 0)) {
         crash_all(r, MEM_CRASH_DROP_ALL, 0);
         judge(r, "a flush after the failure");
