@@ -3,6 +3,7 @@
 
 BUILD ?= build
 T ?=
+F ?=
 FUZZ_SECONDS ?= 60
 KILL_ROUNDS ?= 300
 RACE_ROUNDS ?= 30
@@ -13,7 +14,7 @@ REF ?=
 
 # ninja uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs race fuzz torture soak hostile programs interop bench compatibility clean install
+.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs coverage race fuzz torture soak hostile programs interop bench compatibility clean install
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -62,6 +63,15 @@ check-tsan:  ## the threaded tests under ThreadSanitizer
 	@ninja -C build-tsan
 	@scripts/run-tests build-tsan '^(aio|coroutine|event-loop|iothread|error-policy|group-snapshot|qcow2-threads|race|reopen)'
 
+coverage:  ## run the suite in a build that counts, and print lines and branches per folder (F=pattern: details of files)
+	@scripts/install-deps --quiet check --also gcovr
+	@[ -f build-coverage/build.ninja ] || ./configure --build-dir=build-coverage --debug -Db_coverage=true \
+	    -Dc_args='-O0 -fprofile-update=atomic'
+	@ninja -C build-coverage
+	@find build-coverage -name '*.gcda' -delete
+	@scripts/run-tests build-coverage '$(T)' || echo 'coverage: some tests failed; what they went through counts'
+	@scripts/coverage build-coverage '$(F)'
+
 check-clang:  ## build with clang, warnings and context errors are errors
 	@scripts/install-deps --quiet check clang
 	@[ -f build-clang/build.ninja ] || ./configure --build-dir=build-clang --cc=clang --enable-werror
@@ -107,7 +117,7 @@ compatibility: daemon  ## write docs/compatibility.md anew, after a change of th
 	@mv $(BUILD)/compatibility.md docs/compatibility.md
 
 clean:  ## remove the build directories
-	@rm -rf build build-asan build-tsan build-clang build-fuzz
+	@rm -rf build build-asan build-tsan build-clang build-coverage build-fuzz
 
 install: all  ## install below the prefix given to configure, or another one: prefix=/usr DESTDIR=/where
 	$(if $(prefix),@meson configure $(BUILD) -Dprefix='$(abspath $(prefix))')

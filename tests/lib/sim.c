@@ -12,7 +12,7 @@
 
 #define SHORT_DELAY_NS (2 * NS_PER_MS)
 #define LONG_DELAY_NS (30 * NS_PER_MS)
-#define QUICK_DELAY_NS (20 * NS_PER_MS / 1000)
+#define QUICK_DELAY_NS (2 * NS_PER_MS / 1000)
 #define MAX_TURNS 4
 
 static struct {
@@ -182,7 +182,7 @@ void co_fn sim_take_a_while(void)
 
     if (quick && sim_random() % 2) {
         /* Some time passes all the same, or who waits for a moment would never see it. */
-        sim.now_ns += 1 + sim_random() % 1000;
+        sim.now_ns += 1 + sim_random() % 100;
         for (uint64_t turns = sim_random() % MAX_TURNS; turns > 0; turns--) {
             coroutine_reschedule();
         }
