@@ -66,7 +66,7 @@ check-tsan:  ## the threaded tests under ThreadSanitizer
 coverage:  ## run the suite in a build that counts, and print lines and branches per folder (F=pattern: details of files)
 	@scripts/install-deps --quiet check --also gcovr
 	@[ -f build-coverage/build.ninja ] || ./configure --build-dir=build-coverage --debug -Db_coverage=true \
-	    -Dc_args='-O0 -fprofile-update=atomic'
+	    -Dc_args=-fprofile-update=atomic
 	@ninja -C build-coverage
 	@find build-coverage -name '*.gcda' -delete
 	@scripts/run-tests build-coverage '$(T)' || echo 'coverage: some tests failed; what they went through counts'

@@ -9,9 +9,15 @@
  *     KIND[,KIND...] NTH ERRNO once|forever [PART-OF-THE-PATH]
  *     KIND[,KIND...] NTH kill PID
  *     KIND[,KIND...] NTH hang [PART-OF-THE-PATH]
+ *     fsync NTH ERRNO drop [PART-OF-THE-PATH]
  *     none
+ *     cache
+ *     cut
  * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way
  * is done after that.  The third does not answer the n-th operation until the next line is written.
+ * The fourth fails once, and what that sync covered does not get to the disk by a later one either.
+ * With "cache" data is lost by a power cut from then on unless it was synced; "cut" is one (of a
+ * daemon that was killed before): both leave the faults as they are.
  * Read it: "struck COUNT", then the operations seen since the last such line was written, one a
  * line: "KIND PATH", with a ! behind those that were failed.
  */
@@ -20,7 +26,10 @@
 
 #include <dirent.h>
 #include <fuse.h>
+#include <linux/falloc.h>
 #include <signal.h>
+
+#include "cache.h"
 
 #define CONTROL "/.control"
 
@@ -44,6 +53,7 @@ static struct {
     bool forever;
     pid_t victim;                   /* 0: none; else killed by the failing operation */
     bool hangs;
+    bool drops;
     unsigned epoch;                 /* lines written to .control */
     GCond changed;                  /* epoch */
     char part[256];                 /* only of paths that contain it */
@@ -87,8 +97,25 @@ static int strike(Kind kind, const char *path)
     return ret;
 }
 
+static bool cache_command(const char *line)
+{
+    bool start = g_str_has_prefix(line, "cache"), cut = g_str_has_prefix(line, "cut");
+
+    g_mutex_lock(&fault.lock);
+    if (start) {
+        cache_start();
+    } else if (cut) {
+        cache_cut();
+    }
+    g_mutex_unlock(&fault.lock);
+    return start || cut;
+}
+
 static int set_faults(const char *line)
 {
+    if (cache_command(line)) {
+        return 0;
+    }
     g_auto(GStrv) words = g_strsplit_set(line, " \n", -1);
     guint n = g_strv_length(words);
     unsigned kinds = 0;
@@ -112,7 +139,7 @@ static int set_faults(const char *line)
     fault.kinds = kinds;
     fault.struck = 0;
     fault.victim = 0;
-    fault.hangs = false;
+    fault.hangs = fault.drops = false;
     fault.epoch++;
     g_cond_broadcast(&fault.changed);
     g_string_truncate(fault.log, 0);
@@ -123,6 +150,7 @@ static int set_faults(const char *line)
         fault.error = is_kill || fault.hangs ? EIO : atoi(words[2]);
         fault.victim = is_kill ? atoi(words[3]) : 0;
         fault.forever = !fault.hangs && strcmp(words[3], "forever") == 0;
+        fault.drops = !fault.hangs && strcmp(words[3], "drop") == 0;
         guint part = fault.hangs ? 3 : 4;
         g_strlcpy(fault.part, n > part ? words[part] : "", sizeof(fault.part));
     }
@@ -237,6 +265,19 @@ static int fs_read(const char *path, char *buf, size_t size, off_t offset,
     return strike(READ, path) ?: result(pread(fi->fh, buf, size, offset));
 }
 
+/* A write or fallocate, remembered as long as a power cut would undo it. */
+static int change(int fd, Kind kind, int mode, const char *buf, off_t offset, size_t bytes)
+{
+    g_mutex_lock(&fault.lock);
+    if (kind == WRITE || mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
+        cache_note(fd, offset, bytes);
+    }
+    int ret = kind == WRITE ? result(pwrite(fd, buf, bytes, offset))
+                            : result(fallocate(fd, mode, offset, bytes));
+    g_mutex_unlock(&fault.lock);
+    return ret;
+}
+
 static int fs_write(const char *path, const char *buf, size_t size, off_t offset,
                     struct fuse_file_info *fi)
 {
@@ -244,12 +285,26 @@ static int fs_write(const char *path, const char *buf, size_t size, off_t offset
         g_autofree char *line = g_strndup(buf, size);
         return set_faults(line) ?: (int)size;
     }
-    return strike(WRITE, path) ?: result(pwrite(fi->fh, buf, size, offset));
+    int ret = strike(WRITE, path);
+    return ret ?: change(fi->fh, WRITE, 0, buf, offset, size);
 }
 
 static int fs_fsync(const char *path, int data_only, struct fuse_file_info *fi)
 {
-    return strike(FSYNC, path) ?: result(data_only ? fdatasync(fi->fh) : fsync(fi->fh));
+    g_mutex_lock(&fault.lock);
+    unsigned begun = cache_sync_begins(fi->fh);
+    g_mutex_unlock(&fault.lock);
+    int ret = strike(FSYNC, path);
+
+    ret = ret ?: result(data_only ? fdatasync(fi->fh) : fsync(fi->fh));
+    g_mutex_lock(&fault.lock);
+    if (ret == 0) {
+        cache_synced(fi->fh, begun);
+    } else if (fault.drops) {
+        cache_dropped(fi->fh);
+    }
+    g_mutex_unlock(&fault.lock);
+    return ret;
 }
 
 static int fs_truncate(const char *path, off_t size, struct fuse_file_info *fi)
@@ -273,7 +328,7 @@ static int fs_truncate(const char *path, off_t size, struct fuse_file_info *fi)
 static int fs_fallocate(const char *path, int mode, off_t offset, off_t len,
                         struct fuse_file_info *fi)
 {
-    return strike(FALLOCATE, path) ?: result(fallocate(fi->fh, mode, offset, len));
+    return strike(FALLOCATE, path) ?: change(fi->fh, FALLOCATE, mode, NULL, offset, len);
 }
 
 static off_t fs_lseek(const char *path, off_t offset, int whence, struct fuse_file_info *fi)

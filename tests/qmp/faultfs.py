@@ -89,6 +89,18 @@ class FaultFs:
         """The @nth operation is not answered until disarm()."""
         self.control('%s %d hang %s' % (kinds, nth, part))
 
+    def arm_drop(self, nth, error, part=''):
+        """The @nth sync fails, and what it covered does not get to the disk by a later one either."""
+        self.control('fsync %d %d drop %s' % (nth, error, part))
+
+    def cache(self):
+        """From now on data that was not synced is lost when the power is cut."""
+        self.control('cache')
+
+    def cut(self):
+        """A power cut, after the daemon was killed."""
+        self.control('cut')
+
     def struck(self):
         with open(self.path('.control')) as f:
             return int(f.readline().split()[1])
