@@ -11,6 +11,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/formats/qcow2/header.h"
 #include "config-host.h"
 #include "tests/lib/qcow2-rig.h"
 #include "tests/lib/qcow2-share.h"
@@ -23,7 +24,7 @@ typedef struct Variant {
     int version;
     int64_t cluster_size;
     int refcount_bits;
-    bool lazy, extended_l2, backing, snapshot, zstd, data_file, data_file_raw;
+    bool lazy, extended_l2, backing, snapshot, zstd, data_file, data_file_raw, bitmap, resize;
     int64_t disk_bytes;
     int64_t cache_size;
     int64_t prefill;                /* bytes written before */
@@ -54,6 +55,15 @@ static const Variant variants[] = {
     { "data-file", 3, 4096, 16, .data_file = true, .disk_bytes = MiB },
     { "data-file-extended-l2", 3, 16384, 16, .data_file = true, .extended_l2 = true,
       .backing = true, .disk_bytes = 2 * MiB },
+    { "bitmap", 3, 4096, 16, .bitmap = true, .disk_bytes = MiB },
+    { "bitmap-snapshot-lazy", 3, 4096, 16, .bitmap = true, .snapshot = true, .lazy = true,
+      .disk_bytes = MiB },
+    { "resize", 3, 4096, 16, .resize = true, .disk_bytes = MiB },
+    { "resize-small-clusters", 3, 512, 16, .resize = true, .disk_bytes = 512 * KiB },
+    { "resize-backing", 3, 16384, 16, .extended_l2 = true, .resize = true, .backing = true,
+      .disk_bytes = 2 * MiB },
+    { "resize-lazy-data-file", 3, 4096, 16, .lazy = true, .resize = true, .data_file = true,
+      .disk_bytes = MiB },
     { "data-file-raw", 3, 4096, 16, .data_file = true, .data_file_raw = true, .disk_bytes = MiB },
 };
 
@@ -65,7 +75,11 @@ typedef struct Bed {
     BdrvLink *base, *link;
     uint64_t seed;
     uint32_t next_value;
-    int64_t n_sectors;
+    int64_t n_sectors;              /* of the disk at its largest */
+    int64_t n_random;               /* that random requests are for: with new sizes a part of them */
+    int64_t sizes[2];               /* bytes: that may be found */
+    uint64_t bitmap_directory;
+    uint32_t *at_start;             /* per sector, with a bitmap */
     GArray **allowed;               /* of uint32_t, per sector: what a crash may show */
     GArray *since;                  /* of Since: requests begun since the running flush began */
     bool flushing;
@@ -108,9 +122,9 @@ static void allow(Bed *b, int64_t first, int64_t n, uint32_t value)
 static uint32_t *co_fn read_sectors(Bed *b, BdrvLink *link)
 {
     uint32_t *values = g_new(uint32_t, b->n_sectors);
-    g_autofree uint8_t *buf = g_malloc(b->n_sectors * SECTOR);
+    g_autofree uint8_t *buf = g_malloc0(b->n_sectors * SECTOR);
 
-    g_assert_cmpint(bdrv_co_pread(link, 0, b->n_sectors * SECTOR, buf), ==, 0);
+    g_assert_cmpint(bdrv_co_pread(link, 0, bdrv_length(link->bs), buf), ==, 0);
     for (int64_t i = 0; i < b->n_sectors; i++) {
         uint32_t whole[SECTOR / 4];
         memcpy(&values[i], buf + i * SECTOR, sizeof(uint32_t));
@@ -129,6 +143,20 @@ static void set_allowed(Bed *b, const uint32_t *values)
 }
 
 /* ---- judging a state ---- */
+
+/* A bitmap that says nothing has changed is right. */
+static void judge_bitmap(Bed *b, const uint32_t *values)
+{
+    enum { IN_USE = 1 };
+    uint32_t flags = rig_load64(b->crashed, b->bitmap_directory + 8);
+    bool valid = rig_load64(b->crashed, QCOW2_HDR_AUTOCLEAR) & QCOW2_AUTOCLEAR_BITMAPS;
+
+    if (valid && !(flags & IN_USE) &&
+        memcmp(values, b->at_start, b->n_sectors * sizeof(*values)) != 0) {
+        g_error("%s, state %u: the bitmap is valid, and the disk has changed", b->v->name,
+                b->states);
+    }
+}
 
 static void save_state(Bed *b)
 {
@@ -149,8 +177,15 @@ static void co_main_fn judge(Bed *b, const char *what)
     g_autofree uint32_t *values = NULL;
 
     rig_check(link);
+    int64_t bytes = bdrv_length(link->bs);
+    if (bytes != b->sizes[0] && bytes != b->sizes[1]) {
+        g_error("%s, state %u (%s): it has %" PRId64 " bytes", b->v->name, b->states, what, bytes);
+    }
     values = read_sectors(b, link);
-    for (int64_t i = 0; i < b->n_sectors; i++) {
+    if (b->at_start) {
+        judge_bitmap(b, values);
+    }
+    for (int64_t i = 0; i < bytes / SECTOR; i++) {
         bool ok = false;
         for (guint k = 0; k < b->allowed[i]->len && !ok; k++) {
             ok = g_array_index(b->allowed[i], uint32_t, k) == values[i];
@@ -236,13 +271,49 @@ static void co_fn start_requests(Bed *b, CoGroup *group, int n)
 
         r->b = b;
         r->kind = rig_random(&b->seed) % 15;
-        r->first = rig_random(&b->seed) % (b->n_sectors / unit) * unit;
+        r->first = rig_random(&b->seed) % (b->n_random / unit) * unit;
         r->n = (1 + rig_random(&b->seed) % 24) * unit;
-        r->n = MIN(r->n, b->n_sectors - r->first);
+        r->n = MIN(r->n, b->n_random - r->first);
         r->value = ++b->next_value | (rig_random(&b->seed) % 2 ? NOISY : 0);
         b->in_flight++;
         co_group_start(group, request_entry, r);
     }
+}
+
+/* Behind what random requests are for: nobody else is there. */
+static void co_fn write_behind(Bed *b, int64_t bytes)
+{
+    int64_t first = b->n_random + rig_random(&b->seed) % (bytes / SECTOR - b->n_random);
+    int64_t n = 1 + rig_random(&b->seed) % 64;
+    uint32_t value = ++b->next_value;
+    g_autofree uint32_t *buf = g_malloc(64 * SECTOR);
+
+    n = MIN(n, bytes / SECTOR - first);
+    for (int64_t i = 0; i < n; i++) {
+        fill_sector(buf + i * (SECTOR / 4), value);
+    }
+    allow(b, first, n, value);
+    g_assert_cmpint(bdrv_co_pwrite(b->link, first * SECTOR, n * SECTOR, buf, 0), ==, 0);
+}
+
+/* Some new sizes, among requests to what is there in all of them. */
+static void co_fn resize_entry(void *opaque)
+{
+    Bed *b = opaque;
+
+    for (int i = 0; i < 3; i++) {
+        int64_t n = b->n_random + 1 + rig_random(&b->seed) % (b->n_sectors - b->n_random);
+        b->sizes[1] = n * SECTOR;
+        g_assert_true(bdrv_co_truncate(b->link, n * SECTOR, BDRV_PREALLOC_OFF, &error_abort));
+        b->sizes[0] = n * SECTOR;
+        for (int64_t k = n; k < b->n_sectors; k++) {    /* it comes back as zeroes */
+            uint32_t zero = 0;
+            g_array_set_size(b->allowed[k], 0);
+            g_array_append_val(b->allowed[k], zero);
+        }
+        write_behind(b, n * SECTOR);
+    }
+    b->in_flight--;
 }
 
 static void co_fn flush_entry(void *opaque)
@@ -303,6 +374,9 @@ static void co_main_fn fill_before(Bed *b)
         qcow2_share_with_snapshot(b->disk);
         b->view = memdisk_new("view");
     }
+    if (b->v->bitmap) {
+        b->bitmap_directory = qcow2_add_bitmap(b->disk, 2);     /* it records changes */
+    }
 }
 
 /* Anything that has no influence on what a power cut may leave. */
@@ -320,7 +394,9 @@ static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
 {
     BdrvCreateOptions opts = rig_create_options(v->disk_bytes);
 
-    *b = (Bed){ .v = v, .seed = seed, .n_sectors = v->disk_bytes / SECTOR };
+    *b = (Bed){ .v = v, .seed = seed, .n_sectors = v->disk_bytes / SECTOR,
+                .sizes = { v->disk_bytes, v->disk_bytes } };
+    b->n_random = v->resize ? b->n_sectors / 4 : b->n_sectors;
     b->disk = memdisk_new("disk");
     b->crashed = memdisk_new("crashed");
     if (v->backing) {
@@ -350,6 +426,7 @@ static void co_main_fn bed_setup(Bed *b, const Variant *v, uint64_t seed)
     b->link = rig_open(b->disk, &how);
     g_autofree uint32_t *values = read_sectors(b, b->link);
     set_allowed(b, values);
+    b->at_start = v->bitmap ? g_steal_pointer(&values) : NULL;
     memdisk_shuffle(b->disk, 2);
     memdisk_on_sync(b->disk, at_sync, b);
     if (b->data) {
@@ -381,6 +458,7 @@ static void co_main_fn bed_teardown(Bed *b)
     }
     g_free(b->allowed);
     g_array_unref(b->since);
+    g_free(b->at_start);
     memdisk_free(b->disk);
     memdisk_free(b->crashed);
 }
@@ -394,6 +472,10 @@ static void co_main_fn run_variant(const Variant *v, uint64_t seed)
         CoGroup group = CO_GROUP_INIT;
 
         start_requests(&b, &group, 1 + rig_random(&b.seed) % 12);
+        if (v->resize) {
+            b.in_flight++;
+            co_group_start(&group, resize_entry, &b);
+        }
         co_group_wait(&group);
         if (rig_random(&b.seed) % 2) {
             flush_under_load(&b);
