@@ -310,6 +310,22 @@ def test_trim_gives_space_back():
         assert c.alive()
 
 
+def test_a_failed_trim_is_an_error_of_its_request_only():
+    with Rig() as r:
+        path = r.create('disk', 'raw', '1M')
+        r.start()
+        r.cmd('blockdev-add', driver='raw', node_name='n', discard='unmap', file={
+            'driver': 'blkdebug', 'discard': 'unmap',
+            'inject-error': [{'event': 'none', 'iotype': 'discard', 'errno': 5, 'once': True}],
+            'image': {'driver': 'file', 'filename': path, 'discard': 'unmap'}})
+        r.export('n')
+        with Wire(r.path('nbd.sock')).negotiate('n') as c:
+            c.write(0, pattern(64 * KiB))
+            assert c.error(w.TRIM, 0, 64 * KiB) == w.EIO
+            assert c.read(0, 64 * KiB) == pattern(64 * KiB)
+            c.call(w.TRIM, 0, 64 * KiB)
+
+
 def test_zeroes_and_trims_may_be_longer_than_a_payload():
     with Disk('qcow2') as r, r.wire(meta=['base:allocation']) as c:
         c.write(0, b'\xff' * MiB)

@@ -63,6 +63,35 @@ static void co_main_fn test_lazy_image_is_marked_while_refcounts_wait(void)
     lazy_life(image(false), &(RigOpen){ .lazy_refcounts = true });
 }
 
+/* The mark is of the image and not of one of its users: it stays until the last one has gone. */
+static void co_main_fn test_mark_stays_when_one_of_several_users_leaves(void)
+{
+    MemDisk *d = image(true), *crashed = memdisk_new("crashed");
+    BdrvLink *first = rig_open(d, NULL);
+    BdrvLinkSpec spec = {
+        .needs = CLAIM_READ | CLAIM_WRITE, .allows = CLAIM_ALL, .holder = "second user",
+    };
+    BdrvLink *second = bdrv_link_new(first->bs, &spec, &error_abort);
+
+    rig_write(first, 0, 65536, 0x11);
+    rig_flush(first);
+    rig_close(first);
+    g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_DIRTY);
+    rig_write(second, 65536, 65536, 0x22);
+    rig_flush(second);
+    g_assert_cmpuint(durable_marks(d), ==, QCOW2_INCOMPAT_DIRTY);
+    memdisk_crash(d, crashed, MEM_CRASH_DROP_ALL, 0);
+    BdrvLink *c = rig_open(crashed, NULL);
+    g_assert_cmpuint(rig_check(c), ==, 0);
+    rig_expect(c, 0, 65536, 0x11);
+    rig_expect(c, 65536, 65536, 0x22);
+    rig_close(c);
+    rig_close(second);
+    g_assert_cmpuint(durable_marks(d), ==, 0);
+    memdisk_free(d);
+    memdisk_free(crashed);
+}
+
 /* Nor is one whose refcounts do not change. */
 static void co_main_fn test_image_that_is_not_lazy_is_never_marked(void)
 {
@@ -466,6 +495,8 @@ int main(int argc, char **argv)
             test_two_tables_in_one_place_are_damage);
     rig_add("/qcow2/marks/lazy-image-is-marked-while-refcounts-wait",
             test_lazy_image_is_marked_while_refcounts_wait);
+    rig_add("/qcow2/marks/stay-when-one-of-several-users-leaves",
+            test_mark_stays_when_one_of_several_users_leaves);
     rig_add("/qcow2/marks/image-that-is-not-lazy-is-never-marked",
             test_image_that_is_not_lazy_is_never_marked);
     rig_add("/qcow2/marks/mark-that-cannot-be-written-stops-the-flush",

@@ -293,6 +293,90 @@ static void co_main_fn test_space_comes_back_on_an_idle_disk(void)
     memdisk_free(d);
 }
 
+/* ---- over and over ---- */
+
+/* What is written again and flushed takes no more space than the first time. */
+static void co_main_fn test_flushes_do_not_make_the_file_grow(void)
+{
+    for (int lazy = 0; lazy < 2; lazy++) {
+        MemDisk *d = memdisk_new("disk");
+        BdrvCreateOptions opts = rig_create_options(DISK_BYTES);
+        int64_t length = 0;
+
+        opts.u.qcow2.cluster_size = 4096;
+        opts.u.qcow2.lazy_refcounts = lazy;
+        rig_create(d, &opts);
+        BdrvLink *link = rig_open(d, NULL);
+        for (int i = 0; i < 400; i++) {
+            rig_write(link, MiB, 3 * 4096, i % 250 + 1);
+            if (i % 3 == 1) {
+                rig_zero(link, MiB, 4096, BDRV_REQ_MAY_UNMAP);
+            }
+            rig_flush(link);
+            if (i == 8) {
+                length = memdisk_length(d);
+            }
+        }
+        g_assert_cmpint(memdisk_length(d), <=, length);
+        g_assert_cmpint(bdrv_co_flush(link, BDRV_FLUSH_SETTLE), ==, 0);
+        g_assert_cmpuint(rig_check(link), ==, 0);
+        rig_close(link);
+        memdisk_free(d);
+    }
+}
+
+#define LONG_DISK_BYTES (192 * KiB)
+#define LONG_UNIT 512
+
+/* One change out of many, all of them remembered in @model. */
+static void co_fn change_one(BdrvLink *link, uint8_t *model, uint64_t *seed)
+{
+    int64_t n_units = LONG_DISK_BYTES / LONG_UNIT, first = rig_random(seed) % n_units;
+    int64_t n = 1 + rig_random(seed) % 16, kind = rig_random(seed) % 8;
+    uint8_t value = kind < 4 ? 1 + rig_random(seed) % 250 : 0;
+
+    n = MIN(n, n_units - first);
+    if (kind < 4) {
+        rig_write(link, first * LONG_UNIT, n * LONG_UNIT, value);
+    } else if (kind < 7) {          /* of whole clusters, so it reads as zeroes */
+        rig_discard(link, first * LONG_UNIT, n * LONG_UNIT);
+    } else {
+        rig_flush(link);
+        return;
+    }
+    memset(model + first, value, n);
+}
+
+/*
+ * An image lives long: everything in it is given back and handed out again hundreds of times, and
+ * the search for space begins anew as often. No table that is in use is ever taken for free.
+ */
+static void co_main_fn test_tables_are_not_handed_out_again_in_a_long_life(void)
+{
+    int rounds = g_test_thorough() ? 400 : SANITIZE_ADDRESS ? 6 : 40;
+    MemDisk *d = memdisk_new("disk");
+    BdrvCreateOptions opts = rig_create_options(LONG_DISK_BYTES);
+    g_autofree uint8_t *model = g_malloc0(LONG_DISK_BYTES / LONG_UNIT);
+    uint64_t seed = 1;
+
+    opts.u.qcow2.cluster_size = LONG_UNIT;
+    rig_create(d, &opts);
+    memdisk_set_free_space(d, 2 * LONG_DISK_BYTES);
+    for (int round = 0; round < rounds; round++) {
+        BdrvLink *link = rig_open(d, &(RigOpen){ .cache_size = round % 2 ? 1 : 0,
+                                                 .discard_other = round % 3 });
+        for (int i = 0; i < 500; i++) {
+            change_one(link, model, &seed);
+        }
+        rig_check(link);
+        for (int64_t i = 0; i < LONG_DISK_BYTES / LONG_UNIT; i++) {
+            rig_expect(link, i * LONG_UNIT, LONG_UNIT, model[i]);
+        }
+        rig_close(link);
+    }
+    memdisk_free(d);
+}
+
 /* ---- what others still have ---- */
 
 static void co_main_fn change_all(BdrvLink *link, int how)
@@ -363,6 +447,10 @@ int main(int argc, char **argv)
     rig_add("/qcow2/space/waiting-to-be-freed-is-bounded",
             test_space_that_waits_to_be_freed_is_bounded);
     rig_add("/qcow2/space/comes-back-on-an-idle-disk", test_space_comes_back_on_an_idle_disk);
+    rig_add("/qcow2/space/flushes-do-not-make-the-file-grow",
+            test_flushes_do_not_make_the_file_grow);
+    rig_add("/qcow2/space/tables-are-not-handed-out-again-in-a-long-life",
+            test_tables_are_not_handed_out_again_in_a_long_life);
     rig_add("/qcow2/space/snapshot-keeps-what-the-disk-gives-back",
             test_snapshot_keeps_what_the_disk_gives_back);
     return g_test_run();
