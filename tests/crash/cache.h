@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What a disk has in its cache and loses with the power: the data of files, from each change until
- * a sync of the file.  Sizes and names are durable at once, as if a journal had them.  All functions
+ * a sync of the file.  Sizes and names are durable at once, as if a journal had them.  All of these
  * are called one at a time, between changes of the files.
  */
 #ifndef TESTS_CRASH_CACHE_H

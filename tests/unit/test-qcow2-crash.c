@@ -76,13 +76,14 @@ typedef struct Bed {
     uint64_t seed;
     uint32_t next_value;
     int64_t n_sectors;              /* of the disk at its largest */
-    int64_t n_random;               /* that random requests are for: with new sizes a part of them */
+    int64_t n_random;               /* that random requests are for: all, or what every size has */
     int64_t sizes[2];               /* bytes: that may be found */
     uint64_t bitmap_directory;
     uint32_t *at_start;             /* per sector, with a bitmap */
     GArray **allowed;               /* of uint32_t, per sector: what a crash may show */
     GArray *since;                  /* of Since: requests begun since the running flush began */
     bool flushing;
+    bool judging;                   /* a state; who syncs meanwhile (a timer) is not stopped again */
     unsigned states, in_flight;
 } Bed;
 
@@ -216,9 +217,10 @@ static void co_main_fn at_sync(MemDisk *d, void *opaque)
     static const char *const names[] = { "drop all", "keep all", "random", "torn", "prefix" };
     Bed *b = opaque;
 
-    if (memdisk_unsynced(b->disk) + (b->data ? memdisk_unsynced(b->data) : 0) == 0) {
+    if (b->judging || memdisk_unsynced(b->disk) + (b->data ? memdisk_unsynced(b->data) : 0) == 0) {
         return;
     }
+    b->judging = true;
     for (int i = 0; i < STATES_PER_SYNC; i++) {
         MemCrash how = rig_random(&b->seed) % G_N_ELEMENTS(names);
         memdisk_crash(b->disk, b->crashed, how, rig_random(&b->seed));
@@ -228,6 +230,7 @@ static void co_main_fn at_sync(MemDisk *d, void *opaque)
         save_state(b);
         judge(b, names[how]);
     }
+    b->judging = false;
 }
 
 /* ---- requests ---- */

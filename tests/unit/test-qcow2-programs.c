@@ -241,8 +241,11 @@ static void co_main_fn at_sync(MemDisk *d, void *opaque)
 {
     Run *r = opaque;
 
+    /* Who syncs while states are judged (a timer) is not stopped again. */
     if (r->cuts && unsynced(r) > 0) {
+        r->cuts = false;
         cut(r);
+        r->cuts = true;
     }
 }
 
