@@ -8,7 +8,7 @@ import re
 import sys
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
-UNIT_PREFIX = re.compile(r'/(aio|command-faults|coroutine|group-crash|group-schedules|group-snapshot|json|monitor|qapi|qcow2)/')
+UNIT_PREFIX = re.compile(r'/(aio|command-faults|coroutine|group-crash|group-schedules|group-snapshot|json|monitor|qapi|qcow2|throttle)/')
 
 
 def read(*parts):

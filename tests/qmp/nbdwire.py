@@ -8,6 +8,9 @@ import socket
 import struct
 import time
 
+# When the server drops who has not chosen an export, where nobody says otherwise.
+HANDSHAKE_SECONDS = 10
+
 MAGIC = b'NBDMAGIC'
 OPTS_MAGIC = b'IHAVEOPT'
 REP_MAGIC = 0x3e889045565a9

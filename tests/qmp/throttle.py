@@ -1,6 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Limits hold, are shared by a group, and neither delay a snapshot nor are lost by it."""
+"""
+Limits hold, are shared by a group, and neither delay a snapshot nor are lost by it.
+
+To the request and to the nanosecond they are looked at by tests/unit/test-throttle.c, on a clock of its own.  Here
+what is too fast is wrong whatever the machine, and what must not wait has many times the time that it needs.
+"""
 
 import time
 
@@ -26,6 +31,14 @@ def write_for(seconds, *handles):
     return n
 
 
+def check_rate(rate, burst, *handles):
+    """In whatever time it takes, no more go than the limit lets go."""
+    start = time.monotonic()
+    n = write_for(1, *handles)
+    most = burst + rate * (time.monotonic() - start) + 2
+    assert n <= most, (n, most)
+
+
 def disks(r, n=1):
     for i in range(n):
         r.drive('disk%d' % i, 'raw')
@@ -39,30 +52,31 @@ def test_limits_hold_and_go_away():
     with Rig() as r:
         h, = disks(r)
         throttle(r, 'disk0', iops=100)
-        assert write_for(1, h) <= 125
-        throttle(r, 'disk0', bps_wr=4096 * 50)
-        assert write_for(1, h) <= 70
-        # reads are not limited
+        check_rate(100, 10, h)
+        throttle(r, 'disk0', bps_wr=4096 * 20)
+        check_rate(20, 2, h)
+        # reads are not limited: these would take 15 s, and so would the writes with the limit
         start = time.monotonic()
         for _ in range(300):
             h.pread(4096, 0)
-        assert time.monotonic() - start < 2
         throttle(r, 'disk0')
-        assert write_for(1, h) > 200
+        for _ in range(300):
+            h.pwrite(b'x' * 4096, 0)
+        assert time.monotonic() - start < 14
         assert not any(b['inserted'].get('group') for b in r.cmd('query-block'))
 
 
 def test_bursts():
     with Rig() as r:
         h, = disks(r)
-        throttle(r, 'disk0', iops=50, iops_max=300)
+        throttle(r, 'disk0', iops=10, iops_max=300)
         start = time.monotonic()
-        for _ in range(250):
+        for _ in range(250):                    # 25 s without a burst
             h.pwrite(b'x' * 512, 0)
-        assert time.monotonic() - start < 2, 'a burst was not let through'
-        for _ in range(60):
-            h.pwrite(b'x' * 512, 0)
-        assert write_for(1, h) <= 80
+        assert time.monotonic() - start < 20, 'a burst was not let through'
+        n = 250 + write_for(1, h)
+        most = 300 + 10 * (time.monotonic() - start) + 2
+        assert n <= most, (n, most)
 
 
 def test_a_group_shares_its_limits():
@@ -71,7 +85,7 @@ def test_a_group_shares_its_limits():
         r.cmd('object-add', qom_type='throttle-group', id='tg', limits={'iops-total': 10})
         throttle(r, 'disk0', iops=100, group='tg')
         throttle(r, 'disk1', iops=100, group='tg')
-        assert write_for(1, a, b) <= 125
+        check_rate(100, 10, a, b)
         assert r.inserted('exp-disk1')['group'] == 'tg'
         assert 'in use' in r.error('object-del', id='tg').desc
         throttle(r, 'disk0')
@@ -84,16 +98,17 @@ def test_a_snapshot_does_not_wait_and_keeps_the_limits():
         h, = disks(r)
         throttle(r, 'disk0', iops=10)
         buf = nbd.Buffer.from_bytearray(bytearray(4096))
-        cookies = [h.aio_pwrite(buf, 0) for _ in range(40)]     # four seconds' worth
+        began = time.monotonic()
+        cookies = [h.aio_pwrite(buf, 0) for _ in range(80)]     # eight seconds' worth
         h.poll(200)
         start = time.monotonic()
-        ev = r.snapshot(r.member('exp-disk0', 'o'), timeout=1000)
-        assert time.monotonic() - start < 1.5
-        assert ev['pause-ns'] < 5e8, ev
+        ev = r.snapshot(r.member('exp-disk0', 'o'))
+        assert time.monotonic() - start < 5
+        assert ev['pause-ns'] < 5e9, ev
         assert r.inserted('exp-disk0')['iops'] == 10
         while not h.aio_command_completed(cookies[-1]):
             h.poll(-1)
-        assert time.monotonic() - start > 2, 'the limit was lost'
+        assert time.monotonic() - began > 6.5, 'the limit was lost'
 
 
 def test_an_export_with_waiting_requests_ends_at_once():
@@ -106,7 +121,7 @@ def test_an_export_with_waiting_requests_ends_at_once():
         h.poll(200)
         start = time.monotonic()
         r.cmd('block-export-del', id='exp-disk0', mode='hard')
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30    # of 50
 
 
 def queue_up(h, n):
