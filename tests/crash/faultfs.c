@@ -6,13 +6,14 @@
  *     faultfs DIRECTORY MOUNTPOINT [locks]    until SIGTERM; locks: they come here, too
  *
  * Write one line to the file .control in it:
- *     KIND[,KIND...] NTH ERRNO once|forever [PART-OF-THE-PATH]
+ *     KIND[,KIND...] NTH ERRNO once|forever|after [PART-OF-THE-PATH]
  *     KIND[,KIND...] NTH kill PID
  *     KIND[,KIND...] NTH hang [PART-OF-THE-PATH]
  *     fsync NTH ERRNO drop [PART-OF-THE-PATH]
  *     none
  *     cache
  *     cut
+ * "after" is once, and if the operation changes or syncs data it has its effect before it fails.
  * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way
  * is done after that.  The third does not answer the n-th operation until the next line is written.
  * The fourth fails once, and what that sync covered does not get to the disk by a later one either.
@@ -54,6 +55,7 @@ static struct {
     pid_t victim;                   /* 0: none; else killed by the failing operation */
     bool hangs;
     bool drops;
+    bool after;
     unsigned epoch;                 /* lines written to .control */
     GCond changed;                  /* epoch */
     char part[256];                 /* only of paths that contain it */
@@ -95,6 +97,12 @@ static int strike(Kind kind, const char *path)
     }
     g_mutex_unlock(&fault.lock);
     return ret;
+}
+
+/* Has an operation its effect for which strike() returned @ret? */
+static bool is_done(int ret)
+{
+    return ret == 0 || fault.after;
 }
 
 static bool cache_command(const char *line)
@@ -139,7 +147,7 @@ static int set_faults(const char *line)
     fault.kinds = kinds;
     fault.struck = 0;
     fault.victim = 0;
-    fault.hangs = fault.drops = false;
+    fault.hangs = fault.drops = fault.after = false;
     fault.epoch++;
     g_cond_broadcast(&fault.changed);
     g_string_truncate(fault.log, 0);
@@ -150,6 +158,7 @@ static int set_faults(const char *line)
         fault.error = is_kill || fault.hangs ? EIO : atoi(words[2]);
         fault.victim = is_kill ? atoi(words[3]) : 0;
         fault.forever = !fault.hangs && strcmp(words[3], "forever") == 0;
+        fault.after = !fault.hangs && strcmp(words[3], "after") == 0;
         fault.drops = !fault.hangs && strcmp(words[3], "drop") == 0;
         guint part = fault.hangs ? 3 : 4;
         g_strlcpy(fault.part, n > part ? words[part] : "", sizeof(fault.part));
@@ -286,7 +295,8 @@ static int fs_write(const char *path, const char *buf, size_t size, off_t offset
         return set_faults(line) ?: (int)size;
     }
     int ret = strike(WRITE, path);
-    return ret ?: change(fi->fh, WRITE, 0, buf, offset, size);
+    int done = is_done(ret) ? change(fi->fh, WRITE, 0, buf, offset, size) : 0;
+    return ret ?: done;
 }
 
 static int fs_fsync(const char *path, int data_only, struct fuse_file_info *fi)
@@ -296,9 +306,10 @@ static int fs_fsync(const char *path, int data_only, struct fuse_file_info *fi)
     g_mutex_unlock(&fault.lock);
     int ret = strike(FSYNC, path);
 
-    ret = ret ?: result(data_only ? fdatasync(fi->fh) : fsync(fi->fh));
+    int done = is_done(ret) ? result(data_only ? fdatasync(fi->fh) : fsync(fi->fh)) : -1;
+    ret = ret ?: done;
     g_mutex_lock(&fault.lock);
-    if (ret == 0) {
+    if (done == 0) {
         cache_synced(fi->fh, begun);
     } else if (fault.drops) {
         cache_dropped(fi->fh);
@@ -313,22 +324,28 @@ static int fs_truncate(const char *path, off_t size, struct fuse_file_info *fi)
         return 0;
     }
     int ret = strike(TRUNCATE, path);
-    if (ret < 0 || fi) {
-        return ret ?: result(ftruncate(fi->fh, size));
+    if (!is_done(ret)) {
+        return ret;
+    }
+    if (fi) {
+        int done = result(ftruncate(fi->fh, size));
+        return ret ?: done;
     }
     int fd = openat(root_fd, below(path), O_WRONLY);
     if (fd < 0) {
         return -errno;
     }
-    ret = result(ftruncate(fd, size));
+    int done = result(ftruncate(fd, size));
     close(fd);
-    return ret;
+    return ret ?: done;
 }
 
 static int fs_fallocate(const char *path, int mode, off_t offset, off_t len,
                         struct fuse_file_info *fi)
 {
-    return strike(FALLOCATE, path) ?: change(fi->fh, FALLOCATE, mode, NULL, offset, len);
+    int ret = strike(FALLOCATE, path);
+    int done = is_done(ret) ? change(fi->fh, FALLOCATE, mode, NULL, offset, len) : 0;
+    return ret ?: done;
 }
 
 static off_t fs_lseek(const char *path, off_t offset, int whence, struct fuse_file_info *fi)

@@ -368,6 +368,10 @@ ssize_t __wrap_pwritev64v2(int fd, const struct iovec *iov, int n, off_t off, in
     if (f == FATE_FAILS || !takes_room(fd, off + bytes)) {
         return -1;
     }
+    if (f == FATE_FAILS_AFTERWARDS && bytes > 512 && sim_random() % 2) {
+        bytes = 512 * (1 + sim_random() % (bytes / 512));   /* torn, as it comes to that */
+        n = first_bytes(iov, n, bytes, part);
+    }
     SimEntry e = {
         .kind = SIM_WRITE, .file = number, .offset = off, .bytes = bytes,
         .data = g_malloc(bytes), .durable = flags & RWF_DSYNC,

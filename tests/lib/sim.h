@@ -53,7 +53,7 @@ void sim_fail_call(int64_t after, int error);
 
 typedef enum SimFailure {
     SIM_FAILURE_NOTHING,            /* a call that fails has done nothing; at the start */
-    SIM_FAILURE_ALL,                /* ... all that was asked, if it changes or syncs a file */
+    SIM_FAILURE_ALL,                /* ... what was asked, or a part of a write; not of names */
     SIM_FAILURE_DROPPED,            /* only syncs fail, and no later one covers what this one did */
 } SimFailure;
 

@@ -114,7 +114,7 @@ def each_fault(backend):
         os.environ['QEMU_AIO'] = backend
         bed = Bed(fs, rig)
         for kinds, error, part in VARIANTS:
-            for how in 'once', 'forever':
+            for how in ('once', 'forever', 'after') if kinds in TO_OVERLAYS else ('once', 'forever'):
                 n = bed.each_n(kinds, error, how, part)
                 print('%-20s %-8s %d faults' % (kinds, how, n))
         finish(bed.writers)
