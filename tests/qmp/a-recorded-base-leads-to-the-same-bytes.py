@@ -79,6 +79,15 @@ def qcow2(path, **more):
     return dict({'driver': 'qcow2', 'file': file(path)}, **more)
 
 
+def test_names_that_json_has_to_escape():
+    with Images() as r:
+        for name in ('with "quotes"', 'with\\backslash', 'with\nline', 'with \u00e4'):
+            os.rename(r.path('parts.raw'), r.path(name))
+            recorded = r.reads_right({'driver': 'raw', 'offset': MIB, 'size': MIB, 'file': file(r.path(name))})
+            assert recorded.startswith('json:'), recorded
+            os.rename(r.path(name), r.path('parts.raw'))
+
+
 def test_a_plain_name_is_recorded_as_it_was_given():
     """Not where its links lead to: relative names in the image begin where the name lies."""
     with Images() as r:

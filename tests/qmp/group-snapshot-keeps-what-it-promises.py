@@ -258,6 +258,29 @@ def test_existing_images():
         assert r.chain('disk0') == ['none', 'good', 'disk0.raw']
 
 
+def test_an_existing_image_may_spell_its_base_in_any_way():
+    with Rig() as r:
+        base = r.drive('disk0', 'qcow2', '16M')
+        spelled = {'plain': base, 'relative': os.path.basename(base), 'scheme': 'file:' + base,
+                   'json': 'json:{"driver":"qcow2","file":{"driver":"file","filename":"%s"}}' % base}
+        r.create('alien.qcow2', 'qcow2', '16M')
+        r.start()
+        for name, text in spelled.items():
+            wrong = text.replace(os.path.basename(base), 'alien.qcow2')
+            run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-b', wrong, '-F', 'qcow2', r.path('wrong'), '16M')
+            e = r.snapshot_error(r.member('disk0', 'wrong', mode='existing'))
+            assert 'backing file is' in e.desc, (name, e)
+        for name, text in spelled.items():
+            with Rig() as other:
+                path = other.drive('disk0', 'qcow2', '16M')
+                text = text.replace(r.dir, other.dir)
+                run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-b', text, '-F', 'qcow2', other.path(name),
+                    '16M')
+                other.start()
+                other.snapshot(other.member('disk0', name, mode='existing'))
+                assert other.chain('disk0') == [name, os.path.basename(path)], name
+
+
 def test_who_holds_the_lock_is_named():
     with Rig() as r:
         r.drive('disk0', 'raw')

@@ -189,6 +189,44 @@ def test_two_overlays_in_a_circle():
         r.cmd('blockdev-snapshot', node='a', overlay='b')
 
 
+def test_names_that_are_no_local_files():
+    with Rig() as r:
+        r.drive('disk0')
+        r.start()
+        before = r.state()
+        for name, text in (('', 'no file name'), ('nbd:localhost:10809', 'only local files'),
+                           ('https://example.org/image', 'only local files')):
+            e = r.snapshot_error({'device': 'disk0', 'snapshot-file': name})
+            assert text in e.desc and e.data['index'] == 0, e
+        check_state(before, r.state())
+
+
+def test_overlays_that_cannot_be_put_in_front():
+    with Rig() as r:
+        r.start()
+        for name in 'base', 'other', 'free', 'used', 'readonly':
+            r.qmp.cmd('blockdev-add', {
+                'driver': 'qcow2', 'node-name': name, 'read-only': name == 'readonly',
+                'file': {'driver': 'file', 'filename': r.create(name + '.qcow2', 'qcow2')}})
+        r.qmp.cmd('blockdev-add', {'driver': 'raw', 'node-name': 'plain', 'file': {
+            'driver': 'file', 'filename': r.create('plain', 'raw')}})
+        r.export('used')
+        r.export('base')
+        before = r.state()
+        for overlay, text in (('plain', 'does not support backing'), ('used', 'already in use by'),
+                              ('readonly', 'read-only'), ('base', 'in use')):
+            e = r.error('blockdev-snapshot', node='base', overlay=overlay)
+            assert text in e.desc, (overlay, e)
+        e = r.error('transaction', actions=[
+            {'type': 'blockdev-snapshot', 'data': {'node': node, 'overlay': 'free'}}
+            for node in ('base', 'other')])
+        assert 'already in use' in e.desc, e
+        check_state(before, r.state())
+        r.cmd('blockdev-snapshot', node='base', overlay='free')
+        e = r.error('blockdev-snapshot', node='other', overlay='free')
+        assert 'already has a backing image' in e.desc or 'in use' in e.desc, e
+
+
 def long_path(r, length):
     """A path of so many bytes in folders that exist."""
     folder = r.path('x' * 100)
