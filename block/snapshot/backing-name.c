@@ -336,7 +336,8 @@ char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format
     const Level *top = level(chain, 0);
     *ret_format = top->format;
     if (!top->path && !top->window && strcmp(top->format, "raw") == 0) {
-        return g_strdup_printf("json:%s", top->file);           /* null-co */
+        /* null-co: below a format, since the overlay records that it is raw. */
+        return g_strdup_printf("json:{\"driver\":\"raw\",\"file\":%s}", top->file);
     }
     if (!describe_from(chain, name, errp)) {
         return NULL;

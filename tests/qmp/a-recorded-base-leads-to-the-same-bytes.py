@@ -88,6 +88,12 @@ def test_names_that_json_has_to_escape():
             os.rename(r.path(name), r.path('parts.raw'))
 
 
+def test_a_base_that_is_no_file():
+    with Images() as r:
+        recorded = r.reads_right({'driver': 'null-co', 'size': MIB, 'read-zeroes': True}, bytes(MIB))
+        assert recorded.startswith('json:') and 'null-co' in recorded, recorded
+
+
 def test_a_plain_name_is_recorded_as_it_was_given():
     """Not where its links lead to: relative names in the image begin where the name lies."""
     with Images() as r:
