@@ -7,7 +7,7 @@ import os
 
 import nbdwire as w
 from daemon import Daemon, image_info
-from rig import main, requires, run
+from rig import Rig, main, requires, run
 
 requires('qemu-img', 'qemu-io')
 
@@ -185,6 +185,24 @@ def test_a_transaction_is_carried_out_whole():
         with r.wire('a') as c:
             c.write(0, b'x' * 512)
             assert c.read(0, 512) == b'x' * 512
+
+
+def test_a_disk_is_snapshotted_again_in_one_transaction():
+    """The second action is about what the first one has put in front."""
+    with Rig() as r:
+        r.drive('disk0')
+        r.start()
+        r.cmd('transaction', actions=[
+            {'type': 'blockdev-snapshot-sync',
+             'data': {'device': 'disk0', 'snapshot-file': r.path(name), 'snapshot-node-name': 'node-' + name}}
+            for name in ('s1', 's2', 's3')])
+        assert r.chain('disk0') == ['s3', 's2', 's1', 'disk0.raw']
+        r.cmd('transaction', actions=[
+            {'type': 'blockdev-snapshot-sync',
+             'data': {'device': 'disk0', 'snapshot-file': r.path('s4'), 'snapshot-node-name': 'node-s4'}},
+            {'type': 'blockdev-snapshot-sync',
+             'data': {'node-name': 'node-s4', 'snapshot-file': r.path('s5'), 'snapshot-node-name': 'node-s5'}}])
+        assert r.chain('disk0') == ['s5', 's4', 's3', 's2', 's1', 'disk0.raw']
 
 
 def test_a_transaction_that_fails_leaves_nothing():
