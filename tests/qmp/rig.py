@@ -200,9 +200,14 @@ class Rig:
         return self.error('blockdev-group-snapshot-sync', devlist=list(members), **kwargs)
 
     def inserted(self, device):
+        """What is in a drive, or behind an export."""
         for b in self.cmd('query-block'):
             if b['device'] == device:
                 return b.get('inserted')
+        for e in self.cmd('query-block-exports'):
+            if e['id'] == device:       # listed as the drive that it shows, and not once more
+                return [n for n in self.cmd('query-named-block-nodes')
+                        if n['node-name'] == e['node-name']][0]
         raise AssertionError('no device ' + device)
 
     def chain(self, device):
