@@ -47,6 +47,52 @@ options: --chardev socket,id=chr0,path=other.sock,server=on,wait=off
                  { "label": "chr0", "filename": "disconnected:unix:other.sock,server=on",
                    "frontend-open": false } ] }
 
+command: query-chardev-backends
+handler: qmp_query_chardev_backends
+-> { "execute": "query-chardev-backends" }
+<- { "return": [ { "name": "file" }, { "name": "pipe" }, { "name": "socket" }, ... ] }
+
+command: chardev-add
+handler: qmp_chardev_add
+-> { "execute": "chardev-add",
+     "arguments": { "id": "log", "backend": {
+         "type": "file", "data": { "out": "log.txt", "append": true } } } }
+<- { "return": {} }
+
+command: chardev-change
+handler: qmp_chardev_change
+options: --chardev null,id=log
+-> { "execute": "chardev-change",
+     "arguments": { "id": "log", "backend": { "type": "ringbuf", "data": { "size": 4096 } } } }
+<- { "return": {} }
+
+command: chardev-remove
+handler: qmp_chardev_remove
+options: --chardev null,id=log
+-> { "execute": "chardev-remove", "arguments": { "id": "log" } }
+<- { "return": {} }
+
+command: chardev-send-break
+handler: qmp_chardev_send_break
+options: --chardev null,id=log
+-> { "execute": "chardev-send-break", "arguments": { "id": "log" } }
+<- { "return": {} }
+
+command: ringbuf-write
+handler: qmp_ringbuf_write
+options: --chardev ringbuf,id=log
+-> { "execute": "ringbuf-write",
+     "arguments": { "device": "log", "data": "abcdefgh", "format": "utf8" } }
+<- { "return": {} }
+
+command: ringbuf-read
+handler: qmp_ringbuf_read
+options: --chardev ringbuf,id=log
+setup: { "execute": "ringbuf-write", "arguments": { "device": "log", "data": "abcdefgh" } }
+-> { "execute": "ringbuf-read",
+     "arguments": { "device": "log", "size": 4, "format": "utf8" } }
+<- { "return": "abcd" }
+
 command: quit
 handler: qmp_quit
 -> { "execute": "quit" }

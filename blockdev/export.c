@@ -6,6 +6,7 @@
 #include "block/export.h"
 #include "nbd/server.h"
 #include "qapi/qapi-commands.h"
+#include "qapi/sockets.h"
 #include "qapi/qapi-events.h"
 
 static const char *server_id(const char *id)
@@ -24,7 +25,7 @@ bool co_main_fn blockdev_nbd_server_start(const char *id, const SocketAddress *a
         error_setg(errp, "NBD server already running");
         return false;
     }
-    bool ok = blockdev_socket_spec(addr, &spec, errp) &&
+    bool ok = socket_spec_from_qapi(addr, &spec, errp) &&
               nbd_server_start(server_id(id), &spec, limits, errp);
     socket_spec_clear(&spec);
     return ok;
@@ -39,28 +40,11 @@ NbdServerLimits any_fn blockdev_nbd_limits(bool has_connections, uint32_t connec
     };
 }
 
-/* The shape of addresses that older commands have. */
-static void flatten(const SocketAddressLegacy *legacy, SocketAddress *ret)
-{
-    ret->type = legacy->type;
-    switch (legacy->type) {
-    case SOCKET_ADDRESS_TYPE_UNIX:
-        ret->u.q_unix = *legacy->u.q_unix.data;
-        break;
-    case SOCKET_ADDRESS_TYPE_INET:
-        ret->u.inet = *legacy->u.inet.data;
-        break;
-    default:
-        ret->u.fd = *legacy->u.fd.data;
-        break;
-    }
-}
-
 bool co_main_fn qmp_nbd_server_start(const QmpNbdServerStartArgs *args, Error **errp)
 {
     SocketAddress addr = { 0 };
 
-    flatten(args->addr, &addr);
+    socket_address_flatten(args->addr, &addr);
     NbdServerLimits limits = blockdev_nbd_limits(
         args->has_max_connections, args->max_connections, args->has_handshake_max_seconds,
         args->handshake_max_seconds);

@@ -3,7 +3,6 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
-#include "qemu/systemd.h"
 #include "qapi/qapi-parse.h"
 #include "qobject/json.h"
 #include "qobject/keyval.h"
@@ -421,51 +420,4 @@ BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, const char 
         return NULL;
     }
     return blockdev_options_to_plain(qapi, errp);
-}
-
-/* ---- addresses ---- */
-
-static void inet_spec(const InetSocketAddress *addr, SocketSpec *ret)
-{
-    ret->kind = SOCKET_INET;
-    ret->host = g_strdup(addr->host);
-    ret->port = g_strdup(addr->port);
-    ret->numeric = addr->has_numeric && addr->numeric;
-    ret->has_to = addr->has_to;
-    ret->to = addr->to;
-    ret->has_ipv4 = addr->has_ipv4;
-    ret->ipv4 = addr->ipv4;
-    ret->has_ipv6 = addr->has_ipv6;
-    ret->ipv6 = addr->ipv6;
-    ret->keep_alive = addr->has_keep_alive && addr->keep_alive;
-}
-
-bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Error **errp)
-{
-    *ret = (SocketSpec){ .fd = -1 };
-    switch (addr->type) {
-    case SOCKET_ADDRESS_TYPE_UNIX:
-        ret->kind = SOCKET_UNIX;
-        ret->path = g_strdup(addr->u.q_unix.path);
-        return !addr->u.q_unix.mode ||
-               socket_parse_mode(addr->u.q_unix.mode, &ret->mode, errp);
-    case SOCKET_ADDRESS_TYPE_INET:
-        inet_spec(&addr->u.inet, ret);
-        return true;
-    default:
-        break;
-    }
-    char *end;
-    long fd = strtol(addr->u.fd.str, &end, 10);
-    if (*end || end == addr->u.fd.str) {
-        fd = systemd_listen_fd(addr->u.fd.str);
-    }
-    if (fd < 0 || fd > INT_MAX) {
-        error_setg(errp, "'%s' is neither the number of an open file descriptor nor the name of "
-                   "one from the service manager", addr->u.fd.str);
-        return false;
-    }
-    ret->kind = SOCKET_FD;
-    ret->fd = fd;
-    return true;
 }

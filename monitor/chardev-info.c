@@ -61,8 +61,11 @@ static char *filename(const MonitorChardev *chr)
     const Channel *client = g_queue_peek_head((GQueue *)&chr->clients);
     int fd = client ? client->in_fd : chr->fd;
 
-    if (chr->is_stdio) {
-        return g_strdup("stdio");
+    if (chr->kind == CHARDEV_BACKEND_KIND_PTY) {
+        return g_strdup_printf("pty:%s", chr->pty_name);
+    }
+    if (chr->kind != CHARDEV_BACKEND_KIND_SOCKET) {
+        return g_strdup(ChardevBackendKind_str(chr->kind));
     }
     return fd >= 0 ? connected(chr, fd) : disconnected(chr);
 }

@@ -5,6 +5,7 @@
 
 #include "monitor/monitor.h"
 #include "qapi/command.h"
+#include "qapi/qapi-types.h"
 #include "qemu/aio.h"
 #include "qemu/channel.h"
 #include "qemu/sockets.h"
@@ -80,28 +81,100 @@ extern bool monitor_stopping;
 
 /* ---- channels ---- */
 
+typedef struct MonitorRing MonitorRing;
+typedef struct MonitorLog MonitorLog;
+
 typedef struct MonitorChardev {
     char *id;
-    bool is_stdio;
+    ChardevBackendKind kind;
+    bool in_use;                /* a monitor is on it */
+    GQueue clients;             /* of Channel, those that are served, oldest first */
+    MonitorLog *log;            /* gets all that clients are sent; NULL: there is none */
+
+    /* socket */
     SocketSpec address;
     bool server;
     bool wait;
     bool delay;                 /* small messages may wait for acknowledgements of earlier ones */
-    bool no_signals;            /* stdio: Ctrl-C on the terminal is a character */
-    bool in_use;
     SocketListener listener;    /* may be none */
     int fd;                     /* connected already; -1: none */
-    GQueue clients;             /* of Channel, those that are served, oldest first */
+
+    /* stdio */
+    bool no_signals;            /* Ctrl-C on the terminal is a character */
+
+    /* file, pipe, pty: -1: none */
+    int in_fd, out_fd;          /* the same for a pty, and for a pipe without .in and .out */
+
+    /* pty */
+    char *pty_name;
+    int pty_watch_fd;           /* inotify: somebody opens it; -1: look now and then */
+
+    /* ringbuf, memory */
+    MonitorRing *ring;
 } MonitorChardev;
 
 MonitorChardev *main_fn monitor_chardev_find(const char *id);
 /* All of them, oldest first. */
 GList *main_fn monitor_chardevs(void);
-/* Make the channel described by @options (borrowed), a flat dict as of -chardev. */
-MonitorChardev *co_main_fn monitor_chardev_new(QDict *options, Error **errp);
-void main_fn monitor_chardev_free_all(void);
+/*
+ * Make the channel @id that @backend (borrowed) describes; NULL with @errp set.  It is in the list
+ * when this returns.  @old, NULL or one that nobody uses, gives its place and name to it.
+ */
+MonitorChardev *co_main_fn monitor_chardev_new(const char *id, const ChardevBackend *backend,
+                                               MonitorChardev *old, Error **errp);
+/* Nobody uses it. */
+void co_main_fn monitor_chardev_remove(MonitorChardev *chr);
+/* At the end. */
+void co_main_fn monitor_chardev_free_all(void);
 /* If monitor_chardev_new() waits for a client or server, it fails. */
 void main_fn monitor_chardev_cancel_open(void);
+
+/* The id and the channel that @options describe, a flat dict as of --chardev; caller frees both. */
+ChardevBackend *any_fn monitor_chardev_parse(const QDict *options, char **ret_id, Error **errp);
+
+/* Both: make the channel that @options describe. */
+MonitorChardev *co_main_fn monitor_chardev_from_dict(const QDict *options, Error **errp);
+
+/* The steps of monitor_chardev_new(): fill in @chr, which is all zeroes and -1, from @backend. */
+bool co_main_fn monitor_chardev_open(MonitorChardev *chr, const ChardevBackend *backend,
+                                     Error **errp);
+bool co_main_fn monitor_chardev_open_files(MonitorChardev *chr, const ChardevBackend *backend,
+                                           Error **errp);
+bool co_main_fn monitor_chardev_open_pty(MonitorChardev *chr, Error **errp);
+/* Close what these have opened, remove the socket's file. */
+void co_main_fn monitor_chardev_close(MonitorChardev *chr);
+
+/* A non-blocking descriptor or -errno.  Of a pipe nobody has to be at the other end. */
+int co_main_fn monitor_open_file(const char *path, int flags);
+
+/* Wait until somebody has opened the terminal: 0, or -ECANCELED by aio_co_cancel(). */
+int co_main_fn monitor_pty_wait(MonitorChardev *chr);
+
+/* What clients of @chr are sent: into its memory and its log, if it has these. */
+void main_fn monitor_chardev_sent(MonitorChardev *chr, const char *bytes, size_t len);
+
+/* ---- memory of a channel: the last bytes that were written ---- */
+
+/* NULL with @errp set: @size is no power of two, or too much. */
+MonitorRing *any_fn monitor_ring_new(int64_t size, Error **errp);
+void any_fn monitor_ring_free(MonitorRing *ring);
+void any_fn monitor_ring_put(MonitorRing *ring, const char *bytes, size_t len);
+/* Bytes that there are. */
+size_t any_fn monitor_ring_used(const MonitorRing *ring);
+/* Copy the oldest @len bytes, of those that there are, to @buf; they stay. */
+void any_fn monitor_ring_peek(const MonitorRing *ring, char *buf, size_t len);
+void any_fn monitor_ring_drop(MonitorRing *ring, size_t len);
+
+/* ---- log of a channel ---- */
+
+/* @path is opened; NULL with @errp set. */
+MonitorLog *co_main_fn monitor_log_new(const char *path, bool append, Error **errp);
+/* Never waits: what is too much for the file's disk is left out, and the operator told. */
+void main_fn monitor_log_put(MonitorLog *log, const char *bytes, size_t len);
+/* What was put is still written, if that takes no longer than @patience_ns.  NULL is fine. */
+void co_main_fn monitor_log_free(MonitorLog *log, int64_t patience_ns);
+
+/* ---- serving ---- */
 
 /* Serve the clients of @chr. */
 bool main_fn monitor_serve(MonitorChardev *chr, bool pretty, Error **errp);

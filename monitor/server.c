@@ -42,11 +42,18 @@ static void co_main_fn client_entry(void *opaque)
     context_assert_coroutine();
     monitor_session_run(&c->chan, srv->pretty);
     g_queue_remove(&srv->chr->clients, &c->chan);
-    if (!srv->chr->is_stdio) {
-        channel_close(&c->chan);
+    if (srv->chr->kind == CHARDEV_BACKEND_KIND_SOCKET) {
+        channel_close(&c->chan);    /* of the other kinds the channel itself has the descriptors */
     }
     g_free(c);
     wake(&srv->full);
+}
+
+static void main_fn client_was_sent(void *opaque, const char *bytes, size_t len)
+{
+    MonitorClient *c = opaque;
+
+    monitor_chardev_sent(c->srv->chr, bytes, len);
 }
 
 static void co_main_fn serve(MonitorServer *srv, int in_fd, int out_fd)
@@ -55,6 +62,8 @@ static void co_main_fn serve(MonitorServer *srv, int in_fd, int out_fd)
 
     c->srv = srv;
     channel_init(&c->chan, in_fd, out_fd);
+    c->chan.sent = client_was_sent;
+    c->chan.opaque = c;
     g_queue_push_tail(&srv->chr->clients, &c->chan);
     co_group_start(&srv->sessions, client_entry, c);
 }
@@ -93,15 +102,8 @@ static void co_main_fn accept_clients(MonitorServer *srv)
     }
 }
 
-static void co_main_fn server_entry(void *opaque)
+static void co_main_fn serve_socket_clients(MonitorServer *srv)
 {
-    MonitorServer *srv = opaque;
-
-    context_assert_main();
-    context_assert_coroutine();
-    if (srv->chr->is_stdio) {
-        serve(srv, STDIN_FILENO, STDOUT_FILENO);
-    }
     if (srv->chr->fd >= 0) {
         int fd = srv->chr->fd;
 
@@ -110,6 +112,43 @@ static void co_main_fn server_entry(void *opaque)
     }
     if (srv->chr->listener.n > 0) {
         accept_clients(srv);
+    }
+}
+
+/* Each who opens the terminal has a session until it is closed. */
+static void co_main_fn serve_terminal(MonitorServer *srv)
+{
+    while (!shutting_down) {
+        srv->acceptor = coroutine_self();
+        int ret = monitor_pty_wait(srv->chr);
+        srv->acceptor = NULL;
+        if (ret < 0 || shutting_down) {
+            break;
+        }
+        serve(srv, srv->chr->in_fd, srv->chr->out_fd);
+        co_group_wait(&srv->sessions);
+    }
+}
+
+static void co_main_fn server_entry(void *opaque)
+{
+    MonitorServer *srv = opaque;
+
+    context_assert_main();
+    context_assert_coroutine();
+    switch (srv->chr->kind) {
+    case CHARDEV_BACKEND_KIND_SOCKET:
+        serve_socket_clients(srv);
+        break;
+    case CHARDEV_BACKEND_KIND_STDIO:
+        serve(srv, STDIN_FILENO, STDOUT_FILENO);
+        break;
+    case CHARDEV_BACKEND_KIND_PTY:
+        serve_terminal(srv);
+        break;
+    default:
+        serve(srv, srv->chr->in_fd, srv->chr->out_fd);
+        break;
     }
     co_group_wait(&srv->sessions);
     servers = g_list_remove(servers, srv);
@@ -207,7 +246,8 @@ bool monitor_option_add(const char *options, Error **errp)
     }
     mode = qdict_get_str(dict, "mode");
     if (mode && strcmp(mode, "control") != 0) {
-        error_setg(errp, "Only mode 'control' is supported");
+        error_setg(errp, strcmp(mode, "readline") == 0 ? "Only QMP is supported"
+                         : "Parameter 'mode' does not accept value '%s'", mode);
         return false;
     }
     text = qdict_get_str(dict, "pretty");
@@ -273,7 +313,7 @@ static bool co_main_fn short_form_add(const char *options, bool pretty, Error **
         id = g_strdup_printf("compat_monitor%d", count++);
         qdict_put_str(dict, "id", id);
     }
-    chr = monitor_chardev_new(dict, errp);
+    chr = monitor_chardev_from_dict(dict, errp);
     return chr && monitor_serve(chr, pretty, errp);
 }
 

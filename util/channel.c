@@ -7,22 +7,32 @@
 
 #include "qemu/channel.h"
 
-static bool is_socket(int fd)
+/* Longer than the machine runs, and far from an overflow. */
+#define FOR_EVER_NS (INT64_C(1) << 61)
+
+static ChannelKind kind_of(int fd)
 {
     struct stat st;
 
-    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+    if (fd < 0) {
+        return CHANNEL_NOTHING;
+    }
+    if (fstat(fd, &st) < 0) {
+        return CHANNEL_STREAM;
+    }
+    return S_ISSOCK(st.st_mode) ? CHANNEL_SOCKET :
+           S_ISREG(st.st_mode)  ? CHANNEL_FILE   : CHANNEL_STREAM;
 }
 
 void any_fn channel_init(Channel *c, int in_fd, int out_fd)
 {
     *c = (Channel){
         .in_fd = in_fd, .out_fd = out_fd,
-        .in_is_socket = is_socket(in_fd), .out_is_socket = is_socket(out_fd),
+        .in_kind = kind_of(in_fd), .out_kind = kind_of(out_fd),
     };
 }
 
-/* Wait until @fd is ready; files are always ready, and cannot be polled. */
+/* Wait until @fd is ready; some devices always are, and cannot be polled. */
 static int co_fn wait_ready(int fd, int events)
 {
     int ret = aio_co_poll(fd, events, -1);
@@ -30,8 +40,7 @@ static int co_fn wait_ready(int fd, int events)
     return ret == -EPERM ? 0 : MIN(ret, 0);
 }
 
-/* For pipes, terminals and files.  A pipe that is ready takes so much at once; more may have to
- * wait. */
+/* For pipes and terminals.  A pipe that is ready takes so much at once; more may have to wait. */
 static ssize_t co_fn move(int fd, int events, struct iovec *iov, int niov)
 {
     ssize_t ret;
@@ -51,16 +60,46 @@ ssize_t co_fn channel_recv(Channel *c, struct iovec *iov, int niov)
 {
     struct msghdr msg = { .msg_iov = iov, .msg_iovlen = niov };
 
-    return c->in_is_socket ? aio_co_recvmsg(c->in_fd, &msg, 0)
-                           : move(c->in_fd, POLLIN, iov, niov);
+    switch (c->in_kind) {
+    case CHANNEL_SOCKET:
+        return aio_co_recvmsg(c->in_fd, &msg, 0);
+    case CHANNEL_STREAM:
+        return move(c->in_fd, POLLIN, iov, niov);
+    case CHANNEL_FILE:
+        return aio_co_preadv(c->in_fd, iov, niov, -1, AIO_SLOW);
+    default:
+        aio_co_sleep_ns(FOR_EVER_NS);
+        return -ECANCELED;
+    }
+}
+
+static ssize_t co_fn send_now(Channel *c, struct iovec *iov, int niov)
+{
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = niov };
+
+    switch (c->out_kind) {
+    case CHANNEL_SOCKET:
+        return aio_co_sendmsg(c->out_fd, &msg, 0);
+    case CHANNEL_STREAM:
+        return move(c->out_fd, POLLOUT, iov, niov);
+    case CHANNEL_FILE:
+        return aio_co_pwritev(c->out_fd, iov, niov, -1, AIO_SLOW);
+    default:
+        return iov->iov_len;
+    }
 }
 
 ssize_t co_fn channel_send(Channel *c, struct iovec *iov, int niov)
 {
-    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = MIN(niov, IOV_MAX) };
+    ssize_t ret = send_now(c, iov, MIN(niov, IOV_MAX)), left = ret;
 
-    return c->out_is_socket ? aio_co_sendmsg(c->out_fd, &msg, 0)
-                            : move(c->out_fd, POLLOUT, iov, MIN(niov, IOV_MAX));
+    for (int i = 0; c->sent && left > 0; i++) {
+        ssize_t n = MIN(left, (ssize_t)iov[i].iov_len);
+
+        c->sent(c->opaque, iov[i].iov_base, n);
+        left -= n;
+    }
+    return ret;
 }
 
 int co_fn channel_recv_all(Channel *c, void *buf, size_t len)
@@ -125,8 +164,10 @@ void any_fn channel_end_input(Channel *c)
 
 void any_fn channel_close(Channel *c)
 {
-    close(c->in_fd);
-    if (c->out_fd != c->in_fd) {
+    if (c->in_fd >= 0) {
+        close(c->in_fd);
+    }
+    if (c->out_fd >= 0 && c->out_fd != c->in_fd) {
         close(c->out_fd);
     }
     c->in_fd = c->out_fd = -1;

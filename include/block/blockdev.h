@@ -96,7 +96,4 @@ void main_fn blockdev_init(void);
 /* Cancels jobs where that is possible, and waits for all. */
 void co_main_fn blockdev_jobs_shutdown(void);
 
-/* True, with the plain address in @ret (caller clears), or false. */
-bool any_fn blockdev_socket_spec(const SocketAddress *addr, SocketSpec *ret, Error **errp);
-
 #endif

@@ -18,9 +18,9 @@ void main_fn monitor_init(void (*shutdown)(void));
 void any_fn monitor_set_name(const char *name);
 
 /*
- * --chardev OPTIONS: `socket|stdio,id=ID[,path=P][,host=H,port=P][,fd=FD][,server=on][,wait=off]`.
- * A server listens when this returns; with wait=on, its default, it waits for the first client.
- * An fd is a listening or a connected socket, whichever it is.
+ * --chardev OPTIONS: `KIND,id=ID[,...]`.  A socket listens when this returns; with wait=on, the
+ * default of a server, it waits for the first client.  An fd is a listening or a connected socket,
+ * whichever it is.
  */
 bool co_main_fn monitor_chardev_add(const char *options, Error **errp);
 

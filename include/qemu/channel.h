@@ -1,20 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Bytes to and from one peer, over a connected socket or over two descriptors such as standard
- * input and output.  The NBD server and the monitor talk to their clients through it and know no
- * descriptors.
+ * input and output, each of which may be missing.  The NBD server and the monitor talk to their
+ * clients through it and know no descriptors.
  */
 #ifndef QEMU_CHANNEL_H
 #define QEMU_CHANNEL_H
 
 #include "qemu/aio.h"
 
+typedef enum ChannelKind {
+    CHANNEL_NOTHING,                /* no descriptor */
+    CHANNEL_SOCKET,
+    CHANNEL_STREAM,                 /* a pipe or a terminal */
+    CHANNEL_FILE,                   /* a file on a disk: reading and writing may wait for it */
+} ChannelKind;
+
 typedef struct Channel {
-    int in_fd, out_fd;              /* the same for a socket; -1 once closed */
-    bool in_is_socket, out_is_socket;
+    int in_fd, out_fd;              /* the same for a socket; -1: nothing, or closed */
+    ChannelKind in_kind, out_kind;
+    /* Is told what was sent, in pieces; NULL: nobody is. */
+    void (*sent)(void *opaque, const char *bytes, size_t len);
+    void *opaque;
 } Channel;
 
-/* Descriptors that can be polled are non-blocking. */
+/*
+ * Descriptors that can be polled are non-blocking.  Without @in_fd (-1) there is nothing to
+ * receive, ever; without @out_fd all that is sent is gone at once.
+ */
 void any_fn channel_init(Channel *c, int in_fd, int out_fd);
 
 /*

@@ -76,6 +76,9 @@
 /* Unread bytes from which a session runs no further command / from which its client is cut off. */
 #define MONITOR_LONG_BYTES (1 * MiB)
 #define MONITOR_MAX_BYTES (64 * MiB)
+/* Memory of a channel of the kind ringbuf; bytes of a channel's log that wait for its disk. */
+#define MONITOR_MAX_RING (64 * MiB)
+#define MONITOR_MAX_LOG_BYTES (1 * MiB)
 /* Clients on one channel at once; further ones are greeted when one of these leaves. */
 #define MONITOR_MAX_CLIENTS 64
 

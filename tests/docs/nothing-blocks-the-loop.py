@@ -31,12 +31,17 @@ CALL = re.compile(r'(?<![\w.>])(%s)\s*\(' % '|'.join(BLOCKING))
 # Functions that make such a call on a loop, and why it does not wait there.  Each must be needed.
 ALLOWED = {
     # sockets, pipes and descriptors of the kernel's own, none of which waits when it is looked at or closed
+    ('monitor/chardev-files.c', 'is_open'): 'polls without waiting',
+    ('monitor/chardev-files.c', 'monitor_pty_wait'): 'inotify, without waiting',
     ('monitor/chardev-info.c', 'end_of'): 'numbers, not names',
+    ('monitor/chardev-open.c', 'check_fd'): 'fstat of what is open',
+    ('monitor/chardev-open.c', 'connect_to_server'): 'flags',
+    ('monitor/chardev-open.c', 'monitor_chardev_close'): 'a socket',
     ('monitor/server.c', 'accept_clients'): 'a socket',
     ('nbd/server.c', 'accept_entry'): 'a socket',
     ('util/channel.c', 'channel_close'): 'sockets, pipes or terminals',
     ('util/channel.c', 'channel_is_dead'): 'polls without waiting',
-    ('util/channel.c', 'is_socket'): 'fstat of a socket, pipe or terminal',
+    ('util/channel.c', 'kind_of'): 'fstat of what is open',
     ('util/channel.c', 'move'): 'it is ready, and a pipe then takes PIPE_BUF bytes',
     ('util/sockets.c', 'listen_fd'): 'flags',
     ('util/sockets.c', 'socket_connect'): 'flags',
@@ -52,8 +57,6 @@ ALLOWED = {
     ('util/iothread.c', 'iothread_free'): 'joins it',
     ('util/iothread.c', 'iothread_new'): 'joins one that could not begin',
     # when the program begins, or is to abort
-    ('monitor/chardev.c', 'get_fd'): 'when the program begins',
-    ('monitor/chardev.c', 'open_chardev'): 'when the program begins',
     ('util/aio-uring.c', 'wait_for_event'): 'for the thread sanitizer only',
     ('util/error.c', 'error_handle_abort'): 'the last words',
     ('util/error.c', 'error_report_err'): 'for programs',

@@ -91,7 +91,8 @@ def test_help_lists_what_there_is():
                                                  'format=<raw|base64>']
     assert listed('--object', 'throttle-group,help')
     for value in ('help', 'backend=help'):
-        assert listed('--chardev', value) == ['socket', 'stdio']
+        assert listed('--chardev', value) == [
+            'file', 'memory', 'null', 'pipe', 'pty', 'ringbuf', 'socket', 'stdio']
     assert {'path', 'host', 'port', 'to'} <= set(listed('--chardev', 'socket,help'))
     assert listed('--export', 'type=help') == ['nbd']
     drivers = listed('--blockdev', 'driver=help')
@@ -103,7 +104,7 @@ def test_help_lists_what_there_is():
     assert all(d in text for d in drivers), text
     fails('--object', 'tls-creds-x509,id=x', 'iothread, secret, throttle-group')
     fails('--export', 'fuse,id=x,node-name=y', '(accepted: nbd)')
-    fails('--chardev', 'file,id=x,path=y', '(accepted: socket, stdio)')
+    fails('--chardev', 'udp,id=x,path=y', '(accepted: file, pipe, socket, pty,')
 
 
 def test_a_daemon_that_nobody_can_reach_says_so():

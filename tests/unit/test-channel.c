@@ -107,6 +107,47 @@ static void co_fn file_entry(void *opaque)
     channel_close(&c);
 }
 
+static void note_sent(void *opaque, const char *bytes, size_t len)
+{
+    g_string_append_len(opaque, bytes, len);
+}
+
+static Coroutine *receiver;
+
+static void co_fn receive_nothing(void *opaque)
+{
+    struct iovec iov = { NULL, 0 };
+
+    receiver = coroutine_self();
+    g_assert_cmpint(channel_recv(opaque, &iov, 1), ==, -ECANCELED);
+}
+
+/* Nobody is at the other end: nothing comes, and what is sent is only heard by who asked for it. */
+static void co_fn nothing_entry(void *opaque)
+{
+    char a[] = "ab", b[] = "c";
+    struct iovec iov[2] = { { a, 2 }, { b, 1 } };
+    g_autoptr(GString) heard = g_string_new(NULL);
+    CoGroup group = CO_GROUP_INIT;
+    Channel c;
+
+    channel_init(&c, -1, -1);
+    c.sent = note_sent;
+    c.opaque = heard;
+    g_assert_cmpint(channel_send_all(&c, iov, 2), ==, 0);
+    g_assert_cmpstr(heard->str, ==, "abc");
+    co_group_start(&group, receive_nothing, &c);
+    aio_co_sleep_ns(NS_PER_MS);
+    aio_co_cancel(receiver);
+    co_group_wait(&group);
+    channel_close(&c);
+}
+
+static void test_nothing(void)
+{
+    run_co(nothing_entry, NULL);
+}
+
 static void test_file(void)
 {
     run_co(file_entry, NULL);
@@ -172,6 +213,7 @@ int main(int argc, char **argv)
     test_loop_init(&argc, &argv);
     g_test_add_func("/channel/transfer", test_transfer);
     g_test_add_func("/channel/file", test_file);
+    g_test_add_func("/channel/nothing", test_nothing);
     g_test_add_func("/channel/hangup", test_hangup);
     g_test_add_func("/channel/end-input", test_end_input);
     return g_test_run();

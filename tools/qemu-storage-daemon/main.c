@@ -38,8 +38,10 @@ const QsdOption qsd_options[] = {
       qsd_apply_nbd_server },
     { "export", "[type=]nbd,id=ID,node-name=N[,name=NAME][,writable=on|off][,iothread=I][,...]",
       "export node N; the options are those of QMP's block-export-add", 0, qsd_apply_export },
-    { "chardev", "socket|stdio,id=ID[,path=P][,host=H,port=P][,fd=FD][,server=on][,wait=off]",
-      "a channel for a monitor", 0, monitor_chardev_add },
+    { "chardev", "socket|stdio|file|pipe|pty|ringbuf|null,id=ID[,path=P][,host=H,port=P][,fd=FD]"
+      "[,server=on][,wait=off][,size=BYTES][,logfile=FILE]",
+      "a channel for a monitor; --chardev KIND,help lists the options of a kind", 0,
+      monitor_chardev_add },
     { "monitor", "[chardev=]ID[,pretty=on|off]", "a QMP monitor on channel ID", 0,
       monitor_option_add },
     { "qmp", "unix:PATH[,server=on,wait=off]|tcp:HOST:PORT[,...]|stdio",
