@@ -65,7 +65,7 @@ ALLOWED = {
 }
 
 # Give a blocking_fn to a thread.
-RUNNERS = re.compile(r'\b(thread_pool_co_run|thread_pool_co_run_io|file_run|pthread_create)\s*\(')
+RUNNERS = re.compile(r'\b(thread_pool_co_run|thread_pool_co_run_io|file_run|pthread_create|line_writer_new)\s*\(')
 
 
 def strip(text):
