@@ -333,6 +333,16 @@ setup: { "execute": "block-export-add",
 -> { "execute": "query-block-exports" }
 <- { "return": [ { "id": "exp0", "type": "nbd", "node-name": "disk0", "shutting-down": false } ] }
 
+command: trace-event-get-state
+handler: qmp_trace_event_get_state
+-> { "execute": "trace-event-get-state", "arguments": { "name": "qmp_ev*" } }
+<- { "return": [ { "name": "qmp_event", "state": "disabled", "vcpu": false } ] }
+
+command: trace-event-set-state
+handler: qmp_trace_event_set_state
+-> { "execute": "trace-event-set-state", "arguments": { "name": "transaction_*", "enable": true } }
+<- { "return": {} }
+
 command: cont
 handler: qmp_cont
 -> { "execute": "cont" }

@@ -8,6 +8,7 @@
 
 #include "block/io/io-internal.h"
 #include "block/transaction-internal.h"
+#include "qemu/trace.h"
 
 /* Actions that are made at the same time: enough that their syncs merge, few enough that guests
  * whose disks are served by the main thread get their turns. */
@@ -179,6 +180,7 @@ bool co_main_fn transaction_prepare(Transaction *t, Error **errp)
     if (ok) {
         t->state = TRANSACTION_PREPARED;
     }
+    trace_transaction_step(t, "prepare", t->times.prepare_ns, ok);
     transaction_assert(t);
     return ok;
 }

@@ -5,6 +5,7 @@
 
 #include "block/io/io-internal.h"
 #include "block/transaction-internal.h"
+#include "qemu/trace.h"
 
 static bool co_main_fn flush_fn(BlockDriverState *bs, void *opaque, Error **errp)
 {
@@ -84,6 +85,7 @@ bool co_main_fn transaction_flush(Transaction *t, Error **errp)
         quick = clock_ns() - start < QUICK_FLUSH_NS;
     }
     t->times.flush_ns = clock_ns() - begin;
+    trace_transaction_step(t, "flush", t->times.flush_ns, ok);
     transaction_assert(t);
     return ok;
 }
@@ -111,5 +113,7 @@ bool co_main_fn transaction_work_held(Transaction *t, Error **errp)
     end_work(t, t->deadline_ns);
     t->times.held_work_ns = clock_ns() - start;
     transaction_assert(t);
-    return !transaction_fail_first(t, errp);
+    bool ok = !transaction_fail_first(t, errp);
+    trace_transaction_step(t, "work", t->times.held_work_ns, ok);
+    return ok;
 }

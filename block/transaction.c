@@ -18,6 +18,7 @@
 #include "qemu/osdep.h"
 
 #include "block/transaction-internal.h"
+#include "qemu/trace.h"
 
 /* ---- life ---- */
 
@@ -234,6 +235,7 @@ bool main_fn transaction_fail_first(Transaction *t, Error **errp)
     for (guint i = 0; i < t->actions->len; i++) {
         BdrvAction *a = transaction_action(t, i);
         if (a->err) {
+            trace_transaction_error(t, i, a->what, error_get_pretty(a->err));
             transaction_blame(a, a->err);
             error_propagate(errp, g_steal_pointer(&a->err));
             return true;
@@ -251,6 +253,14 @@ void co_main_fn transaction_abort_actions(Transaction *t)
             a->ops->co_abort(a);
         }
         a->taken = a->made = a->prepared = false;
+    }
+}
+
+static void main_fn trace_actions(const Transaction *t)
+{
+    for (guint i = 0; trace_enabled(TRANSACTION_ACTION) && i < t->actions->len; i++) {
+        const BdrvAction *a = transaction_action(t, i);
+        trace_transaction_action(t, i, a->what, a->device);
     }
 }
 
@@ -277,6 +287,8 @@ bool co_main_fn transaction_check(Transaction *t, TransactionAdd *add, const voi
     bdrv_graph_unlock();
     error_propagate(errp, err);
     t->times.check_ns = clock_ns() - start - t->times.prepare_ns;
+    trace_actions(t);
+    trace_transaction_step(t, "check", t->times.check_ns, ok);
     transaction_assert(t);
     return ok;
 }
@@ -313,9 +325,11 @@ bool co_main_fn transaction_hold(Transaction *t, Error **errp)
     if (bdrv_hold_begin(&t->hold, t->deadline_ns, &late)) {
         t->state = TRANSACTION_HELD;
         t->times.hold_ns = clock_ns() - start;
+        trace_transaction_step(t, "hold", t->times.hold_ns, true);
         transaction_assert(t);
         return true;
     }
+    trace_transaction_step(t, "hold", clock_ns() - start, false);
     BdrvAction *a = action_of_backend(t, late);
     error_setg(&err, "Cannot %s: its requests did not finish within %" PRId64 " ms", a->what,
                timeout_ns / NS_PER_MS);
@@ -340,11 +354,14 @@ void main_fn transaction_commit(Transaction *t)
     }
     t->state = TRANSACTION_COMMITTED;
     t->times.commit_ns = clock_ns() - start;
+    trace_transaction_step(t, "commit", t->times.commit_ns, true);
 }
 
 void main_fn transaction_resume(Transaction *t)
 {
     t->times.pause_ns = bdrv_hold_end(&t->hold);
+    trace_transaction_step(t, "resume", t->times.pause_ns,
+                           t->state == TRANSACTION_COMMITTED);
 }
 
 void co_main_fn transaction_end(Transaction *t)

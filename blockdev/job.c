@@ -7,6 +7,7 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
 #include "qemu/id.h"
+#include "qemu/trace.h"
 
 static Job *jobs;                   /* newest first */
 static int running;
@@ -44,6 +45,7 @@ static void main_fn set_status(Job *job, JobStatus status)
     g_assert(may_follow(job->status, status));
     g_assert(status != JOB_STATUS_ABORTING || job->error);
     g_assert(status != JOB_STATUS_PENDING || (!job->error && job->current == job->total));
+    trace_job_state(job->id, JobStatus_str(job->status), JobStatus_str(status));
     job->status = status;
     qapi_event_send_job_status_change(&ev);
 }

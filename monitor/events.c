@@ -4,12 +4,14 @@
 
 #include "monitor-internal.h"
 #include "qapi/event.h"
+#include "qemu/trace.h"
 
 void qapi_event_send(const char *name, QObject *data)
 {
     QDict *event = qdict_new(), *timestamp = qdict_new();
     int64_t now_us = g_get_real_time();
 
+    trace_qmp_event(name);
     qdict_put_int(timestamp, "seconds", now_us / 1000000);
     qdict_put_int(timestamp, "microseconds", now_us % 1000000);
     qdict_put_str(event, "event", name);

@@ -49,6 +49,8 @@ static const HmpCommand info_commands[] = {
     { "block", "[-n] [-v] [device]", "show info of one block device or all block devices "
       "(-n: show named nodes; -v: show details)", "nv", 1, hmp_info_block },
     { "blockstats", "", "show block device statistics", "", 0, hmp_info_blockstats },
+    { "trace-events", "[name]", "show the trace events that there are, and which are on", "", 1,
+      hmp_info_trace_events },
     { "version", "", "show the version of QEMU", "", 0, hmp_info_version },
     { NULL },
 };
@@ -62,6 +64,8 @@ static const HmpCommand commands[] = {
       hmp_no_drives },
     { "info", "[subcommand]", "show various information about the system state", NULL, MAX_WORDS,
       hmp_info },
+    { "trace-event", "name on|off", "switch the trace events of that name, in which * is any text",
+      "", 2, hmp_trace_event },
     { "quit|q", "", "end the daemon", "", 0, hmp_quit },
     { NULL },
 };

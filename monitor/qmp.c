@@ -6,6 +6,7 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-format.h"
 #include "qapi/qapi-parse.h"
+#include "qemu/trace.h"
 #include "version.h"
 
 MonitorSession *monitor_current_session;
@@ -186,7 +187,9 @@ static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
     }
     arguments = req.arguments ? (QDict *)qobject_ref(QOBJECT(req.arguments)) : qdict_new();
     monitor_current_session = s;
+    trace_qmp_command_begin(s, cmd->name, req.oob);
     ret = cmd->marshal(arguments, errp);
+    trace_qmp_command_end(s, cmd->name, errp && *errp ? error_get_pretty(*errp) : NULL);
     if (after_command) {
         after_command();
     }

@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 
 #include "monitor-internal.h"
+#include "qemu/trace.h"
 
 #define MAX_REQUESTS 8
 #define READ_BYTES 65536
@@ -206,6 +207,7 @@ void monitor_session_run(Channel *chan, bool pretty)
     g_queue_init(&s.requests);
     monitor_output_init(&s.out, chan, client_is_gone, &s);
     monitor_sessions = g_list_append(monitor_sessions, &s);
+    trace_qmp_session_begin(&s);
     monitor_session_send(&s, greeting);
     co_group_start(&workers, monitor_output_writer, &s.out);
     co_group_start(&workers, dispatcher, &s);
@@ -215,4 +217,5 @@ void monitor_session_run(Channel *chan, bool pretty)
     g_queue_clear_full(&s.requests, request_free);
     monitor_output_destroy(&s.out);
     json_stream_free(s.json);
+    trace_qmp_session_end(&s);
 }

@@ -85,6 +85,7 @@ void any_fn nbd_reply_chunk(NbdRequest *req, bool done, uint16_t type, const voi
 
 void any_fn nbd_reply_error(NbdRequest *req, uint32_t error, const char *msg)
 {
+    req->error = error;
     if (!req->conn->structured) {
         nbd_reply_simple(req, error);
         return;

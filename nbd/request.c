@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
+#include "qemu/trace.h"
 
 /* Reads of at least this length are looked up first, so that holes are not read and sent. */
 #define SPARSE_READ_MIN (64 * KiB)
@@ -239,10 +240,23 @@ static void co_fn run(NbdRequest *req)
     }
 }
 
+static const char *command_name(uint16_t type)
+{
+    static const char *const names[] = {
+        [NBD_CMD_READ] = "read", [NBD_CMD_WRITE] = "write", [NBD_CMD_DISC] = "disconnect",
+        [NBD_CMD_FLUSH] = "flush", [NBD_CMD_TRIM] = "trim", [NBD_CMD_CACHE] = "cache",
+        [NBD_CMD_WRITE_ZEROES] = "write-zeroes", [NBD_CMD_BLOCK_STATUS] = "block-status",
+    };
+
+    return type < G_N_ELEMENTS(names) ? names[type] : "unknown";
+}
+
 void co_fn nbd_request_entry(void *opaque)
 {
     NbdRequest *req = opaque;
 
+    trace_nbd_request_begin(req->conn, req->cookie, command_name(req->type), req->from, req->len,
+                            req->flags);
     if (req->error) {
         nbd_reply_error(req, req->error, describe(req->error));
     } else if (req->len == 0 && req->type != NBD_CMD_READ && req->type != NBD_CMD_FLUSH) {
@@ -250,5 +264,7 @@ void co_fn nbd_request_entry(void *opaque)
     } else {
         run(req);
     }
+    trace_nbd_request_end(req->conn, req->cookie, command_name(req->type), req->from, req->len,
+                          req->error);
     nbd_request_done(req);
 }

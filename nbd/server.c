@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
+#include "qemu/trace.h"
 
 static NbdServer *servers;
 
@@ -48,6 +49,7 @@ static void main_fn conn_new(NbdServer *server, int fd)
     channel_init(&conn->chan, fd, fd);
     conn->entry.data = conn;
     g_queue_push_tail_link(&server->conns, &conn->entry);
+    trace_nbd_client_state(conn, NULL, "negotiation");
     if (!coroutine_try_start(conn_entry, conn)) {
         nbd_conn_finished(conn);        /* too much is under way to talk with one more */
     }

@@ -6,6 +6,7 @@
 #include "qemu/osdep.h"
 
 #include "nbd/nbd-internal.h"
+#include "qemu/trace.h"
 
 static bool may_follow(NbdConnState from, NbdConnState to)
 {
@@ -17,6 +18,8 @@ void main_fn nbd_conn_set_state(NbdConn *conn, NbdConnState state)
 {
     g_assert(may_follow(conn->state, state));
     conn->state = state;
+    trace_nbd_client_state(conn, state == NBD_CONN_TRANSMITTING ? conn->exp->name : NULL,
+                           state == NBD_CONN_TRANSMITTING ? "transmission" : "end");
     g_assert(state != NBD_CONN_TRANSMITTING || (conn->exp->clients > 0 && !conn->shut));
     if (state == NBD_CONN_FINISHED) {
         g_assert(!conn->reader_waiter && conn->in_flight == 0);

@@ -14,6 +14,7 @@
 
 #include "block/backend/backend-internal.h"
 #include "qemu/aio.h"
+#include "qemu/trace.h"
 
 #define REPORT_INTERVAL_NS NS_PER_SEC
 
@@ -102,6 +103,11 @@ static bool try_to_stop(BlockBackend *blk, const BlkClient *client, int error, b
     return stop;
 }
 
+static const char *const action_names[] = {
+    [BLK_ERROR_ACTION_REPORT] = "report", [BLK_ERROR_ACTION_IGNORE] = "ignore",
+    [BLK_ERROR_ACTION_STOP] = "stop",
+};
+
 BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *client, bool is_write,
                                        int error)
 {
@@ -117,6 +123,7 @@ BlkErrorAction any_fn blk_handle_error(BlockBackend *blk, const BlkClient *clien
     if (first || (action != BLK_ERROR_ACTION_STOP && report_is_due(blk))) {
         report(blk, is_write, error, action);
     }
+    trace_backend_io_error(blk_name(blk), is_write, -error, action_names[action]);
     return action;
 }
 

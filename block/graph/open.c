@@ -6,6 +6,7 @@
 #include "block/claims.h"
 #include "block/ranges.h"
 #include "qemu/id.h"
+#include "qemu/trace.h"
 
 /* Longest node name, so that QEMU's clients and ours can use each other's. */
 #define NODE_NAME_MAX 31
@@ -173,11 +174,9 @@ static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions
 /* @bs has no users yet; after a failure it is gone. */
 static bool co_main_fn open_node(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
-    if (!open_children(bs, opts, errp)) {
-        bdrv_close_node(bs, false);
-        return false;
-    }
-    if (!bs->drv->co_open(bs, opts, errp)) {
+    if (!open_children(bs, opts, errp) || !bs->drv->co_open(bs, opts, errp)) {
+        trace_node_open_failed(bs->node_name, bs->drv->name,
+                               errp && *errp ? error_get_pretty(*errp) : NULL);
         bdrv_close_node(bs, false);
         return false;
     }
@@ -186,6 +185,7 @@ static bool co_main_fn open_node(BlockDriverState *bs, const BdrvOpenOptions *op
     }
     g_assert(bs->length >= 0 && bs->length <= BDRV_MAX_LENGTH);
     g_assert(IS_POWER_OF_2(bs->limits.request_alignment));
+    trace_node_open(bs->node_name, bs->drv->name, bs->filename, bs->read_only);
     return true;
 }
 

@@ -54,6 +54,8 @@ const QsdOption qsd_options[] = {
       qsd_apply_nbd_memory },
     { "overlay-warnings", "on|off", "warn where an image that is opened for writing is the backing "
       "file of another in its folder [on]", 0, qsd_apply_overlay_warnings },
+    { "trace", "[[enable=]PATTERN][,events=FILE][,file=FILE]",
+      "tell when trace points are passed; --trace help lists them", 'T', NULL },
     { "name", "NAME", "name that query-name returns", 0, NULL },
     { "pidfile", "FILE", "write the process id to FILE once started; removed at the end", 0, NULL },
     { "daemonize", NULL, "go to the background once started", 0, NULL },
@@ -96,7 +98,7 @@ static void print_help(void)
     }
     printf("\nOptions take effect in their order.  What there is: --blockdev driver=help, "
            "--object help,\n--object TYPE,help, --export type=help, --chardev help, "
-           "--chardev KIND,help.\nSee qemu-storage-daemon(1).\n");
+           "--chardev KIND,help, --trace help.\nSee qemu-storage-daemon(1).\n");
 }
 
 static void handle_early(const QsdOption *o, const char *value)
@@ -107,6 +109,13 @@ static void handle_early(const QsdOption *o, const char *value)
     } else if (strcmp(o->name, "version") == 0) {
         printf("qemu-storage-daemon version %s\n", QEMU_VERSION);
         exit(0);
+    } else if (strcmp(o->name, "trace") == 0) {
+        Error *err = NULL;
+        if (!qsd_trace(value, &err)) {
+            error_prepend(&err, "--trace %s: ", value);
+            error_report_err(err);
+            exit(1);
+        }
     } else if (strcmp(o->name, "pidfile") == 0) {
         command_line.pidfile = value;
     } else if (strcmp(o->name, "log") == 0) {
@@ -124,6 +133,16 @@ static void handle_early(const QsdOption *o, const char *value)
     }
 }
 
+static int option_of_letter(char letter)
+{
+    int i = 0;
+
+    while (qsd_options[i].letter != letter) {
+        i++;
+    }
+    return i;
+}
+
 static void parse_command_line(int argc, char **argv)
 {
     struct option longopts[G_N_ELEMENTS(qsd_options)] = { 0 };
@@ -136,9 +155,9 @@ static void parse_command_line(int argc, char **argv)
         };
     }
     command_line.steps = g_array_new(false, false, sizeof(Step));
-    while ((c = getopt_long(argc, argv, "-hV", longopts, &index)) != -1) {
-        if (c == 'h' || c == 'V') {
-            index = c == 'h' ? 0 : 1;
+    while ((c = getopt_long(argc, argv, "-hVT:", longopts, &index)) != -1) {
+        if (c == 'h' || c == 'V' || c == 'T') {
+            index = option_of_letter(c);
         } else if (c >= 1000) {
             index = c - 1000;
         } else {
@@ -396,6 +415,7 @@ int main(int argc, char **argv)
     aio_context_run(main_ctx);
     context_block_anyway();         /* the loop has ended */
     log_writer_finish(LOG_PATIENCE_NS);
+    qsd_trace_finish(LOG_PATIENCE_NS);
     g_array_unref(command_line.steps);
     return exit_status;
 }

@@ -55,6 +55,12 @@ void any_fn qsd_log_reopen(void);
  * from now on lines go to standard error only if the log is there. */
 void blocking_fn qsd_log_started(int64_t patience_ns);
 
+/* trace.c: what --trace says, before there are threads.  Exits if it asks for help. */
+bool qsd_trace(const char *value, Error **errp);
+/* Before the program ends: the lines of its file are written, if that takes no longer than
+ * @patience_ns. */
+void blocking_fn qsd_trace_finish(int64_t patience_ns);
+
 /* sandbox.c: give up system calls that the daemon does not need, for all threads. */
 bool qsd_sandbox_enter(Error **errp);
 
