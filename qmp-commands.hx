@@ -333,6 +333,36 @@ setup: { "execute": "block-export-add",
 -> { "execute": "query-block-exports" }
 <- { "return": [ { "id": "exp0", "type": "nbd", "node-name": "disk0", "shutting-down": false } ] }
 
+command: qom-list
+handler: qmp_qom_list
+options: --object iothread,id=io0
+-> { "execute": "qom-list", "arguments": { "path": "/objects" } }
+<- { "return": [ { "name": "type", "type": "string" },
+                 { "name": "io0", "type": "child<iothread>" } ] }
+
+command: qom-get
+handler: qmp_qom_get
+options: --object throttle-group,id=tg0,x-iops-total=100
+-> { "execute": "qom-get", "arguments": { "path": "tg0", "property": "x-iops-total" } }
+<- { "return": 100 }
+
+command: qom-set
+handler: qmp_qom_set
+options: --object throttle-group,id=tg0,limits.iops-total=100
+-> { "execute": "qom-set",
+     "arguments": { "path": "/objects/tg0", "property": "limits", "value": { "iops-total": 50 } } }
+<- { "return": {} }
+
+command: qom-list-types
+handler: qmp_qom_list_types
+-> { "execute": "qom-list-types", "arguments": { "implements": "user-creatable" } }
+<- { "return": [ { "name": "iothread", "parent": "event-loop-base" }, ... ] }
+
+command: qom-list-properties
+handler: qmp_qom_list_properties
+-> { "execute": "qom-list-properties", "arguments": { "typename": "iothread" } }
+<- { "return": [ { "name": "type", "type": "string" }, { "name": "poll-max-ns", "type": "int" } ] }
+
 command: trace-event-get-state
 handler: qmp_trace_event_get_state
 -> { "execute": "trace-event-get-state", "arguments": { "name": "qmp_ev*" } }

@@ -3,17 +3,9 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/objects.h"
 #include "qapi/qapi-commands.h"
 #include "qemu/id.h"
-
-typedef struct UserObject {
-    char *id;
-    /* One of: */
-    IOThread *iothread;
-    ThrottleGroup *throttle;
-    char *secret;                   /* the contents */
-    size_t secret_len;
-} UserObject;
 
 static GPtrArray *objects;          /* in order of creation */
 
@@ -26,6 +18,11 @@ static UserObject *main_fn find(const char *id)
         }
     }
     return NULL;
+}
+
+UserObject *main_fn blockdev_object_at(guint i)
+{
+    return objects && i < objects->len ? objects->pdata[i] : NULL;
 }
 
 IOThread *main_fn blockdev_find_iothread(const char *id)
@@ -58,6 +55,7 @@ static void main_fn object_free(UserObject *o)
         explicit_bzero(o->secret, o->secret_len);
         g_free(o->secret);
     }
+    g_free(o->secret_file);
     g_free(o->id);
     g_free(o);
 }
@@ -154,17 +152,21 @@ static bool co_main_fn load_secret(UserObject *o, const SecretProperties *p, Err
     } else if (!read_secret(o, p->file, errp)) {
         return false;
     }
-    if (p->has_format && p->format == Q_CRYPTO_SECRET_FORMAT_BASE64) {
+    o->secret_file = g_strdup(p->file);
+    o->secret_format = p->has_format ? p->format : Q_CRYPTO_SECRET_FORMAT_RAW;
+    if (o->secret_format == Q_CRYPTO_SECRET_FORMAT_BASE64) {
         return decode_base64(o, errp);
     }
     return true;
 }
 
-static bool main_fn make_throttle_group(UserObject *o, const ThrottleLimits *limits, Error **errp)
+static bool main_fn make_throttle_group(UserObject *o, const ThrottleGroupProperties *props,
+                                        Error **errp)
 {
+    g_autoptr(ThrottleLimits) limits = object_throttle_limits(props, errp);
     ThrottleConfig cfg;
 
-    if (!blockdev_throttle_config(limits, &cfg, errp)) {
+    if (!limits || !blockdev_throttle_config(limits, &cfg, errp)) {
         return false;
     }
     o->throttle = throttle_group_new(o->id, errp);
@@ -172,6 +174,17 @@ static bool main_fn make_throttle_group(UserObject *o, const ThrottleLimits *lim
         throttle_group_set(o->throttle, &cfg);
     }
     return o->throttle != NULL;
+}
+
+static bool main_fn make_iothread(UserObject *o, const IothreadProperties *props, Error **errp)
+{
+    g_autoptr(QObject) poll = qint_new(props->has_poll_max_ns ? props->poll_max_ns : 0);
+
+    if (!object_set_property(o, "poll-max-ns", poll, errp)) {
+        return false;
+    }
+    o->iothread = iothread_new(o->id, errp);
+    return o->iothread != NULL;
 }
 
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp)
@@ -183,13 +196,13 @@ bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp)
     }
     UserObject *o = g_new0(UserObject, 1);
     o->id = g_strdup(opts->id);
+    o->type = opts->qom_type;
     switch (opts->qom_type) {
     case OBJECT_TYPE_IOTHREAD:
-        o->iothread = iothread_new(opts->id, errp);
-        ok = o->iothread != NULL;
+        ok = make_iothread(o, &opts->u.iothread, errp);
         break;
     case OBJECT_TYPE_THROTTLE_GROUP:
-        ok = make_throttle_group(o, opts->u.throttle_group.limits, errp);
+        ok = make_throttle_group(o, &opts->u.throttle_group, errp);
         break;
     default:
         ok = load_secret(o, &opts->u.secret, errp);
@@ -239,6 +252,7 @@ bool co_main_fn qmp_query_iothreads(IOThreadInfoList **ret, Error **errp)
             IOThreadInfo *info = g_new0(IOThreadInfo, 1);
             info->id = g_strdup(o->id);
             info->thread_id = iothread_tid(o->iothread);
+            info->poll_max_ns = o->poll_max_ns;
             IOThreadInfoList_append(&tail, info);
         }
     }

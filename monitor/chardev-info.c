@@ -55,6 +55,35 @@ static char *disconnected(const MonitorChardev *chr)
     return g_strdup_printf("disconnected:%s%s", here, chr->server ? ",server=on" : "");
 }
 
+QObject *monitor_chardev_address(const MonitorChardev *chr)
+{
+    const SocketSpec *spec = &chr->address;
+    QDict *addr = qdict_new();
+    g_autofree char *fd = NULL, *here = NULL;
+    char *colon;
+
+    switch (spec->kind) {
+    case SOCKET_UNIX:
+        qdict_put_str(addr, "type", "unix");
+        qdict_put_str(addr, "path", spec->path);
+        break;
+    case SOCKET_FD:
+        fd = g_strdup_printf("%d", spec->fd);
+        qdict_put_str(addr, "type", "fd");
+        qdict_put_str(addr, "str", fd);
+        break;
+    case SOCKET_INET:
+        /* The port that was free, if that was left open. */
+        here = chr->listener.n > 0 ? end_of(chr->listener.fds[0], getsockname) : NULL;
+        colon = here ? strrchr(here, ':') : NULL;
+        qdict_put_str(addr, "type", "inet");
+        qdict_put_str(addr, "host", spec->host);
+        qdict_put_str(addr, "port", colon ? colon + 1 : spec->port);
+        break;
+    }
+    return QOBJECT(addr);
+}
+
 static char *filename(const MonitorChardev *chr)
 {
     /* With several clients it is the first one that is told about. */

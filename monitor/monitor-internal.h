@@ -150,6 +150,9 @@ int co_main_fn monitor_open_file(const char *path, int flags);
 /* Wait until somebody has opened the terminal: 0, or -ECANCELED by aio_co_cancel(). */
 int co_main_fn monitor_pty_wait(MonitorChardev *chr);
 
+/* Of a socket: where it is, as a SocketAddress. */
+QObject *main_fn monitor_chardev_address(const MonitorChardev *chr);
+
 /* What clients of @chr are sent: into its memory and its log, if it has these. */
 void main_fn monitor_chardev_sent(MonitorChardev *chr, const char *bytes, size_t len);
 
