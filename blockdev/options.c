@@ -315,6 +315,13 @@ static bool from_null(const BlockdevOptions *q, BdrvOpenOptions *o, const Blockd
     return true;
 }
 
+static bool from_null_aio(const BlockdevOptions *q, BdrvOpenOptions *o,
+                          const BlockdevRef **ret_file, Error **errp)
+{
+    convert_null(&q->u.null_aio, o);
+    return true;
+}
+
 static bool from_raw(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
                      Error **errp)
 {
@@ -352,6 +359,7 @@ static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_COMPRESS]    = from_compress,
     [BLOCKDEV_DRIVER_FILE]        = from_file,
     [BLOCKDEV_DRIVER_HOST_DEVICE] = from_host_device,
+    [BLOCKDEV_DRIVER_NULL_AIO]    = from_null_aio,
     [BLOCKDEV_DRIVER_NULL_CO]     = from_null,
     [BLOCKDEV_DRIVER_QCOW2]       = from_qcow2,
     [BLOCKDEV_DRIVER_RAW]         = from_raw,

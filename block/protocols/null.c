@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* null-co: takes every write and keeps nothing. */
+/* null-co, null-aio: take every write and keep nothing.  Two names of one driver. */
 #include "qemu/osdep.h"
 
 #include "block/driver.h"
@@ -16,16 +16,16 @@ static void null_options_init(BdrvOpenOptions *opts)
 }
 
 /* The short name, or a description if that would lead to another disk. */
-static char *make_filename(const NullOpenOptions *o)
+static char *make_filename(const char *driver, const NullOpenOptions *o)
 {
     if (!o->has_size && !o->has_read_zeroes) {
-        return g_strdup("null-co://");
+        return g_strdup_printf("%s://", driver);
     }
     GString *s = g_string_new("json:{");
     if (o->has_read_zeroes) {
         g_string_append_printf(s, "\"read-zeroes\": %s, ", o->read_zeroes ? "true" : "false");
     }
-    g_string_append(s, "\"driver\": \"null-co\"");
+    g_string_append_printf(s, "\"driver\": \"%s\"", driver);
     if (o->has_size) {
         g_string_append_printf(s, ", \"size\": %" PRId64, o->size);
     }
@@ -39,13 +39,14 @@ static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *op
     const NullOpenOptions *o = &opts->u.null;
 
     if (o->size < 0 || o->size > BDRV_MAX_LENGTH || o->latency_ns < 0) {
-        error_setg(errp, "Cannot open a null-co node: size and latency must be positive");
+        error_setg(errp, "Cannot open a %s node: size and latency must be positive",
+                   bs->drv->name);
         return false;
     }
     s->latency_ns = o->latency_ns;
     s->read_zeroes = o->read_zeroes;
     bs->length = o->size;
-    bs->filename = make_filename(o);
+    bs->filename = make_filename(bs->drv->name, o);
     return true;
 }
 
@@ -112,24 +113,26 @@ static int co_fn null_flush(BlockDriverState *bs, unsigned flags)
     return null_delay(bs);
 }
 
-static const BlockDriver bdrv_null = {
-    .name               = "null-co",
-    .instance_size      = sizeof(NullState),
-    .is_protocol        = true,
-    .options_init   = null_options_init,
-    .co_open            = null_open,
-    .co_reopen_prepare  = null_reopen_prepare,
-    .co_preadv          = null_preadv,
-    .co_pwritev         = null_pwritev,
-    .co_pwrite_zeroes   = null_pwrite_zeroes,
-    .co_pdiscard        = null_pdiscard,
-    .co_block_status    = null_block_status,
-    .co_flush           = null_flush,
-};
+#define NULL_DRIVER_OPS                         \
+    .instance_size      = sizeof(NullState),    \
+    .is_protocol        = true,                 \
+    .options_init       = null_options_init,    \
+    .co_open            = null_open,            \
+    .co_reopen_prepare  = null_reopen_prepare,  \
+    .co_preadv          = null_preadv,          \
+    .co_pwritev         = null_pwritev,         \
+    .co_pwrite_zeroes   = null_pwrite_zeroes,   \
+    .co_pdiscard        = null_pdiscard,        \
+    .co_block_status    = null_block_status,    \
+    .co_flush           = null_flush
+
+static const BlockDriver bdrv_null_co = { .name = "null-co", NULL_DRIVER_OPS };
+static const BlockDriver bdrv_null_aio = { .name = "null-aio", NULL_DRIVER_OPS };
 
 static void null_init(void)
 {
-    bdrv_register(&bdrv_null);
+    bdrv_register(&bdrv_null_co);
+    bdrv_register(&bdrv_null_aio);
 }
 
 block_init(null_init);

@@ -99,9 +99,9 @@ static char *main_fn raw_window(BlockDriverState *bs)
 static char *main_fn describe_file(BlockDriverState *bs, Error **errp)
 {
     bs = behind_filters(bs);
-    if (strcmp(bs->drv->name, "null-co") == 0) {
-        return g_strdup_printf("{\"driver\":\"null-co\",\"size\":%" PRId64 ",\"read-zeroes\":true}",
-                               bdrv_length(bs));
+    if (g_str_has_prefix(bs->drv->name, "null-")) {
+        return g_strdup_printf("{\"driver\":\"%s\",\"size\":%" PRId64 ",\"read-zeroes\":true}",
+                               bs->drv->name, bdrv_length(bs));
     }
     if (bs->drv->get_identity && bs->path) {
         g_autofree char *name = quote(bs->path);

@@ -69,13 +69,15 @@ def test_a_disk_without_contents_is_described_so_that_it_can_be_made_again():
              ({'read-zeroes': False}, 'json:{"read-zeroes": false, "driver": "null-co"}'),
              ({'read-zeroes': True, 'size': MiB, 'cache': {'direct': True}},
               'json:{"read-zeroes": true, "driver": "null-co", "size": 1048576}')]
+    cases = [('null-co', *c) for c in cases] + [
+        ('null-aio', options, name.replace('null-co', 'null-aio')) for options, name in cases]
     with Rig() as r:
         r.start()
-        for i, (options, name) in enumerate(cases):
-            r.qmp.cmd('blockdev-add', {'driver': 'null-co', 'node-name': 'n%d' % i, **options})
+        for i, (driver, options, name) in enumerate(cases):
+            r.qmp.cmd('blockdev-add', {'driver': driver, 'node-name': 'n%d' % i, **options})
             r.cmd('blockdev-add', driver='raw', node_name='raw%d' % i, file='n%d' % i)
         nodes = {n['node-name']: n for n in r.cmd('query-named-block-nodes', flat=True)}
-        for i, (options, name) in enumerate(cases):
+        for i, (driver, options, name) in enumerate(cases):
             for n in (nodes['n%d' % i], nodes['raw%d' % i]):
                 assert n['file'] == n['image']['filename'] == name, n
                 assert n['image']['actual-size'] == 0
