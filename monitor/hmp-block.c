@@ -210,6 +210,10 @@ void hmp_info_block(GString *out, int argc, char **argv)
     } else {
         append_disks(out, name, verbose);
     }
+    if (name && out->len == 0) {
+        g_string_append_printf(out, "Error: there is no %s '%s'%s\n", nodes ? "node" : "drive",
+                               name, nodes ? "" : "; -n looks for nodes");
+    }
 }
 
 /* ---- info blockstats ---- */

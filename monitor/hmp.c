@@ -49,6 +49,10 @@ static const HmpCommand info_commands[] = {
     { "block", "[-n] [-v] [device]", "show info of one block device or all block devices "
       "(-n: show named nodes; -v: show details)", "nv", 1, hmp_info_block },
     { "blockstats", "", "show block device statistics", "", 0, hmp_info_blockstats },
+    { "chardev", "", "show the character devices", "", 0, hmp_info_chardev },
+    { "iothreads", "", "show iothreads", "", 0, hmp_info_iothreads },
+    { "jobs", "", "show jobs", "", 0, hmp_info_jobs },
+    { "name", "", "show the name of this daemon", "", 0, hmp_info_name },
     { "trace-events", "[name]", "show the trace events that there are, and which are on", "", 1,
       hmp_info_trace_events },
     { "version", "", "show the version of QEMU", "", 0, hmp_info_version },

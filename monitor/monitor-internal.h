@@ -186,6 +186,10 @@ bool main_fn monitor_serve(MonitorChardev *chr, bool pretty, Error **errp);
 
 void co_main_fn hmp_info_block(GString *out, int argc, char **argv);
 void co_main_fn hmp_info_blockstats(GString *out, int argc, char **argv);
+void co_main_fn hmp_info_chardev(GString *out, int argc, char **argv);
+void co_main_fn hmp_info_iothreads(GString *out, int argc, char **argv);
+void co_main_fn hmp_info_jobs(GString *out, int argc, char **argv);
+void co_main_fn hmp_info_name(GString *out, int argc, char **argv);
 void main_fn hmp_info_trace_events(GString *out, int argc, char **argv);
 void main_fn hmp_trace_event(GString *out, int argc, char **argv);
 

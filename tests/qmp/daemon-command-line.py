@@ -165,6 +165,8 @@ def test_a_fatal_option_is_named_with_its_cause():
     fails('--export', 'nbd,id=e,node-name=n0', 'server', before=NULL_NODE)
     fails('--export', 'nbd,id=e,node-name=nosuch', 'nosuch')
     fails('--export', 'smoke,id=e,node-name=n0', 'smoke', before=NULL_NODE)
+    fails('--monitor', 'chardev=c,mode=readline', 'Only QMP is supported')
+    fails('--monitor', 'chardev=c,mode=x', "Parameter 'mode' does not accept value 'x'")
     fails('--chardev', 'socket,id=c', 'c')
     fails('--chardev', 'pipe,id=c', 'pipe')
     fails('--chardev', 'socket,id=c,path=/nosuch/dir/s,server=on,wait=off', '/nosuch/dir/s')

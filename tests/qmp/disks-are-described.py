@@ -196,6 +196,16 @@ def test_the_human_monitor():
         version = r.cmd('query-version')['qemu']
         assert '%(major)d.%(minor)d.%(micro)d' % version in r.qmp.hmp('info version')
         assert 'info' in r.qmp.hmp('help') and 'unknown command' in r.qmp.hmp('nosuch')
+        assert "no drive 'nosuch'" in r.qmp.hmp('info block nosuch')
+        assert "no node 'nosuch'" in r.qmp.hmp('info block -n nosuch')
+        r.cmd('object-add', qom_type='iothread', id='io', poll_max_ns=7)
+        assert 'io:\r\n  thread_id=' in r.qmp.hmp('info iothreads')
+        assert ': filename=unix:' in r.qmp.hmp('info chardev')
+        assert r.qmp.hmp('info jobs') == 'No jobs\r\n' and r.qmp.hmp('info name') == ''
+        r.cmd('blockdev-create', job_id='j', options={
+            'driver': 'file', 'filename': r.path('new'), 'size': 0})
+        r.qmp.wait_event('JOB_STATUS_CHANGE', status='concluded')
+        assert r.qmp.hmp('info jobs') == 'j: type=create status=concluded progress=1/1\r\n'
 
 
 main(globals())
