@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "qemu/limits.h"
+#include "qemu/log.h"
 #include "monitor-internal.h"
 #include "qobject/keyval.h"
 
@@ -25,6 +26,8 @@ typedef struct MonitorClient {
 static GList *servers;          /* of MonitorServer, while their coroutines run */
 static Coroutine *shutdown_waiter;
 static bool shutting_down;
+static bool cut_off;            /* clients have had their time */
+static bool given_up;           /* somebody's disk does not take what is written to it */
 
 static void main_fn wake(Coroutine **waiter)
 {
@@ -183,9 +186,17 @@ bool monitor_is_there(void)
 
 /* ---- the end ---- */
 
+/* Files cannot be cut off: whoever still waits for a disk then is left behind. */
 static void cut_off_all(void *opaque)
 {
     context_assert_main();
+    if (cut_off) {
+        given_up = true;
+        wake(&shutdown_waiter);
+        return;
+    }
+    cut_off = true;
+    aio_timer_arm(opaque, clock_ns() + FAREWELL_NS);
     for (GList *l = monitor_sessions; l; l = l->next) {
         monitor_output_break(&((MonitorSession *)l->data)->out);
     }
@@ -197,6 +208,7 @@ void monitor_shutdown_all(void)
 
     monitor_stop_commands();
     shutting_down = true;
+    cut_off = given_up = false;
     for (GList *l = servers; l; l = l->next) {
         MonitorServer *srv = l->data;
 
@@ -208,14 +220,18 @@ void monitor_shutdown_all(void)
     for (GList *l = monitor_sessions; l; l = l->next) {
         monitor_session_end(l->data);
     }
-    aio_timer_init(&timer, aio_context_current(), cut_off_all, NULL);
+    aio_timer_init(&timer, aio_context_current(), cut_off_all, &timer);
     aio_timer_arm(&timer, clock_ns() + FAREWELL_NS);
-    while (servers) {
+    while (servers && !given_up) {
         shutdown_waiter = coroutine_self();
         coroutine_yield();
     }
     aio_timer_disarm(&timer);
-    monitor_chardev_free_all();
+    if (given_up) {
+        log_line("warning: a file that a monitor writes to does not answer; not all is written");
+    } else {
+        monitor_chardev_free_all();
+    }
     shutting_down = false;
 }
 

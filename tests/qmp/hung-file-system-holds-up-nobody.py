@@ -381,6 +381,34 @@ def test_a_secret_that_does_not_come():
             r.cmd('object-del', id='slow')
 
 
+def test_channels_on_a_disk_that_hangs():
+    """A monitor on a file, the log of a channel and a new channel; the daemon ends all the same."""
+    for backend in 'io_uring', 'threads':
+        with FaultFs() as fs, Rig() as r:
+            r.start('--chardev', 'file,id=f,path=' + fs.path('out'), '--monitor', 'f',
+                    '--chardev', 'null,id=n,logfile=' + fs.path('log'), '--monitor', 'n',
+                    env={'QEMU_AIO': backend})
+            wait_until(lambda: os.path.getsize(fs.path('out')) and os.path.getsize(fs.path('log')))
+            fs.arm_hang('write')
+            r.cmd('chardev-add', id='m', backend={'type': 'ringbuf', 'data': {
+                'logfile': fs.path('log2')}})
+            r.cmd('ringbuf-write', device='m', data='x' * 4096)
+            wait_until(fs.struck)
+            for _ in range(9):
+                r.cmd('ringbuf-write', device='m', data='x' * 4096)
+            fs.proc.send_signal(signal.SIGSTOP)
+            finish = command(r, 'chardev-add', id='late', backend={
+                'type': 'file', 'data': {'out': fs.path('late')}})
+            assert r.cmd('query-status')['running']
+            r.cmd('ringbuf-write', device='m', data='x')
+            fs.proc.send_signal(signal.SIGCONT)
+            assert finish() == {'return': {}}
+            start = time.monotonic()
+            r.stop()                                    # what was written to the log is not there yet
+            assert time.monotonic() - start < PATIENCE
+            fs.disarm()
+
+
 def test_a_log_that_nobody_reads():
     for backend in 'io_uring', 'threads':
         with FaultFs() as fs, Bed(fs, backend) as r:
