@@ -7,6 +7,7 @@ its description says; what is not asked for is silent; a file that nobody reads 
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -221,6 +222,14 @@ def wrong_options():
     assert "warning: trace event 'nosuch' does not exist" in run.stderr, run
 
 
+def are_probes():
+    """Where the build found sys/sdt.h, debuggers can attach to each of them."""
+    if shutil.which('readelf'):
+        notes = subprocess.check_output(['readelf', '-n', QSD], text=True)
+        found = set(re.findall(r'Provider: qsd\s+Name: (\w+)', notes))
+        assert not found or found == set(listed()), found ^ set(listed())
+
+
 def documented():
     page = read(os.path.join(SOURCE, 'docs/design/tracing.md'))
     missing = [n for n in described() if '`%s`' % n not in page]
@@ -229,7 +238,7 @@ def documented():
 
 def main():
     for test in (each_one_is_passed_and_tells, only_what_is_asked_for, switched_while_it_runs,
-                 nobody_waits_for_the_file, wrong_options, documented):
+                 nobody_waits_for_the_file, wrong_options, are_probes, documented):
         with tempfile.TemporaryDirectory() as directory:
             os.chdir(directory)
             try:
