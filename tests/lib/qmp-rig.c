@@ -287,6 +287,7 @@ static char *without(char *text, const char *pattern)
 static char *co_main_fn state_now(const char *changing)
 {
     static const char *const queries[] = {
+        "{'execute':'query-chardev'}",
         "{'execute':'query-named-block-nodes','arguments':{'flat':true}}",
         "{'execute':'query-block'}", "{'execute':'query-block-exports'}",
         "{'execute':'query-iothreads'}", "{'execute':'query-jobs'}",
@@ -329,6 +330,7 @@ void co_main_fn qmp_rig_reset(void)
     g_autoptr(GDir) dir = g_dir_open(".", 0, NULL);
     const char *name;
 
+    monitor_chardev_free_all();
     blockdev_shutdown();
     while ((name = g_dir_read_name(dir))) {
         remove(name);

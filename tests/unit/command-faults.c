@@ -33,6 +33,11 @@
     CMD("blockdev-reopen", "'options':[{'driver':'qcow2','node-name':'disk0','file':'" file "'}]")
 #define STOP "{'execute':'nbd-server-stop'}"
 #define IOTHREAD CMD("object-add", "'qom-type':'iothread','id':'iot0'")
+#define THROTTLE_GROUP \
+    CMD("object-add", "'qom-type':'throttle-group','id':'tg0','limits':{'iops-total':9}")
+#define CHARDEV(command, type, data) \
+    CMD(command, "'id':'chr0','backend':{'type':'" type "','data':{" data "}}")
+#define CHARDEV_REMOVE CMD("chardev-remove", "'id':'chr0'")
 #define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
 
 #define RAW_DRIVE "id=virtio0,file=a.raw,format=raw,if=none,discard=unmap"
@@ -156,12 +161,38 @@ const CommandRow command_rows[] = {
     { "object-add/iothread", .request = IOTHREAD, .names = "iot0",
       .after = { CMD("object-del", "'id':'iot0'") } },
     { "object-add/throttle-group",
-      .request = CMD("object-add", "'qom-type':'throttle-group','id':'tg0','limits':{'iops-total':9}"),
+      .request = THROTTLE_GROUP,
       .after = { CMD("object-del", "'id':'tg0'") } },
     { "object-add/secret", .request = CMD("object-add", "'qom-type':'secret','id':'s0','data':'x'"),
       .after = { CMD("object-del", "'id':'s0'") } },
     { "object-del", .before = { IOTHREAD }, .request = CMD("object-del", "'id':'iot0'"),
       .after = { IOTHREAD } },
+    { "qom-set", .before = { THROTTLE_GROUP },
+      .request = CMD("qom-set", "'path':'tg0','property':'limits','value':{'iops-total':8}") },
+
+    /* ---- channels ---- */
+    { "chardev-add/file", .names = "out.txt", .left = { "out.txt" }, .no_image = true,
+      .request = CHARDEV("chardev-add", "file", "'out':'out.txt'"), .after = { CHARDEV_REMOVE } },
+    { "chardev-add/socket", .names = "chr.sock", .left = { "chr.sock" },
+      .request = CHARDEV("chardev-add", "socket",
+                         "'addr':{'type':'unix','data':{'path':'chr.sock'}}"),
+      .after = { CHARDEV_REMOVE } },
+    { "chardev-add/ringbuf", .request = CHARDEV("chardev-add", "ringbuf", "'logfile':'log.txt'"),
+      .names = "log.txt", .left = { "log.txt" }, .no_image = true, .after = { CHARDEV_REMOVE } },
+    { "chardev-change", .before = { CHARDEV("chardev-add", "null", "") }, .names = "out.txt",
+      .request = CHARDEV("chardev-change", "file", "'out':'out.txt'"), .left = { "out.txt" },
+      .no_image = true, .after = { CHARDEV_REMOVE } },
+    { "chardev-remove", .before = { CHARDEV("chardev-add", "null", "") },
+      .request = CHARDEV_REMOVE },
+    { "chardev-send-break", .before = { CHARDEV("chardev-add", "null", "") },
+      .request = CMD("chardev-send-break", "'id':'chr0'"), .after = { CHARDEV_REMOVE } },
+    { "ringbuf-write", .before = { CHARDEV("chardev-add", "ringbuf", "") },
+      .request = CMD("ringbuf-write", "'device':'chr0','data':'text'"),
+      .after = { CHARDEV_REMOVE } },
+    { "ringbuf-read", .before = { CHARDEV("chardev-add", "ringbuf", "") },
+      .request = CMD("ringbuf-read", "'device':'chr0','size':4"), .after = { CHARDEV_REMOVE } },
+    { "trace-event-set-state",
+      .request = CMD("trace-event-set-state", "'name':'job_state','enable':false") },
 
     /* ---- exports ---- */
     { "nbd-server-start/unix", .names = "nbd.sock", .left = { "nbd.sock" }, .request = LISTEN(""),

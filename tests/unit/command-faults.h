@@ -21,6 +21,7 @@ typedef struct CommandRow {
     const char *left[ROW_STEPS];    /* files that are new after success */
     const char *after[ROW_STEPS];   /* requests that have to succeed afterwards */
     int64_t size;                   /* of the first disk once it was answered, bytes; 0: any */
+    bool no_image;                  /* what is new is no disk's: nothing is promised of it */
     bool is_group;                  /* errors carry their member as data */
 } CommandRow;
 

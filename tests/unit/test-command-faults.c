@@ -364,7 +364,8 @@ static bool is_tried_twice(const CommandRow *row)
 /* Change nothing, or tell a job that runs to end, or end the daemon, or (the human monitor) do what
  * others do. */
 static const char *const without_row[] = {
-    "qmp_capabilities", "quit", "human-monitor-command", "job-cancel", NULL,
+    "qmp_capabilities", "quit", "human-monitor-command", "job-cancel", "qom-list", "qom-get",
+    "qom-list-types", "qom-list-properties", "trace-event-get-state", NULL,
 };
 
 static bool has_row(const char *command)
