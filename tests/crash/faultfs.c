@@ -9,6 +9,7 @@
  *     KIND[,KIND...] NTH ERRNO once|forever|after [PART-OF-THE-PATH]
  *     KIND[,KIND...] NTH kill PID
  *     KIND[,KIND...] NTH hang [PART-OF-THE-PATH]
+ *     KIND[,KIND...] NTH slow MILLISECONDS
  *     fsync NTH ERRNO drop [PART-OF-THE-PATH]
  *     none
  *     cache
@@ -16,7 +17,8 @@
  * "after" is once, and if the operation changes or syncs data it has its effect before it fails.
  * The second ends the process by SIGKILL in place of the n-th operation; nothing it had under way
  * is done after that.  The third does not answer the n-th operation until the next line is written.
- * The fourth fails once, and what that sync covered does not get to the disk by a later one either.
+ * The fourth makes the n-th operation and all that follow take so long.
+ * The fifth fails once, and what that sync covered does not get to the disk by a later one either.
  * With "cache" data is lost by a power cut from then on unless it was synced; "cut" is one (of a
  * daemon that was killed before): both leave the faults as they are.
  * Read it: "struck COUNT", then the operations seen since the last such line was written, one a
@@ -54,6 +56,7 @@ static struct {
     bool forever;
     pid_t victim;                   /* 0: none; else killed by the failing operation */
     bool hangs;
+    long slow_ms;                   /* what would fail takes so long instead; 0: it fails */
     bool drops;
     bool after;
     unsigned epoch;                 /* lines written to .control */
@@ -90,6 +93,13 @@ static int strike(Kind kind, const char *path)
         while (epoch == fault.epoch) {
             g_cond_wait(&fault.changed, &fault.lock);
         }
+        ret = 0;
+    }
+    if (ret && fault.slow_ms) {
+        long ms = fault.slow_ms;
+        g_mutex_unlock(&fault.lock);
+        g_usleep(ms * 1000);
+        g_mutex_lock(&fault.lock);
         ret = 0;
     }
     if (fault.log->len < 1 << 20) {
@@ -152,12 +162,13 @@ static int set_faults(const char *line)
     g_cond_broadcast(&fault.changed);
     g_string_truncate(fault.log, 0);
     if (kinds) {
-        bool is_kill = strcmp(words[2], "kill") == 0;
+        bool is_kill = strcmp(words[2], "kill") == 0, is_slow = strcmp(words[2], "slow") == 0;
         fault.hangs = strcmp(words[2], "hang") == 0;
         fault.left = atol(words[1]);
-        fault.error = is_kill || fault.hangs ? EIO : atoi(words[2]);
+        fault.slow_ms = is_slow ? atol(words[3]) : 0;
+        fault.error = is_kill || is_slow || fault.hangs ? EIO : atoi(words[2]);
         fault.victim = is_kill ? atoi(words[3]) : 0;
-        fault.forever = !fault.hangs && strcmp(words[3], "forever") == 0;
+        fault.forever = is_slow || (!fault.hangs && strcmp(words[3], "forever") == 0);
         fault.after = !fault.hangs && strcmp(words[3], "after") == 0;
         fault.drops = !fault.hangs && strcmp(words[3], "drop") == 0;
         guint part = fault.hangs ? 3 : 4;

@@ -85,6 +85,10 @@ class FaultFs:
         """The process @pid ends in place of the @nth operation."""
         self.control('%s %d kill %d' % (kinds, nth, pid))
 
+    def slow_down(self, kinds, milliseconds):
+        """Each operation takes that long until disarm()."""
+        self.control('%s 1 slow %d' % (kinds, milliseconds))
+
     def arm_hang(self, kinds, nth=1, part=''):
         """The @nth operation is not answered until disarm()."""
         self.control('%s %d hang %s' % (kinds, nth, part))
