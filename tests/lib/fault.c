@@ -173,7 +173,8 @@ int __real_posix_memalign(void **ret, size_t align, size_t bytes);
 int __wrap_posix_memalign(void **ret, size_t align, size_t bytes);
 int __wrap_posix_memalign(void **ret, size_t align, size_t bytes)
 {
-    return bytes > SMALL_BYTES && strikes(FAULT_MEMORY) ? ENOMEM : __real_posix_memalign(ret, align, bytes);
+    return bytes > SMALL_BYTES && strikes(FAULT_MEMORY)
+           ? ENOMEM : __real_posix_memalign(ret, align, bytes);
 }
 
 int __real_pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void *),

@@ -330,13 +330,16 @@ static void add_snapshot_fields(HostileBed *b)
     uint64_t e = load64(b, 64), l1 = b->layout->snapshot ? load64(b, e) : 0;
     static const struct { const char *name; unsigned offset, bytes; HostileKind kind; } fields[] = {
         { "l1_table_offset", 0, 8, HOSTILE_OFFSET }, { "l1_size", 8, 4 }, { "id_size", 12, 2 },
-        { "name_size", 14, 2 }, { "date_sec", 16, 4 }, { "date_nsec", 20, 4 }, { "vm_clock", 24, 8 },
-        { "vm_state_size", 32, 4 }, { "extra_size", 36, 4 }, { "extra.vm_state_size", 40, 8 },
-        { "extra.disk_size", 48, 8 }, { "id", 56, 1, HOSTILE_TEXT }, { "name", 57, 1, HOSTILE_TEXT },
+        { "name_size", 14, 2 }, { "date_sec", 16, 4 }, { "date_nsec", 20, 4 },
+        { "vm_clock", 24, 8 }, { "vm_state_size", 32, 4 }, { "extra_size", 36, 4 },
+        { "extra.vm_state_size", 40, 8 },
+        { "extra.disk_size", 48, 8 }, { "id", 56, 1, HOSTILE_TEXT },
+        { "name", 57, 1, HOSTILE_TEXT },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(fields) && l1; i++) {
-        add(b, fields[i].kind, e + fields[i].offset, fields[i].bytes, "snapshot.%s", fields[i].name);
+        add(b, fields[i].kind, e + fields[i].offset, fields[i].bytes, "snapshot.%s",
+            fields[i].name);
     }
     if (l1) {
         add(b, HOSTILE_OFFSET, l1, 8, "snapshot.l1[0]");
@@ -354,7 +357,8 @@ static void add_bitmap_fields(HostileBed *b)
     uint64_t dir = load64(b, end_of_extensions(b) - 8);
 
     for (size_t i = 0; i < G_N_ELEMENTS(fields) && b->layout->bitmaps; i++) {
-        add(b, fields[i].kind, dir + fields[i].offset, fields[i].bytes, "bitmap.%s", fields[i].name);
+        add(b, fields[i].kind, dir + fields[i].offset, fields[i].bytes, "bitmap.%s",
+            fields[i].name);
     }
     if (b->layout->bitmaps) {
         add(b, HOSTILE_OFFSET, load64(b, dir), 8, "bitmap.table[0]");

@@ -74,7 +74,8 @@ static void write_entry(Share *s, int64_t l1, uint32_t l1_size, uint64_t disk_si
 void qcow2_share_with_snapshot(MemDisk *d)
 {
     int64_t cluster_size = INT64_C(1) << load32(d, 20);
-    uint64_t reftable = rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET), l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET);
+    uint64_t reftable = rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET);
+    uint64_t l1 = rig_load64(d, QCOW2_HDR_L1_OFFSET);
     uint32_t l1_size = load32(d, QCOW2_HDR_L1_SIZE);
     int entry_size = rig_load64(d, 72) & QCOW2_INCOMPAT_EXTL2 ? 16 : 8;
     Share s = {

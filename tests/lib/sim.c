@@ -311,7 +311,8 @@ static bool takes_room(int fd, int64_t end)
 /* @bytes, or less of it. */
 static int64_t cut_short(int64_t bytes)
 {
-    bool is_short = sim.on && sim.short_one_in && sim_random() % sim.short_one_in == 0 && bytes > 512;
+    bool may = sim.on && sim.short_one_in && sim_random() % sim.short_one_in == 0;
+    bool is_short = may && bytes > 512;
 
     return is_short ? 512 * (1 + sim_random() % (bytes / 512)) : bytes;
 }

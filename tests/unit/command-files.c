@@ -94,7 +94,8 @@ static bool has_magic(const char *name)
     g_autofree char *data = NULL;
     gsize len;
 
-    return g_file_get_contents(name, &data, &len, NULL) && len > 4 && memcmp(data, "QFI\xfb", 4) == 0;
+    return g_file_get_contents(name, &data, &len, NULL) && len > 4 &&
+           memcmp(data, "QFI\xfb", 4) == 0;
 }
 
 /* @name is what a command makes: it is an image once it is all there, and @answered, it is. */

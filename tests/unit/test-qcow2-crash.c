@@ -83,7 +83,8 @@ typedef struct Bed {
     GArray **allowed;               /* of uint32_t, per sector: what a crash may show */
     GArray *since;                  /* of Since: requests begun since the running flush began */
     bool flushing;
-    bool judging;                   /* a state; who syncs meanwhile (a timer) is not stopped again */
+    bool judging;                   /* a state; who syncs meanwhile (a timer) is not stopped
+                                     * again */
     unsigned states, in_flight;
 } Bed;
 

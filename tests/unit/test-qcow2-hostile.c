@@ -32,7 +32,7 @@
  * (qcow2_check()), which is not done at every opening.
  */
 static const char *const two_owners[] = {
-    "refcount.data", "refcount.last", "reftable[0]", "header.refcount_order",   /* counted as free */
+    "refcount.data", "refcount.last", "reftable[0]", "header.refcount_order",    /* free */
     "l2.", "header.cluster_bits",                                               /* claimed twice */
 };
 
@@ -56,7 +56,8 @@ static void on_alarm(int sig)
 {
     static const char text[] = "too slow: ";
 
-    if (write(2, text, sizeof(text) - 1) < 0 || write(2, total.current, strlen(total.current)) < 0) {
+    if (write(2, text, sizeof(text) - 1) < 0 ||
+        write(2, total.current, strlen(total.current)) < 0) {
         _exit(2);
     }
     abort();
@@ -118,7 +119,8 @@ static char *refusal;
 static BdrvLink *co_main_fn open_subject(const Subject *s, bool read_only)
 {
     Error *err = NULL;
-    BdrvLink *link = rig_try_open(s->disk, &(RigOpen){ .read_only = read_only, .data_file = s->data },
+    BdrvLink *link = rig_try_open(s->disk, &(RigOpen){ .read_only = read_only,
+                                  .data_file = s->data },
                                   &err);
 
     g_assert(!link != !err);
@@ -447,8 +449,8 @@ static void co_main_fn test_damaged_fields_do_no_harm(void)
 
     for_each_bed(damaged_bed);
     unsigned images = total.images - before, opened = total.opened - opened_before;
-    g_test_message("%u images, %u of them opened, %u harmed by two owners of a cluster, memory grew by "
-                   "%ld KiB at most", images, opened, total.harmed, total.growth_kib);
+    g_test_message("%u images, %u of them opened, %u harmed by two owners of a cluster, memory "
+                   "grew by %ld KiB at most", images, opened, total.harmed, total.growth_kib);
 }
 
 /* Two to four fields at once. */

@@ -62,7 +62,9 @@ static void set_count(MemDisk *d, uint64_t cluster, uint16_t value)
 
 static uint16_t get_count(MemDisk *d, uint64_t cluster)
 {
-    return rig_load64(d, rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET)) + cluster * 2) >> 48;
+    uint64_t block = rig_load64(d, rig_load64(d, QCOW2_HDR_REFTABLE_OFFSET));
+
+    return rig_load64(d, block + cluster * 2) >> 48;
 }
 
 /* The entries of the first L2 table that are in use, at most @max. */

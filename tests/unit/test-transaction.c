@@ -12,7 +12,8 @@
 static Coroutine *flush_waiter;
 static bool gate_closed;
 
-static bool co_main_fn gate_open_node(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
+static bool co_main_fn gate_open_node(BlockDriverState *bs, const BdrvOpenOptions *opts,
+                                      Error **errp)
 {
     bs->length = 1 * MiB;
     return true;
@@ -300,7 +301,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/transaction/a-disk-that-does-not-answer-holds-guests-until-the-deadline",
                     test_hung_resize);
-    g_test_add_func("/transaction/waits-between-prepare-and-hold-and-others-go-on", test_left_alone);
+    g_test_add_func("/transaction/waits-between-prepare-and-hold-and-others-go-on",
+                    test_left_alone);
     g_test_add_func("/transaction/given-up-it-has-changed-nothing", test_given_up);
     g_test_add_func("/transaction/what-is-not-made-in-time-is-undone-by-its-makers", test_not_made);
     return g_test_run();
