@@ -3,9 +3,10 @@
  * The memory of all connections.
  *
  * (M1) A request takes all it needs before it starts, or waits and holds nothing for it.
- * (M2) Who holds nothing of the pool gets what it asks for as soon as that is free, in the order in
- *      which they came.  Who holds something gets more only if it then holds at most half of what
- *      is free: so however many are greedy, something is left for who comes next.
+ * (M2) A connection that holds nothing of the pool gets what it asks for as soon as that is free,
+ *      first come, first served.  A connection that holds something gets more only if it then
+ *      holds at most half of what is free: so however many are greedy, something is left for the
+ *      next one.
  * (M3) A peer that makes us wait, for its payload or for taking its answers, longer than
  *      PEER_PATIENCE_NS and a second for each PEER_RATE bytes while others wait for memory, loses
  *      its connection.  A request that a disk holds up is not its client's fault and stays.
@@ -112,7 +113,8 @@ static void give_back(NbdMemory *m, int64_t bytes)
 {
     __atomic_fetch_sub(&m->pooled, bytes, __ATOMIC_SEQ_CST);
     __atomic_fetch_add(&pool.free, bytes, __ATOMIC_SEQ_CST);
-    /* Who gets in line counts itself and then looks at what is free: one of us sees the other. */
+    /* A connection that gets in line counts itself and then looks at what is free: one of the two
+     * sees the other. */
     if (__atomic_load_n(&pool.waiting, __ATOMIC_SEQ_CST) > 0) {
         hand_out();
     }

@@ -59,8 +59,8 @@ void any_fn nbd_memory_release(NbdMemory *m, const NbdCharge *charge);
 /* We begin to wait for the peer to read or write @bytes / no longer do. */
 void any_fn nbd_memory_peer_begin(NbdMemory *m, NbdPeerWait wait, size_t bytes);
 void any_fn nbd_memory_peer_end(NbdMemory *m, NbdPeerWait wait);
-/* Who waits for memory calls this now and then: ends connections whose peers are late, counted from
- * the first look at what they are to do. */
+/* A connection that waits for memory calls this now and then: ends connections whose peers are
+ * late, counted from the first look at what they are to do. */
 void any_fn nbd_memory_drop_late(void);
 
 #endif

@@ -14,7 +14,7 @@
 #include "nbd/nbd-internal.h"
 #include "qemu/debug-checks.h"
 
-/* Who waits for memory looks so often for clients that keep it and do not move. */
+/* A connection that waits for memory looks so often for clients that keep it and do not move. */
 #define LOOK_FOR_LATE_NS NS_PER_SEC
 /* The reader looks so often whether others have given stacks back. */
 #define LOOK_FOR_STACK_NS (20 * NS_PER_MS)

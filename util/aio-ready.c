@@ -4,10 +4,10 @@
  * itself or by other threads; waking it.
  *
  * Other threads leave work in two lock-free stacks (->remote, ->bh_stack), which the loop empties
- * as a whole.  Who adds to one then looks at ->sleeping; the loop sets ->sleeping and then looks
- * at the stacks.  All of these are sequentially consistent, so at least one of the two sees the
- * other: a thread that adds while the loop is busy needs no system call, and no work is left
- * behind while the loop sleeps.
+ * as a whole.  A thread that adds to one then looks at ->sleeping; the loop sets ->sleeping and
+ * then looks at the stacks.  All of these are sequentially consistent, so at least one of the two
+ * sees the other: a thread that adds while the loop is busy needs no system call, and no work is
+ * left behind while the loop sleeps.
  *
  * What a thread adds may be run at once, and may lead to the context being freed, before the
  * thread has looked at ->sleeping.  So it counts itself in ->visitors first, and freeing waits.

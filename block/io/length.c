@@ -9,7 +9,7 @@ int64_t any_fn bdrv_length(const BlockDriverState *bs)
     return __atomic_load_n(&bs->length, __ATOMIC_RELAXED);
 }
 
-/* Who decides on the length of @bs: a protocol, or a format with a map of its own. */
+/* The node that decides on the length of @bs: a protocol, or a format with a map of its own. */
 static const BlockDriverState *decides_on_length(const BlockDriverState *bs)
 {
     while (!bs->drv->co_map_write && bs->file) {

@@ -60,7 +60,7 @@ struct BdrvLink {
     bool follows;                   /* a pivot of @bs takes it along */
     unsigned needs, allows;         /* claims, as committed */
 
-    /* Who holds it: a node, a backend, or (both NULL) what @holder says. */
+    /* The holder: a node, a backend, or (both NULL) what @holder says. */
     BlockDriverState *parent;
     BlockBackend *backend;
     char *holder;                   /* owned */

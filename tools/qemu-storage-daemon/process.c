@@ -81,7 +81,7 @@ static bool is_file_at(int fd, const char *path)
            ours.st_dev == there.st_dev;
 }
 
-/* Who wrote its number into the file @fd: the process that has it locked, or NULL: nobody did. */
+/* The process that has the file @fd locked and wrote its number there; NULL: nobody has. */
 static char *describe_owner(int fd)
 {
     char text[32] = "";

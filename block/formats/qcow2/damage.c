@@ -6,8 +6,8 @@
  *      on, and what was changed before still reaches the disk.
  * (D2) The image is marked as corrupt, so that the next program knows. It is told of once.
  *
- * Who finds it holds cache.lock and cannot wait: it notes it down, and the operation that it is
- * part of does the rest at its end.
+ * The function that finds damage holds cache.lock and cannot wait: it notes the damage down, and
+ * the operation that it is part of does the rest at its end.
  */
 #include "qemu/osdep.h"
 

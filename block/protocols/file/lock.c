@@ -199,7 +199,7 @@ static int blocking_fn find_conflict(int fd, unsigned bits)
     return -1;
 }
 
-/* Who keeps @bit from us, or NULL: no process that can be seen; caller frees. */
+/* The process that keeps @bit from us, or NULL: no process that can be seen; caller frees. */
 static char *co_main_fn holder_of(const FileState *s, int bit)
 {
     HolderTask t = { .fd = s->fd, .byte = opposite_byte(bit) };
