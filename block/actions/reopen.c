@@ -64,6 +64,38 @@ static const BdrvActionOps reopen_ops = {
     .release       = reopen_release,
 };
 
+/* Does a flush of @above, a node as it is now, reach @bs? */
+static bool main_fn flush_reaches(const BlockDriverState *above, const BlockDriverState *bs)
+{
+    const BdrvLink *child;
+
+    if (above->read_only) {
+        return false;
+    }
+    BDRV_FOREACH_CHILD(above, child) {
+        if (child->role->stores && (child->bs == bs || flush_reaches(child->bs, bs))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * A file below another node of the list is flushed with that one.  If it were flushed beside it
+ * as well, and failed, the other flush might come upon a second failure before it heard of the
+ * first, and the second one be reported.  What has a file of its own may have something to settle,
+ * which a flush from above leaves.
+ */
+static bool main_fn is_flushed_from_above(const ReopenAction *r, const BlockDriverState *bs)
+{
+    for (guint i = 0; i < r->nodes->len && !bs->file; i++) {
+        if (flush_reaches(r->nodes->pdata[i], bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* A node that changes is flushed, so that it could be closed; a child to come is only kept as it
  * is. */
 static bool co_main_fn pin_nodes(ReopenAction *r, Error **errp)
@@ -71,7 +103,9 @@ static bool co_main_fn pin_nodes(ReopenAction *r, Error **errp)
     for (guint i = 0; i < r->nodes->len; i++) {
         const BdrvReopen *to = &g_array_index(r->changes, BdrvReopen, i);
         BlockDriverState *children[] = { to->file.bs, to->backing.bs };
-        if (!transaction_pin(&r->action, r->nodes->pdata[i], TRANSACTION_PIN_FLUSH, errp)) {
+        BlockDriverState *bs = r->nodes->pdata[i];
+        unsigned flags = is_flushed_from_above(r, bs) ? 0 : TRANSACTION_PIN_FLUSH;
+        if (!transaction_pin(&r->action, bs, flags, errp)) {
             return false;
         }
         for (size_t c = 0; c < G_N_ELEMENTS(children); c++) {
