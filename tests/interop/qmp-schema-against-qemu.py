@@ -20,7 +20,7 @@ EXTRA = {'blockdev-group-snapshot-sync', 'BLOCK_GROUP_SNAPSHOT_COMPLETED', 'cont
          'BLOCKDEV_CHECK_COMPLETED'}
 EXTRA_MEMBERS = {
     'claims', 'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
-    'rerror', 'werror', 'mode', 'locks', 'for-check',
+    'rerror', 'werror', 'mode', 'locks', 'for-check', 'cluster-size', 'extended-l2',
 }
 # Values of enums.
 EXTRA_VALUES = {'check'}
