@@ -12,8 +12,9 @@
 static void (*shutdown_daemon)(void);
 static char *daemon_name;
 
-void monitor_init(void (*shutdown)(void))
+void monitor_init(const QmpCommand *commands, void (*shutdown)(void))
 {
+    monitor_commands = commands;
     shutdown_daemon = shutdown;
     monitor_stopping = false;
 }
@@ -63,7 +64,7 @@ bool qmp_query_commands(CommandInfoList **ret, Error **errp)
 {
     CommandInfoList *list = NULL, **tail = &list;
 
-    for (const QmpCommand *cmd = qmp_commands; cmd->name; cmd++) {
+    for (const QmpCommand *cmd = monitor_commands; cmd->name; cmd++) {
         CommandInfo *info = g_new0(CommandInfo, 1);
 
         info->name = g_strdup(cmd->name);

@@ -68,6 +68,8 @@ void main_fn monitor_session_send(MonitorSession *s, const QObject *obj);
 
 /* ---- QMP ---- */
 
+/* Those that there are, as monitor_init() got them. */
+extern const QmpCommand *monitor_commands;
 QObject *any_fn qmp_greeting(void);
 /* Run @request and return the reply, or NULL if there is none; @request is borrowed. */
 QObject *co_main_fn qmp_dispatch(MonitorSession *s, QObject *request);

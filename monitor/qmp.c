@@ -9,6 +9,7 @@
 #include "qemu/trace.h"
 #include "version.h"
 
+const QmpCommand *monitor_commands;
 MonitorSession *monitor_current_session;
 bool monitor_stopping;
 
@@ -135,7 +136,7 @@ bool qmp_is_oob(const QObject *request)
 
 static const QmpCommand *find_command(MonitorSession *s, const QmpRequest *req, Error **errp)
 {
-    const QmpCommand *cmd = qmp_commands;
+    const QmpCommand *cmd = monitor_commands;
     bool is_negotiation = strcmp(req->command, "qmp_capabilities") == 0;
 
     if (!s->negotiated && !is_negotiation) {

@@ -8,11 +8,15 @@
 #ifndef MONITOR_MONITOR_H
 #define MONITOR_MONITOR_H
 
+#include "qapi/command.h"
 #include "qapi/error.h"
 #include "qobject/qobject.h"
 
-/* Once, before all others.  @shutdown is called by `quit`; it tells the main loop to end. */
-void main_fn monitor_init(void (*shutdown)(void));
+/*
+ * Once, before all others.  @commands, the program's qmp_commands, are what clients can run; they
+ * stay the caller's.  @shutdown is called by `quit`; it tells the main loop to end.
+ */
+void main_fn monitor_init(const QmpCommand *commands, void (*shutdown)(void));
 
 /* What query-name returns; copied. */
 void any_fn monitor_set_name(const char *name);

@@ -34,7 +34,7 @@ void qmp_rig_init(const char *dir)
     context_set_main();
     aio_context_new(AIO_BACKEND_AUTO, &error_abort);
     blockdev_init();
-    monitor_init(no_shutdown);
+    monitor_init(qmp_commands, no_shutdown);
 }
 
 void qmp_rig_run(CoroutineEntry *entry, void *opaque)

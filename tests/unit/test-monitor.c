@@ -146,7 +146,7 @@ static void co_main_fn set_up(void)
 {
     context_assert_main();
     context_assert_coroutine();
-    monitor_init(count_shutdown);
+    monitor_init(qmp_commands, count_shutdown);
     monitor_start_commands();
     blocked = NULL;
     jobs_done = shutdowns = 0;

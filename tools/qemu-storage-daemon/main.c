@@ -403,7 +403,7 @@ int main(int argc, char **argv)
         return 1;
     }
     blockdev_init();
-    monitor_init(quit_from_monitor);
+    monitor_init(qmp_commands, quit_from_monitor);
     if (QEMU_DEBUG_CHECKS) {
         monitor_set_after_command(bdrv_graph_assert);
     }
