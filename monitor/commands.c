@@ -2,63 +2,23 @@
 /* Commands that are about the monitor and the daemon itself. */
 #include "qemu/osdep.h"
 
-#include "config-host.h"
+#include "daemon.h"
 #include "monitor-internal.h"
 #include "qapi/qapi-commands.h"
-#include "version.h"
-
-#define PACKAGE "qemu-group-snapshot"
-
-static void (*shutdown_daemon)(void);
-static char *daemon_name;
 
 void monitor_init(const QmpCommand *commands, void (*shutdown)(void))
 {
     monitor_commands = commands;
-    shutdown_daemon = shutdown;
-    monitor_stopping = false;
+    monitor_set_shutdown(shutdown);
 }
 
-void monitor_set_name(const char *name)
-{
-    g_free(daemon_name);
-    daemon_name = g_strdup(name);
-}
-
-void monitor_stop_commands(void)
-{
-    monitor_stopping = true;
-    monitor_chardev_cancel_open();
-}
-
-/* ---- version ---- */
-
-VersionInfo *monitor_version(void)
-{
-    VersionInfo *info = g_new0(VersionInfo, 1);
-    int major = 0, minor = 0, micro = 0;
-
-    sscanf(QEMU_VERSION, "%d.%d.%d", &major, &minor, &micro);
-    info->qemu = g_new0(VersionTriple, 1);
-    info->qemu->major = major;
-    info->qemu->minor = minor;
-    info->qemu->micro = micro;
-    info->package = g_strdup(PACKAGE);
-    return info;
-}
-
-const char *monitor_version_text(void)
-{
-    return QEMU_VERSION " (" PACKAGE ")";
-}
+/* ---- what there is ---- */
 
 bool qmp_query_version(VersionInfo **ret, Error **errp)
 {
     *ret = monitor_version();
     return true;
 }
-
-/* ---- what there is ---- */
 
 bool qmp_query_commands(CommandInfoList **ret, Error **errp)
 {
@@ -89,7 +49,7 @@ bool qmp_query_qmp_schema(QDict *arguments, QObject **ret, Error **errp)
 bool qmp_query_name(NameInfo **ret, Error **errp)
 {
     *ret = g_new0(NameInfo, 1);
-    (*ret)->name = g_strdup(daemon_name);
+    (*ret)->name = g_strdup(monitor_name());
     return true;
 }
 
@@ -103,8 +63,7 @@ bool qmp_query_status(StatusInfo **ret, Error **errp)
 
 bool qmp_quit(Error **errp)
 {
-    monitor_stop_commands();
-    shutdown_daemon();
+    monitor_quit();
     return true;
 }
 

@@ -2,6 +2,7 @@
 /* `info` about the daemon itself: channels, threads, jobs. */
 #include "qemu/osdep.h"
 
+#include "daemon.h"
 #include "monitor-internal.h"
 #include "qapi/qapi-commands.h"
 
@@ -65,10 +66,9 @@ void hmp_info_jobs(GString *out, int argc, char **argv)
 
 void hmp_info_name(GString *out, int argc, char **argv)
 {
-    g_autoptr(NameInfo) info = NULL;
-    Error *err = NULL;
+    const char *name = monitor_name();
 
-    if (!failed(out, qmp_query_name(&info, &err), err) && info->name) {
-        g_string_append_printf(out, "%s\n", info->name);
+    if (name) {
+        g_string_append_printf(out, "%s\n", name);
     }
 }

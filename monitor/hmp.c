@@ -2,9 +2,9 @@
 /* The human monitor: finding commands, and help. */
 #include "qemu/osdep.h"
 
+#include "daemon.h"
 #include "monitor-internal.h"
 #include "qapi/qapi-commands.h"
-#include "version.h"
 
 /* Most words of a command line that are looked at. */
 #define MAX_WORDS 16
@@ -24,7 +24,7 @@ static void hmp_info(GString *out, int argc, char **argv);
 
 static void co_main_fn hmp_quit(GString *out, int argc, char **argv)
 {
-    qmp_quit(NULL);
+    monitor_quit();
 }
 
 static void co_main_fn hmp_info_version(GString *out, int argc, char **argv)

@@ -79,7 +79,6 @@ QObject *any_fn qmp_error_reply(Error *err, QObject *id);
 bool any_fn qmp_is_oob(const QObject *request);
 /* Whose command has just been begun: only until its handler yields. */
 extern MonitorSession *monitor_current_session;
-extern bool monitor_stopping;
 
 /* ---- channels ---- */
 

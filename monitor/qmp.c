@@ -2,16 +2,15 @@
 /* What a QMP request means, and what is answered. */
 #include "qemu/osdep.h"
 
+#include "daemon.h"
 #include "monitor-internal.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-format.h"
 #include "qapi/qapi-parse.h"
 #include "qemu/trace.h"
-#include "version.h"
 
 const QmpCommand *monitor_commands;
 MonitorSession *monitor_current_session;
-bool monitor_stopping;
 
 QObject *qmp_greeting(void)
 {

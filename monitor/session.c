@@ -10,6 +10,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "daemon.h"
 #include "monitor-internal.h"
 #include "qemu/trace.h"
 
@@ -115,7 +116,7 @@ static void co_main_fn dispatcher(void *opaque)
         MonitorRequest *req;
 
         monitor_output_wait_short(&s->out);
-        if (s->out.broken || monitor_stopping) {
+        if (s->out.broken || monitor_is_stopping()) {
             break;
         }
         if (!commands_started) {
@@ -154,7 +155,7 @@ static void got_value(void *opaque, QObject *value, Error *err)
     context_assert_coroutine();
     req->value = value;
     req->err = err;
-    if (s->oob && value && qmp_is_oob(value) && !monitor_stopping) {
+    if (s->oob && value && qmp_is_oob(value) && !monitor_is_stopping()) {
         answer(s, req);
         request_free(req);
         return;

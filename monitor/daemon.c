@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon that the monitor is in: its version, its name, its end. */
+#include "qemu/osdep.h"
+
+#include "config-host.h"
+#include "daemon.h"
+#include "monitor-internal.h"
+
+#define PACKAGE "qemu-group-snapshot"
+
+static void (*shutdown_daemon)(void);
+static bool stopping;
+static char *daemon_name;
+
+/* ---- version ---- */
+
+VersionInfo *monitor_version(void)
+{
+    VersionInfo *info = g_new0(VersionInfo, 1);
+    int major = 0, minor = 0, micro = 0;
+
+    sscanf(QEMU_VERSION, "%d.%d.%d", &major, &minor, &micro);
+    info->qemu = g_new0(VersionTriple, 1);
+    info->qemu->major = major;
+    info->qemu->minor = minor;
+    info->qemu->micro = micro;
+    info->package = g_strdup(PACKAGE);
+    return info;
+}
+
+const char *monitor_version_text(void)
+{
+    return QEMU_VERSION " (" PACKAGE ")";
+}
+
+/* ---- name ---- */
+
+void monitor_set_name(const char *name)
+{
+    g_free(daemon_name);
+    daemon_name = g_strdup(name);
+}
+
+const char *monitor_name(void)
+{
+    return daemon_name;
+}
+
+/* ---- end ---- */
+
+void monitor_set_shutdown(void (*shutdown)(void))
+{
+    shutdown_daemon = shutdown;
+    stopping = false;
+}
+
+bool monitor_is_stopping(void)
+{
+    return stopping;
+}
+
+void monitor_stop_commands(void)
+{
+    stopping = true;
+    monitor_chardev_cancel_open();
+}
+
+void monitor_quit(void)
+{
+    monitor_stop_commands();
+    shutdown_daemon();
+}
