@@ -1,28 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The channels that there are: made, found, removed. */
+/* Channels: made and removed. */
 #include "qemu/osdep.h"
 
 #include "monitor-internal.h"
 #include "qobject/keyval.h"
-
-static GList *chardevs;         /* of MonitorChardev */
-
-MonitorChardev *monitor_chardev_find(const char *id)
-{
-    for (GList *l = chardevs; l; l = l->next) {
-        MonitorChardev *chr = l->data;
-
-        if (strcmp(chr->id, id) == 0) {
-            return chr;
-        }
-    }
-    return NULL;
-}
-
-GList *monitor_chardevs(void)
-{
-    return chardevs;
-}
 
 static void co_main_fn chardev_free(MonitorChardev *chr)
 {
@@ -35,14 +16,14 @@ static void co_main_fn chardev_free(MonitorChardev *chr)
 
 void monitor_chardev_remove(MonitorChardev *chr)
 {
-    chardevs = g_list_remove(chardevs, chr);
+    monitor_chardev_unlist(chr);
     chardev_free(chr);
 }
 
 void monitor_chardev_free_all(void)
 {
-    while (chardevs) {
-        monitor_chardev_remove(chardevs->data);
+    while (monitor_chardevs()) {
+        monitor_chardev_remove(monitor_chardevs()->data);
     }
 }
 
@@ -75,11 +56,9 @@ MonitorChardev *monitor_chardev_new(const char *id, const ChardevBackend *backen
         chardev_free(chr);
         return NULL;
     }
+    monitor_chardev_list(chr, old);
     if (old) {
-        g_list_find(chardevs, old)->data = chr;
         chardev_free(old);
-    } else {
-        chardevs = g_list_append(chardevs, chr);
     }
     return chr;
 }

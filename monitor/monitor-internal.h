@@ -117,6 +117,10 @@ typedef struct MonitorChardev {
 MonitorChardev *main_fn monitor_chardev_find(const char *id);
 /* All of them, oldest first. */
 GList *main_fn monitor_chardevs(void);
+/* Put @chr into the list: in the place of @old, or, if that is NULL, at the end. */
+void main_fn monitor_chardev_list(MonitorChardev *chr, MonitorChardev *old);
+void main_fn monitor_chardev_unlist(MonitorChardev *chr);
+
 /*
  * Make the channel @id that @backend (borrowed) describes; NULL with @errp set.  It is in the list
  * when this returns.  @old, NULL or one that nobody uses, gives its place and name to it.
