@@ -569,7 +569,7 @@ static void co_main_fn fail_every_call(const Variant *v, const Kind *ops, int n,
 
 /* ---- all of them ---- */
 
-typedef void co_main_fn Each(const Variant *v, const Kind *ops, int n);
+typedef void Each(const Variant *v, const Kind *ops, int n);
 
 static void co_main_fn for_all_programs(const Variant *v, int longest, Each *each)
 {
