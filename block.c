@@ -20,7 +20,6 @@
 #include "block/driver-calls.h"
 #include "block/ranges.h"
 
-static CoMutex graph_mutex;
 static BlockDriverState *first_node, *last_node;
 static GHashTable *nodes_by_name;       /* of BlockDriverState, hidden ones too */
 static GHashTable *reserved_names;      /* a set of strings: for nodes to come */
@@ -28,26 +27,9 @@ static GHashTable *device_names;        /* a set of strings: drives have no name
 
 static void __attribute__((constructor)) graph_init(void)
 {
-    co_mutex_init(&graph_mutex);
     nodes_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     reserved_names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     device_names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-}
-
-void co_main_fn bdrv_graph_lock(void)
-{
-    context_assert_main();
-    co_mutex_lock(&graph_mutex);
-}
-
-void co_main_fn bdrv_graph_unlock(void)
-{
-    co_mutex_unlock(&graph_mutex);
-}
-
-bool co_main_fn bdrv_graph_is_locked_by_self(void)
-{
-    return co_mutex_held_by_self(&graph_mutex);
 }
 
 /* ---- the list of nodes ---- */
@@ -137,16 +119,6 @@ static void main_fn registry_remove(BlockDriverState *bs)
 }
 
 /* ---- links ---- */
-
-const BdrvLinkRole bdrv_role_file = {
-    .name = "file", .stores = true, .slot = offsetof(BlockDriverState, file),
-};
-const BdrvLinkRole bdrv_role_data_file = {
-    .name = "data-file", .stores = true, .slot = offsetof(BlockDriverState, data_file),
-};
-const BdrvLinkRole bdrv_role_backing = {
-    .name = "backing", .slot = offsetof(BlockDriverState, backing),
-};
 
 /* The parent's own pointer to its child of the role of @link. */
 static BdrvLink **child_slot(const BdrvLink *link)

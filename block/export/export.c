@@ -4,9 +4,22 @@
 
 #include "block/export.h"
 
-static const BlkExportDriver *const drivers[] = { &nbd_export_driver };
+#define MAX_DRIVERS 4
+
+static const BlkExportDriver *drivers[MAX_DRIVERS];
 static BlkExport *first_export, *last_export;
 static void (*deleted_cb)(const char *id);
+
+void any_fn blk_export_register(const BlkExportDriver *drv)
+{
+    size_t n = 0;
+
+    while (drivers[n]) {
+        n++;
+    }
+    g_assert(n < MAX_DRIVERS);
+    drivers[n] = drv;
+}
 
 void main_fn blk_export_set_deleted_cb(void (*cb)(const char *id))
 {
@@ -35,7 +48,7 @@ bool main_fn blk_export_in_use(BlkExport *exp)
 
 static const BlkExportDriver *find_driver(const char *type)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(drivers); i++) {
+    for (size_t i = 0; i < MAX_DRIVERS && drivers[i]; i++) {
         if (strcmp(drivers[i]->type, type) == 0) {
             return drivers[i];
         }

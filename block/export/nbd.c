@@ -51,13 +51,18 @@ static void co_main_fn nbd_blk_stop(BlkExport *exp)
     g_free(ne->name);
 }
 
-const BlkExportDriver nbd_export_driver = {
+static const BlkExportDriver nbd_export_driver = {
     .type           = "nbd",
     .instance_size  = sizeof(NbdBlkExport),
     .start          = nbd_blk_start,
     .in_use         = nbd_blk_in_use,
     .co_stop        = nbd_blk_stop,
 };
+
+static void __attribute__((constructor)) nbd_export_init(void)
+{
+    blk_export_register(&nbd_export_driver);
+}
 
 BlkExport *main_fn blk_export_find_nbd(const char *server_id, const char *name)
 {

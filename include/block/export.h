@@ -43,7 +43,8 @@ struct BlkExport {
     BlkExport *prev, *next;         /* all exports, oldest first */
 };
 
-extern const BlkExportDriver nbd_export_driver;
+/* Each type does this before main(). */
+void any_fn blk_export_register(const BlkExportDriver *drv);
 
 /* Under the graph mutex. */
 BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp);

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The roles of a node's children. */
+#include "qemu/osdep.h"
+
+#include "block/block.h"
+
+const BdrvLinkRole bdrv_role_file = {
+    .name = "file", .stores = true, .slot = offsetof(BlockDriverState, file),
+};
+const BdrvLinkRole bdrv_role_data_file = {
+    .name = "data-file", .stores = true, .slot = offsetof(BlockDriverState, data_file),
+};
+const BdrvLinkRole bdrv_role_backing = {
+    .name = "backing", .slot = offsetof(BlockDriverState, backing),
+};
