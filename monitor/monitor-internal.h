@@ -66,6 +66,11 @@ void main_fn monitor_session_end(MonitorSession *s);
 /* Write @obj (borrowed) as a line. */
 void main_fn monitor_session_send(MonitorSession *s, const QObject *obj);
 
+/* long-answers.c: the text of @obj as a session sends it, with the end of the line. */
+GString *any_fn monitor_line(const QObject *obj, bool pretty);
+/* The same for a reply, which is consumed; a long one by a thread, while the coroutine waits. */
+GString *co_main_fn monitor_reply_line(QObject *reply, bool pretty);
+
 /* ---- QMP ---- */
 
 /* Those that there are, as monitor_init() got them. */

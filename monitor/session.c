@@ -43,13 +43,8 @@ static void main_fn wake(Coroutine **waiter)
 
 void monitor_session_send(MonitorSession *s, const QObject *obj)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(GString) text = monitor_line(obj, s->pretty);
 
-    json_append(text, obj, s->pretty);
-    if (s->pretty) {
-        g_string_replace(text, "\n", "\r\n", 0);
-    }
-    g_string_append(text, "\r\n");
     monitor_output_put(&s->out, text->str, text->len);
 }
 
@@ -93,13 +88,14 @@ void monitor_finish_commands(void)
 
 static void co_main_fn answer(MonitorSession *s, MonitorRequest *req)
 {
-    g_autoptr(QObject) reply = NULL;
+    QObject *reply;
 
     commands_running++;
     reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
                      : qmp_dispatch(s, req->value);
     if (reply) {
-        monitor_session_send(s, reply);
+        g_autoptr(GString) text = monitor_reply_line(reply, s->pretty);
+        monitor_output_put(&s->out, text->str, text->len);
     }
     if (--commands_running == 0) {
         wake(&finish_waiter);

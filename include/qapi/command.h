@@ -4,6 +4,7 @@
 #define QAPI_COMMAND_H
 
 #include "qapi/error.h"
+#include "qemu/context.h"
 #include "qobject/qobject.h"
 
 /*
@@ -18,6 +19,13 @@ typedef struct QmpCommand {
     bool allow_oob;             /* may be run with exec-oob */
     bool no_response;           /* success is not answered */
 } QmpCommand;
+
+/*
+ * For marshallers: formats @list, of @length elements, which is consumed; a long one by a thread,
+ * while the coroutine waits.
+ */
+QObject *co_main_fn qmp_format_list(void *list, size_t length,
+                                    QObject *(*format_and_free)(void *list));
 
 /* In the order of the schema; ends with a NULL name. */
 extern const QmpCommand qmp_commands[];

@@ -49,7 +49,20 @@ def commands_source(schema, hx):
     return out
 
 
+def format_list(out, cmd):
+    """Of a command that returns a list, which may be long: for any thread."""
+    out('static QObject *format_%s(void *value)' % cmd.c)
+    out('{')
+    out('    g_autoptr(%s) list = value;' % cmd.ret.c)
+    out('')
+    out('    return %s_format(list);' % cmd.ret.c)
+    out('}')
+    out('')
+
+
 def marshal(out, cmd, handler):
+    if cmd.gen and isinstance(cmd.ret, List):
+        format_list(out, cmd)
     out('static QObject *co_main_fn marshal_%s(QDict *arguments, Error **errp)' % cmd.c)
     out('{')
     if not cmd.gen:
@@ -90,6 +103,12 @@ def marshal(out, cmd, handler):
         out('    return qapi_out_%s(&ret);' % cmd.ret.name)
     elif cmd.ret.scalar:
         out('    return qstring_new(%s_str(ret));' % cmd.ret.c)
+    elif isinstance(cmd.ret, List):
+        out('    size_t length = 0;')
+        out('    for (const %s *l = ret; l; l = l->next) {' % cmd.ret.c)
+        out('        length++;')
+        out('    }')
+        out('    return qmp_format_list(g_steal_pointer(&ret), length, format_%s);' % cmd.c)
     else:
         out('    return %s_format(ret);' % cmd.ret.c)
     out('}')

@@ -186,6 +186,27 @@ def test_a_node_is_read_only_by_itself_where_its_file_is():
                 assert nodes[name]['ro']
 
 
+def test_long_lists_are_whole_while_nodes_come_and_go():
+    """They are put together in pieces and written by a thread: what stays is there, whatever comes and goes."""
+    with Rig() as r:
+        r.start()
+        for i in range(500):
+            r.cmd('blockdev-add', driver='null-co', node_name='stays%d' % i, **{'read-zeroes': True})
+        other = r.connect()
+        for turn in range(30):
+            for i in range(20):
+                other.send('blockdev-add', {'driver': 'null-co', 'node-name': 'goes%d' % i, 'read-zeroes': True})
+            for i in range(20):
+                other.send('blockdev-del', {'node-name': 'goes%d' % i})
+            listed = [n['node-name'] for n in r.cmd('query-named-block-nodes', flat=turn % 2 == 0)]
+            assert len(set(listed)) == len(listed)
+            assert {'stays%d' % i for i in range(500)} <= set(listed)
+            for _ in range(40):
+                reply = other.recv_reply()
+                assert 'return' in reply, reply
+        assert len(r.cmd('query-blockstats', **{'query-nodes': True})) == 500
+
+
 def test_a_drive_stays_and_the_error_says_what_goes():
     with Rig() as r:
         r.drive('disk')
