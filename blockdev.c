@@ -342,6 +342,9 @@ static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMem
     return snapshot_action_add(t, &req, errp);
 }
 
+/* Members that are checked before others have their turn. */
+#define MEMBERS_IN_ONE_GO 64
+
 static bool co_main_fn add_members(Transaction *t, const void *opaque, Error **errp)
 {
     const QmpBlockdevGroupSnapshotSyncArgs *args = opaque;
@@ -354,6 +357,9 @@ static bool co_main_fn add_members(Transaction *t, const void *opaque, Error **e
     for (BlockdevGroupSnapshotMemberList *l = args->devlist; l; l = l->next) {
         if (!add_member(t, l->value, index++, errp)) {
             return false;
+        }
+        if (index % MEMBERS_IN_ONE_GO == 0) {
+            coroutine_reschedule();
         }
     }
     return true;

@@ -37,14 +37,10 @@ static bool main_fn check_not_twice(SnapshotAction *s, Error **errp)
                        s->req.device, other->req.device, s->req.base->node_name);
             return false;
         }
-        if (s->req.filename && other->req.filename) {
-            g_autofree char *a = bdrv_path_combine(NULL, s->req.filename);
-            g_autofree char *b = bdrv_path_combine(NULL, other->req.filename);
-            if (strcmp(a, b) == 0) {
-                error_setg(errp, "Cannot use '%s' for the snapshot of '%s': the one of '%s' "
-                           "goes there", s->req.filename, s->req.device, other->req.device);
-                return false;
-            }
+        if (s->path && other->path && strcmp(s->path, other->path) == 0) {
+            error_setg(errp, "Cannot use '%s' for the snapshot of '%s': the one of '%s' goes there",
+                       s->req.filename, s->req.device, other->req.device);
+            return false;
         }
         if (s->req.node_name && other->req.node_name &&
             strcmp(s->req.node_name, other->req.node_name) == 0) {

@@ -72,9 +72,8 @@ bool co_main_fn snapshot_take(BdrvAction *a, Error **errp)
     if (s->req.overlay) {
         return true;
     }
-    g_autofree char *path = bdrv_path_combine(NULL, s->req.filename);
     /* Before it is opened: closing it again would drop POSIX locks that others rely on. */
-    if (file_id_of_path_co(path, &id) && !check_not_open(s, id, errp)) {
+    if (file_id_of_path_co(s->path, &id) && !check_not_open(s, id, errp)) {
         return false;
     }
     if (!s->req.existing) {
@@ -195,8 +194,7 @@ static BdrvLink *co_main_fn open_overlay(SnapshotAction *s, BdrvLink *file, Erro
     if (file) {
         opts->file.node = file->bs;
     } else {
-        g_autofree char *path = bdrv_path_combine(NULL, s->req.filename);
-        opts->file.options = file_options(s, "file", path);
+        opts->file.options = file_options(s, "file", s->path);
         opts->file.options->read_only = base->read_only;
     }
     snapshot_release_name(s);   /* nothing yields before the node has it */

@@ -9,6 +9,7 @@
 typedef struct SnapshotAction {
     BdrvAction action;
     SnapshotRequest req;            /* strings are copies: device, filename, format, node_name */
+    char *path;                     /* of the new image, absolute; NULL: req.overlay */
     const BlockDriver *drv;         /* of the overlay; NULL: req.overlay */
     bool name_reserved;             /* req.node_name is kept for the overlay to come */
 

@@ -88,6 +88,7 @@ static void main_fn snapshot_release(BdrvAction *a)
     snapshot_release_name(s);
     g_free((char *)s->req.device);
     g_free((char *)s->req.filename);
+    g_free(s->path);
     g_free((char *)s->req.format);
     g_free((char *)s->req.node_name);
     g_free(s->overlay_filename);
@@ -123,6 +124,7 @@ bool co_main_fn snapshot_action_add(Transaction *t, const SnapshotRequest *req, 
     s->req = *req;
     s->action.device = s->req.device = g_strdup(req->device);
     s->action.filename = s->req.filename = g_strdup(req->filename);
+    s->path = req->filename ? bdrv_path_combine(NULL, req->filename) : NULL;
     s->req.format = g_strdup(req->format);
     s->req.node_name = g_strdup(req->node_name);
     /* Pinned first: what another transaction is changing is not looked at. */
