@@ -7,11 +7,11 @@
  */
 #include "qemu/osdep.h"
 
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
 
+#include "qemu/line-writer.h"
 #include "qemu/log.h"
 #include "qsd.h"
 
@@ -29,28 +29,11 @@ static struct {
     gint reopen;                    /* atomic: the file is to be opened again */
 } logger = { .fd = -1, .on_stderr = true };
 
-static void blocking_fn write_all(int fd, const char *text)
-{
-    size_t len = strlen(text);
-
-    while (len > 0) {
-        struct pollfd p = { .fd = fd, .events = POLLOUT };
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EAGAIN) {
-            poll(&p, 1, -1);
-        } else if (n < 0 && errno != EINTR) {
-            return;                 /* nobody is left to be told */
-        }
-        text += MAX(n, 0);
-        len -= MAX(n, 0);
-    }
-}
-
 static void blocking_fn put_stderr(const char *line)
 {
     g_autofree char *text = g_strdup_printf("%s: %s\n", g_get_prgname(), line);
 
-    write_all(STDERR_FILENO, text);
+    line_writer_write_all(STDERR_FILENO, text, strlen(text));
 }
 
 /* ---- a file ---- */
@@ -68,7 +51,7 @@ static void blocking_fn put_file(int64_t time_us, const char *line)
                                             (int)(time_us % G_USEC_PER_SEC), g_get_prgname(),
                                             getpid(), line);
 
-    write_all(logger.fd, text);
+    line_writer_write_all(logger.fd, text, strlen(text));
 }
 
 /* What has moved the file away wants the rest elsewhere; if that fails, the old one goes on. */
