@@ -140,6 +140,7 @@ static bool co_main_fn prepare_actions(Transaction *t)
                 return false;
             }
         }
+        coroutine_reschedule();         /* guests served by this thread take turns with us */
     }
     return true;
 }
