@@ -20,7 +20,7 @@ typedef struct FormatTask {
     QObject *ret;
 } FormatTask;
 
-static int blocking_fn format_in_thread(void *opaque)
+static int format_in_thread(void *opaque)
 {
     FormatTask *t = opaque;
 
@@ -57,7 +57,7 @@ typedef struct TextTask {
     GString *ret;
 } TextTask;
 
-static int blocking_fn text_in_thread(void *opaque)
+static int text_in_thread(void *opaque)
 {
     TextTask *t = opaque;
 
