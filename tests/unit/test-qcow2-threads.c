@@ -148,14 +148,14 @@ static char *temporary_file(void)
     return path;
 }
 
-static void start_threads(IOThread **thread)
+static void main_fn start_threads(IOThread **thread)
 {
     for (int i = 0; i < N_THREADS; i++) {
         thread[i] = iothread_new("t", &error_abort);
     }
 }
 
-static void stop_threads(IOThread **thread)
+static void main_fn stop_threads(IOThread **thread)
 {
     for (int i = 0; i < N_THREADS; i++) {
         iothread_free(thread[i]);
