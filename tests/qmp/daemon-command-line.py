@@ -343,6 +343,7 @@ def test_the_log_of_a_daemon_in_the_background_is_a_file():
     with Rig() as r:
         log = r.path('log')
         pid = daemon_in_background(r, '--log', log)
+        w.wait_until(lambda: log_of(log))       # a thread writes it
         assert log_of(log)[0][0] == str(pid) and 'started' in log_of(log)[0][1]
         os.rename(log, r.path('log.1'))
         os.kill(pid, signal.SIGHUP)
@@ -363,7 +364,7 @@ def test_what_start_up_says_is_on_standard_error_and_in_the_log():
         assert 'cannot start: --blockdev nosuch' in log_of(log)[0][1]
         status, out, err = qsd('--daemonize', '--log', log, '--pidfile', r.path('pid'))
         assert status == 0 and 'nobody can reach this daemon' in err, err
-        assert any('nobody can reach' in text for _, text in log_of(log)), log_of(log)
+        w.wait_until(lambda: any('nobody can reach' in text for _, text in log_of(log)))
         os.kill(int(open(r.path('pid')).read()), signal.SIGTERM)
         w.wait_until(lambda: not os.path.exists(r.path('pid')))
         fails('--log', r.path('nosuch/log'), 'No such file or directory')
