@@ -39,12 +39,12 @@ def circles(uses):
     """The sets of files of which each reaches all the others.  @uses: file → files that it uses."""
     reach = {}
     for start in uses:
-        seen, todo = set(), [start]
-        while todo:
-            for there in uses.get(todo.pop(), ()):
+        seen, to_visit = set(), [start]
+        while to_visit:
+            for there in uses.get(to_visit.pop(), ()):
                 if there not in seen:
                     seen.add(there)
-                    todo.append(there)
+                    to_visit.append(there)
         reach[start] = seen
     found = []
     for f in uses:
