@@ -92,7 +92,7 @@ static BdrvLink *co_main_fn open_link(BlockDriverState *bs, const BdrvLinkRole *
                    bs->node_name, role->name, target->node_name);
         return NULL;
     }
-    return bdrv_link_new(target, &spec, errp);
+    return bdrv_nest(bs, target, errp) ? bdrv_link_new(target, &spec, errp) : NULL;
 }
 
 /* The same, as the child of that role. */
@@ -101,10 +101,11 @@ static bool co_main_fn open_child(BlockDriverState *bs, const BdrvLinkRole *role
 {
     BdrvLink *link = open_link(bs, role, child, errp);
 
-    if (link) {
-        bdrv_add_child(link);
+    if (!link) {
+        return false;
     }
-    return link != NULL;
+    bdrv_add_child(link);
+    return bdrv_nest(bs, link->bs, errp);
 }
 
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp)

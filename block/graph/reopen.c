@@ -249,7 +249,8 @@ static bool main_fn check_shape(GPtrArray *nodes, Error **errp)
         }
     }
     for (guint i = 0; i < nodes->len; i++) {
-        if (!check_content(nodes->pdata[i], errp)) {
+        BlockDriverState *bs = nodes->pdata[i], *file = bs->reopen->file.bs;
+        if (!check_content(bs, errp) || (file && !bdrv_nest(bs, file, errp))) {
             return false;
         }
     }

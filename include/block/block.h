@@ -137,6 +137,10 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
 extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format,
                                                     Error **errp);
 
+/* @file is going to be a child of @bs that requests go down to; false: there would be too many
+ * below each other. */
+bool main_fn bdrv_nest(BlockDriverState *bs, const BlockDriverState *file, Error **errp);
+
 /* NULL if there is none, or it is hidden. */
 BlockDriverState *main_fn bdrv_find_node(const char *node_name);
 /* All nodes but hidden ones, oldest first; NULL @prev: the first. */

@@ -350,6 +350,7 @@ struct BlockDriverState {
     const void *claims_change;      /* the change that has set new_*; NULL: none (graph/claims.c) */
     bool claims_stale;              /* they could not be refreshed after a commit: somebody else's
                                      * stand in the way, or a lock */
+    int nesting;                    /* of files below it: (D1) in block/graph/nesting.c */
     BdrvReopen *reopen;             /* owned; from the prepare of a change to its abort or clean */
     bool asked_read_only;           /* its user wanted it so; else only a snapshot or a missing
                                      * permission made it read-only */

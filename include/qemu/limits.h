@@ -15,6 +15,8 @@
 #define BDRV_MAX_LENGTH (INT64_MAX - (INT64_C(1) << 30))
 /* Images of the longest chain that is opened, and made by snapshots. */
 #define BDRV_MAX_CHAIN 10000
+/* Nodes that lie on each other as files, under one node. */
+#define BDRV_MAX_NESTING 100
 /* Bytes of a name that an image can record (qcow2 specification, "backing file name"), and so of a
  * file on which a snapshot is possible. */
 #define BDRV_MAX_BACKING_NAME 1023

@@ -5,6 +5,7 @@
 import os
 
 from daemon import Daemon
+import nbdwire as w
 from rig import Rig, check_state, main, requires, run
 
 requires('qemu-img')
@@ -205,6 +206,32 @@ def test_long_lists_are_whole_while_nodes_come_and_go():
                 reply = other.recv_reply()
                 assert 'return' in reply, reply
         assert len(r.cmd('query-blockstats', **{'query-nodes': True})) == 500
+
+
+def test_nodes_lie_on_each_other_only_as_deep_as_their_requests_can_go():
+    """By name, by description, and by a change of files in the middle, above which others lie already."""
+    limit = 100
+    with Rig() as r:
+        r.start('--blockdev', 'null-co,node-name=n0,size=1M')
+        for i in range(1, limit + 1):
+            r.cmd('blockdev-add', driver='raw', node_name='n%d' % i, file='n%d' % (i - 1))
+        r.export('n%d' % limit)
+        with w.Wire(r.path('nbd.sock')).negotiate('n%d' % limit) as c:
+            c.write(0, b'x' * 512)
+            c.call(w.FLUSH)
+            assert len(c.read(0, 512)) == 512
+        text = 'more than %d nodes' % limit
+        assert text in r.error('blockdev-add', driver='raw', node_name='m', file='n%d' % limit).desc
+        deep = {'driver': 'null-co'}
+        for _ in range(limit + 20):
+            deep = {'driver': 'raw', 'file': deep}
+        assert text in r.error('blockdev-add', **dict(deep, node_name='m')).desc
+        # One more in the middle would be one too many at the top.
+        r.cmd('blockdev-add', driver='blkdebug', node_name='filter', image='n9')
+        assert text in r.error('blockdev-reopen', options=[
+            {'driver': 'raw', 'node-name': 'n10', 'file': 'filter'}]).desc
+        nodes = [n['node-name'] for n in r.cmd('query-named-block-nodes', flat=True)]
+        assert 'm' not in nodes and len(nodes) == limit + 2
 
 
 def test_a_drive_stays_and_the_error_says_what_goes():
