@@ -13,11 +13,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from qmp import QMP, QMPError                                   # noqa: E402
+from rig import main_in_folders                                    # noqa: E402
 
 QSD = os.environ['QSD']
 SERVER = ('--qmp', 'unix:s,server=on,wait=off')
@@ -280,22 +280,7 @@ def wrong_options():
         assert run.returncode == 1 and text in run.stderr, (args, run)
 
 
-def main():
-    for test in (file_as_monitor, pipes_as_monitor, pipe_that_nobody_reads, terminal_as_monitor,
-                 nothing_as_monitor, memory_as_monitor, logs, commands, end_while_a_command_waits,
-                 wrong_options):
-        with tempfile.TemporaryDirectory() as directory:
-            os.chdir(directory)
-            try:
-                test()
-            except BaseException:
-                print('FAILED: %s' % test.__name__)
-                if os.path.exists('stderr'):
-                    print(read('stderr').decode())
-                raise
-            finally:
-                os.chdir('/')
-
-
 if __name__ == '__main__':
-    main()
+    main_in_folders(file_as_monitor, pipes_as_monitor, pipe_that_nobody_reads, terminal_as_monitor,
+                    nothing_as_monitor, memory_as_monitor, logs, commands, end_while_a_command_waits,
+                    wrong_options)

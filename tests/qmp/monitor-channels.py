@@ -11,11 +11,11 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import termios
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from qmp import QMP                                             # noqa: E402
+from rig import main_in_folders                                    # noqa: E402
 
 QSD = os.environ['QSD']
 
@@ -344,22 +344,9 @@ def wrong_options():
         assert run.returncode == 1 and run.stderr.startswith(b'qemu-storage-daemon: '), run
 
 
-def main():
-    for test in (unix_server, several_clients_at_once, more_clients_than_one_channel_takes,
-                 channels_are_listed, waits_for_client, tcp_server, client_mode, inherited_descriptors,
-                 stdio_script, end_of_stdio, client_that_does_not_read, signal_with_clients,
-                 signal_while_waiting_for_client, small_messages_wait_if_asked_to,
-                 terminal_keys_are_signals_or_not, wrong_options):
-        with tempfile.TemporaryDirectory() as directory:
-            os.chdir(directory)
-            try:
-                test()
-            except BaseException:
-                print('FAILED: %s' % test.__name__)
-                raise
-            finally:
-                os.chdir('/')
-
-
 if __name__ == '__main__':
-    main()
+    main_in_folders(unix_server, several_clients_at_once, more_clients_than_one_channel_takes,
+                    channels_are_listed, waits_for_client, tcp_server, client_mode, inherited_descriptors,
+                    stdio_script, end_of_stdio, client_that_does_not_read, signal_with_clients,
+                    signal_while_waiting_for_client, small_messages_wait_if_asked_to,
+                    terminal_keys_are_signals_or_not, wrong_options)

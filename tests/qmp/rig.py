@@ -281,3 +281,22 @@ def main(tests):
             failed += 1
         sys.stdout.flush()
     sys.exit(1 if failed else 77 if skipped else 0)
+
+
+def main_in_folders(*tests):
+    """Run @tests, each in a folder of its own as the working directory, up to the first that fails; what its daemon
+    wrote to the file `stderr` there is shown then."""
+    for test in tests:
+        with tempfile.TemporaryDirectory() as directory:
+            os.chdir(directory)
+            try:
+                test()
+                print('ok', test.__name__)
+            except BaseException:
+                print('FAILED', test.__name__)
+                if os.path.exists('stderr'):
+                    with open('stderr', errors='replace') as f:
+                        print(f.read())
+                raise
+            finally:
+                os.chdir('/')

@@ -10,12 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from nbdwire import EIO, READ, Wire                                       # noqa: E402
 from qmp import QMP, QMPError                                   # noqa: E402
+from rig import main_in_folders                                    # noqa: E402
 
 QSD = os.environ['QSD']
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
@@ -236,19 +236,6 @@ def documented():
     assert not missing, missing
 
 
-def main():
-    for test in (each_one_is_passed_and_tells, only_what_is_asked_for, switched_while_it_runs,
-                 nobody_waits_for_the_file, wrong_options, are_probes, documented):
-        with tempfile.TemporaryDirectory() as directory:
-            os.chdir(directory)
-            try:
-                test()
-            except BaseException:
-                print('FAILED: %s' % test.__name__)
-                raise
-            finally:
-                os.chdir('/')
-
-
 if __name__ == '__main__':
-    main()
+    main_in_folders(each_one_is_passed_and_tells, only_what_is_asked_for, switched_while_it_runs,
+                    nobody_waits_for_the_file, wrong_options, are_probes, documented)
