@@ -114,10 +114,11 @@ static bool print_properties(QList *schema, const char *kind)
         QList *members = get_list(type, "members");
         GPtrArray *lines = g_ptr_array_new_with_free_func(g_free);
         for (size_t m = 0; m < qlist_size(members); m++) {
-            const char *type_name = qdict_get_str(element(members, m), "type");
+            const QDict *member = element(members, m);
+            const char *type_name = qdict_get_str(member, "type");
             g_autofree char *text = describe_type(find_info(schema, type_name));
-            g_ptr_array_add(lines, g_strdup_printf("%s=<%s>",
-                                                   qdict_get_str(element(members, m), "name"), text));
+            g_ptr_array_add(lines, g_strdup_printf("%s=<%s>", qdict_get_str(member, "name"),
+                                                   text));
         }
         print_sorted(title, lines);
         return true;
