@@ -13,3 +13,8 @@ const BdrvLinkRole bdrv_role_data_file = {
 const BdrvLinkRole bdrv_role_backing = {
     .name = "backing", .slot = offsetof(BlockDriverState, backing),
 };
+/* What a filter copies to.  It stores nothing that the filter's users read, so their claims and
+ * flushes do not go there; requests do, so that whoever holds the target holds them. */
+const BdrvLinkRole bdrv_role_target = {
+    .name = "target", .slot = offsetof(BlockDriverState, target),
+};

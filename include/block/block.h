@@ -52,7 +52,7 @@ typedef struct BdrvLinkRole {
 } BdrvLinkRole;
 
 /* The roles of children. */
-extern const BdrvLinkRole bdrv_role_file, bdrv_role_data_file, bdrv_role_backing;
+extern const BdrvLinkRole bdrv_role_file, bdrv_role_data_file, bdrv_role_backing, bdrv_role_target;
 
 struct BdrvLink {
     BlockDriverState *bs;           /* where it leads */

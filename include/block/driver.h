@@ -329,6 +329,7 @@ struct BlockDriverState {
     /* Children by their role, NULL: none; @children has the same ones.  Change while held, by
      * bdrv_add_child() and its like. */
     BdrvLink *file, *backing, *data_file;
+    BdrvLink *target;               /* filters that copy: where to */
 
     /* ------------ below: the core's own, drivers do not read or write it ------------ */
 
