@@ -179,11 +179,8 @@ static void main_fn node_destroy(BlockDriverState *bs)
 {
     g_assert(users(bs) == 0);
     bdrv_change_end(bs, bs->changed_by);
-    while (bs->trackers) {
-        BdrvWriteTracker *tracker = bs->trackers;
-        bs->trackers = tracker->next;
-        tracker->release(tracker);
-    }
+    g_slist_free(bs->bitmaps);
+    bdrv_free_write_trackers(bs);           /* bitmaps are such */
     bdrv_ranges_free(bs->ranges);
     co_mutex_destroy(&bs->flush_lock);
     g_free(bs->opaque);

@@ -39,6 +39,10 @@ void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t byte
  */
 void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t bytes);
 
+/* What the node's trackers need for another length / they learn of it. */
+bool any_fn bdrv_trackers_reserve(BlockDriverState *bs, int64_t length, Error **errp);
+void any_fn bdrv_trackers_resized(BlockDriverState *bs, int64_t length);
+
 /*
  * A request to @bs, a format, ended with @ret. True: there was no space, and what waited to be
  * given back was: it is worth another try.

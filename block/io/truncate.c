@@ -16,6 +16,9 @@ int64_t co_fn bdrv_co_getlength(BdrvLink *link)
         return -EFBIG;
     }
     if (length >= 0) {
+        if (length > bdrv_length(bs)) {
+            bdrv_trackers_resized(bs, length);
+        }
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
     return length;
@@ -38,12 +41,16 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         error_setg(errp, "Cannot resize node '%s' to %" PRId64 " bytes", bs->node_name, length);
         return false;
     }
+    if (!bdrv_trackers_reserve(bs, length, errp)) {
+        return false;
+    }
     bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
     __atomic_store_n(&bs->resize_end, ROUND_UP((uint64_t)MAX(length, bdrv_length(bs)),
                                                MAX(bs->limits.alloc_unit, 1)), __ATOMIC_RELAXED);
     bool ok = bs->drv->co_truncate(bs, length, prealloc, errp);
     __atomic_store_n(&bs->resize_end, 0, __ATOMIC_RELAXED);
     if (ok) {
+        bdrv_trackers_resized(bs, length);
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
     bdrv_range_unlock(bs->ranges, &range);

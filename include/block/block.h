@@ -173,6 +173,10 @@ uint64_t main_fn bdrv_get_write_threshold(BlockDriverState *bs);
 
 /* From now on @tracker learns of changes of @bs.  The node owns it from now on. */
 void main_fn bdrv_add_write_tracker(BlockDriverState *bs, BdrvWriteTracker *tracker);
+/* @tracker, which was added, is released at once or soon: as soon as no thread is inside of it. */
+void main_fn bdrv_remove_write_tracker(BdrvWriteTracker *tracker);
+/* All trackers of @bs, which nobody uses any more, are released. */
+void main_fn bdrv_free_write_trackers(BlockDriverState *bs);
 
 /* ---- pivot ---- */
 

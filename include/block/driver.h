@@ -269,13 +269,23 @@ struct BlockDriver {
 /*
  * Somebody who learns of every change of a node's content: dirty bitmaps, thresholds.  @written is
  * called from any thread when a change of [@offset, @offset + @bytes) is complete or has failed
- * (the content is undefined then); it does not yield.
+ * (the content is undefined then); it does not yield.  Functions other than @written and @release
+ * may be NULL.
  */
 typedef struct BdrvWriteTracker BdrvWriteTracker;
 struct BdrvWriteTracker {
     void (*written)(BdrvWriteTracker *tracker, BlockDriverState *bs, int64_t offset, int64_t bytes);
-    void (*release)(BdrvWriteTracker *tracker);     /* the node goes */
-    BdrvWriteTracker *next;         /* the core's */
+    /* The node may become @length bytes long: get what that takes.  False: it stays as it is. */
+    bool (*reserve)(BdrvWriteTracker *tracker, BlockDriverState *bs, int64_t length, Error **errp);
+    /* It has another length now; no write to what it grew by has begun.  Any thread. */
+    void (*resized)(BdrvWriteTracker *tracker, BlockDriverState *bs, int64_t length);
+    /* On the main thread: it is not called any more, by nobody.  It was removed, or the node goes.
+     */
+    void (*release)(BdrvWriteTracker *tracker);
+    /* The core's own. */
+    BlockDriverState *bs;
+    BdrvWriteTracker *next;         /* atomic */
+    BdrvWriteTracker *next_removed;
 };
 
 /* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name
@@ -344,6 +354,8 @@ struct BlockDriverState {
     int64_t unflushed_bytes;        /* atomic: written since the last flush, overwrites counted
                                      * again */
     BdrvWriteTracker *trackers;     /* atomic: who learns of writes; see bdrv_add_write_tracker() */
+    int tracker_walks;              /* atomic: threads that go through @trackers just now */
+    GSList *bitmaps;                /* of BdrvDirtyBitmap, the newest first; theirs */
     uint64_t wr_highest_offset;     /* atomic, bytes: end of the highest write or zeroing; 0: none
                                      * yet */
     unsigned needs, allows;         /* cumulative claims of all users, as committed */

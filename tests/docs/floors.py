@@ -19,6 +19,7 @@ FLOORS = [
     ['util'],
     ['block/io'],
     ['block/graph'],
+    ['block/dirty-bitmap'],
     ['block/backend', 'block/protocols', 'block/formats', 'block/filters'],
     ['block'],                                  # hold.c, transaction.c: what all kinds of changes share
     ['block/actions', 'block/snapshot'],
