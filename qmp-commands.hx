@@ -427,3 +427,73 @@ options: --drive id=virtio1,file=b.raw,format=raw,if=none
          { "type": "blockdev-snapshot-sync",
            "data": { "device": "virtio1", "snapshot-file": "b.snap1" } } ] } }
 <- { "return": {} }
+
+command: block-dirty-bitmap-add
+handler: qmp_block_dirty_bitmap_add
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "block-dirty-bitmap-add",
+     "arguments": { "node": "disk0", "name": "backup0", "granularity": 65536 } }
+<- { "return": {} }
+
+command: block-dirty-bitmap-remove
+handler: qmp_block_dirty_bitmap_remove
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup0" } }
+-> { "execute": "block-dirty-bitmap-remove",
+     "arguments": { "node": "disk0", "name": "backup0" } }
+<- { "return": {} }
+
+command: block-dirty-bitmap-clear
+handler: qmp_block_dirty_bitmap_clear
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup0" } }
+-> { "execute": "block-dirty-bitmap-clear",
+     "arguments": { "node": "disk0", "name": "backup0" } }
+<- { "return": {} }
+
+command: block-dirty-bitmap-enable
+handler: qmp_block_dirty_bitmap_enable
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup0" } }
+-> { "execute": "block-dirty-bitmap-enable",
+     "arguments": { "node": "disk0", "name": "backup0" } }
+<- { "return": {} }
+
+command: block-dirty-bitmap-disable
+handler: qmp_block_dirty_bitmap_disable
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup0" } }
+-> { "execute": "block-dirty-bitmap-disable",
+     "arguments": { "node": "disk0", "name": "backup0" } }
+<- { "return": {} }
+
+command: block-dirty-bitmap-merge
+handler: qmp_block_dirty_bitmap_merge
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup0" } }
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup1" } }
+-> { "execute": "block-dirty-bitmap-merge",
+     "arguments": { "node": "disk0", "target": "backup0", "bitmaps": [ "backup1" ] } }
+<- { "return": {} }
+
+command: x-debug-block-dirty-bitmap-sha256
+handler: qmp_x_debug_block_dirty_bitmap_sha256
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "block-dirty-bitmap-add",
+         "arguments": { "node": "disk0", "name": "backup0" } }
+-> { "execute": "x-debug-block-dirty-bitmap-sha256",
+     "arguments": { "node": "disk0", "name": "backup0" } }
+<- { "return": { "sha256": "..." } }

@@ -134,6 +134,7 @@ BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *
     info->cache->no_flush = bs->cache_no_flush;
     info->write_threshold = bdrv_get_write_threshold(bs);
     info->image = image_info(bs, flat);
+    info->dirty_bitmaps = blockdev_bitmaps_info(bs);
     if (blk) {
         blockdev_throttle_info(blk, info);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* transaction, and the snapshot commands that are a transaction of one action. */
+/* transaction, and the commands of snapshots and bitmaps that are a transaction of one action. */
 #include "qemu/osdep.h"
 
+#include "block/actions.h"
 #include "block/blockdev.h"
 #include "block/snapshot.h"
 #include "qapi/qapi-commands.h"
@@ -10,10 +11,11 @@
 
 /*
  * The node that an action means.  Earlier actions count as done: a backend leads to the overlay it
- * will get, and a name may be one that an earlier action gives, once it is prepared.
+ * will get, and a name may be one that an earlier action gives, once it is prepared.  NULL without
+ * an error: there is none.
  */
-static BlockDriverState *co_main_fn resolve(Transaction *t, const char *device,
-                                            const char *node_name, Error **errp)
+static BlockDriverState *co_main_fn try_resolve(Transaction *t, const char *device,
+                                                const char *node_name, Error **errp)
 {
     bool settled;
 
@@ -30,13 +32,23 @@ static BlockDriverState *co_main_fn resolve(Transaction *t, const char *device,
         if (found && (!bs || settled)) {
             return found;
         }
-        if (transaction_is_settled(t)) {
-            return blockdev_lookup(device, node_name, false, errp);     /* it says what is wrong */
-        }
-        if (!transaction_settle(t, errp)) {
+        if (transaction_is_settled(t) || !transaction_settle(t, errp)) {
             return NULL;
         }
     }
+}
+
+static BlockDriverState *co_main_fn resolve(Transaction *t, const char *device,
+                                            const char *node_name, Error **errp)
+{
+    Error *err = NULL;
+    BlockDriverState *bs = try_resolve(t, device, node_name, &err);
+
+    if (!bs && !err) {
+        blockdev_lookup(device, node_name, false, &err);    /* it says what is wrong */
+    }
+    error_propagate(errp, err);
+    return bs;
 }
 
 /* ---- actions ---- */
@@ -80,6 +92,90 @@ static bool co_main_fn add_snapshot(Transaction *t, const TransactionAction *a, 
     return snapshot_action_add(t, &req, errp);
 }
 
+/* The node of a bitmap, which QEMU's commands other than the one that makes one ask for by
+ * another text. */
+static BlockDriverState *co_main_fn resolve_of_bitmap(Transaction *t, const char *node,
+                                                      Error **errp)
+{
+    Error *err = NULL;
+    BlockDriverState *bs = try_resolve(t, node, node, &err);
+
+    if (!bs && !err) {
+        error_setg(&err, "Node '%s' not found", node);
+    }
+    error_propagate(errp, err);
+    return bs;
+}
+
+static bool co_main_fn add_bitmap_add(Transaction *t, const TransactionAction *a, Error **errp)
+{
+    const BlockDirtyBitmapAdd *q = a->u.block_dirty_bitmap_add.data;
+    BlockDriverState *bs = resolve(t, q->node, q->node, errp);
+
+    if (!bs) {
+        return false;
+    }
+    if (q->has_granularity && q->granularity == 0) {
+        error_setg(errp, "Granularity must be power of 2 and at least 512");
+        return false;
+    }
+    return bitmap_add_action_add(t, bs, q->name, q->has_granularity ? q->granularity : 0,
+                                 q->has_persistent && q->persistent,
+                                 q->has_disabled && q->disabled, errp);
+}
+
+static bool co_main_fn add_bitmap_verb(Transaction *t, BitmapVerb verb,
+                                       const BlockDirtyBitmap *q, Error **errp)
+{
+    BlockDriverState *bs = resolve_of_bitmap(t, q->node, errp);
+
+    return bs && bitmap_action_add(t, verb, bs, q->name, errp);
+}
+
+static bool co_main_fn add_bitmap_remove(Transaction *t, const TransactionAction *a, Error **errp)
+{
+    return add_bitmap_verb(t, BITMAP_REMOVE, a->u.block_dirty_bitmap_remove.data, errp);
+}
+
+static bool co_main_fn add_bitmap_clear(Transaction *t, const TransactionAction *a, Error **errp)
+{
+    return add_bitmap_verb(t, BITMAP_CLEAR, a->u.block_dirty_bitmap_clear.data, errp);
+}
+
+static bool co_main_fn add_bitmap_enable(Transaction *t, const TransactionAction *a, Error **errp)
+{
+    return add_bitmap_verb(t, BITMAP_ENABLE, a->u.block_dirty_bitmap_enable.data, errp);
+}
+
+static bool co_main_fn add_bitmap_disable(Transaction *t, const TransactionAction *a, Error **errp)
+{
+    return add_bitmap_verb(t, BITMAP_DISABLE, a->u.block_dirty_bitmap_disable.data, errp);
+}
+
+static bool co_main_fn add_bitmap_merge(Transaction *t, const TransactionAction *a, Error **errp)
+{
+    const BlockDirtyBitmapMerge *q = a->u.block_dirty_bitmap_merge.data;
+    BlockDriverState *bs = resolve_of_bitmap(t, q->node, errp);
+    g_autoptr(GArray) sources = g_array_new(false, false, sizeof(BitmapSource));
+
+    for (const BlockDirtyBitmapOrStrList *l = q->bitmaps; bs && l; l = l->next) {
+        BitmapSource source = { bs, NULL };
+
+        if (l->value->type == QTYPE_QSTRING) {
+            source.name = l->value->u.local;
+        } else {
+            source.name = l->value->u.external.name;
+            source.bs = resolve_of_bitmap(t, l->value->u.external.node, errp);
+            if (!source.bs) {
+                return false;
+            }
+        }
+        g_array_append_val(sources, source);
+    }
+    return bs && bitmap_merge_action_add(t, bs, q->target, (BitmapSource *)sources->data,
+                                         sources->len, errp);
+}
+
 static bool co_main_fn add_abort(Transaction *t, const TransactionAction *a, Error **errp)
 {
     /* Fails where others would, when all before it are prepared. */
@@ -94,6 +190,12 @@ static bool (*const add_kind[TRANSACTION_ACTION_KIND__MAX])(Transaction *t,
                                                             const TransactionAction *a,
                                                             Error **errp) = {
     [TRANSACTION_ACTION_KIND_ABORT]                  = add_abort,
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD] = add_bitmap_add,
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR] = add_bitmap_clear,
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE] = add_bitmap_disable,
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE] = add_bitmap_enable,
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE] = add_bitmap_merge,
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE] = add_bitmap_remove,
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT]      = add_snapshot,
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = add_snapshot_sync,
 };
@@ -143,5 +245,59 @@ bool co_main_fn qmp_blockdev_snapshot(const BlockdevSnapshot *args, Error **errp
     TransactionActionList list = { .value = &action };
 
     action.u.blockdev_snapshot.data = (BlockdevSnapshot *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_block_dirty_bitmap_add(const BlockDirtyBitmapAdd *args, Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD };
+    TransactionActionList list = { .value = &action };
+
+    action.u.block_dirty_bitmap_add.data = (BlockDirtyBitmapAdd *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_block_dirty_bitmap_remove(const BlockDirtyBitmap *args, Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE };
+    TransactionActionList list = { .value = &action };
+
+    action.u.block_dirty_bitmap_remove.data = (BlockDirtyBitmap *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_block_dirty_bitmap_clear(const BlockDirtyBitmap *args, Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR };
+    TransactionActionList list = { .value = &action };
+
+    action.u.block_dirty_bitmap_clear.data = (BlockDirtyBitmap *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_block_dirty_bitmap_enable(const BlockDirtyBitmap *args, Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE };
+    TransactionActionList list = { .value = &action };
+
+    action.u.block_dirty_bitmap_enable.data = (BlockDirtyBitmap *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_block_dirty_bitmap_disable(const BlockDirtyBitmap *args, Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE };
+    TransactionActionList list = { .value = &action };
+
+    action.u.block_dirty_bitmap_disable.data = (BlockDirtyBitmap *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_block_dirty_bitmap_merge(const BlockDirtyBitmapMerge *args, Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE };
+    TransactionActionList list = { .value = &action };
+
+    action.u.block_dirty_bitmap_merge.data = (BlockDirtyBitmapMerge *)args;
     return run_actions(&list, errp);
 }

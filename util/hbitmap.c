@@ -340,8 +340,32 @@ int64_t any_fn hbitmap_next_zero(const HBitmap *h, int64_t start, int64_t end)
     return bit == end_bit ? -1 : MAX(byte_of(h, bit), start);
 }
 
+/* The same granularity: word by word. */
+static void merge_words(HBitmap *dst, const HBitmap *src)
+{
+    int64_t bits = MIN(bits_of(dst, hbitmap_length(dst)), bits_of(src, hbitmap_length(src)));
+    int64_t bit = 0;
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);        /* (H3) */
+    while ((bit = find_bit(src, bit, bits, false)) < bits) {
+        Segment *d = segment_of(dst, bit);
+        const Segment *s = segment_of(src, bit);
+        int64_t first = ROUND_DOWN(bit, WORD_BITS);
+        uint64_t word = __atomic_load_n(&s->words[(first - s->first) / WORD_BITS],
+                                        __ATOMIC_SEQ_CST);
+        int64_t next;
+
+        word_set(dst, d, (first - d->first) / WORD_BITS, word & word_mask(first, bits, &next));
+        bit = next;
+    }
+}
+
 void any_fn hbitmap_merge(HBitmap *dst, const HBitmap *src)
 {
+    if (dst->shift == src->shift) {
+        merge_words(dst, src);
+        return;
+    }
     int64_t offset = 0, bytes;
 
     while (hbitmap_next_dirty_area(src, offset, INT64_MAX, INT64_MAX, &offset, &bytes)) {
@@ -366,7 +390,7 @@ static void shrink(HBitmap *h, int64_t length)
     clear_bits(h, bits_of(h, length), bits_of(h, old));         /* (H5) */
 }
 
-bool any_fn hbitmap_extend(HBitmap *h, int64_t length)
+static bool extend(HBitmap *h, int64_t length, bool dirty)
 {
     int64_t old = hbitmap_length(h);
 
@@ -379,10 +403,23 @@ bool any_fn hbitmap_extend(HBitmap *h, int64_t length)
     while (old < length && !__atomic_compare_exchange_n(&h->length, &old, length, false,
                                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
     }
-    if (old < length) {
+    if (old < length && dirty) {
         set_bits(h, old >> h->shift, bits_of(h, length));
     }
     return true;
+}
+
+bool any_fn hbitmap_extend(HBitmap *h, int64_t length)
+{
+    return extend(h, length, true);
+}
+
+bool any_fn hbitmap_truncate_clean(HBitmap *h, int64_t length)
+{
+    if (length < hbitmap_length(h)) {
+        shrink(h, length);
+    }
+    return extend(h, length, false);
 }
 
 bool any_fn hbitmap_truncate(HBitmap *h, int64_t length)

@@ -13,7 +13,8 @@
  *      enabled, disabled, cleared and copied.
  * (B3) A bitmap that could not record a change (no memory, for a file that grew under a write) is
  *      inconsistent and stays so.
- * (B4) What a node grows by is dirty.
+ * (B4) What a node grows by is dirty in those that record: after a shrinking it does not hold any
+ *      more what a copy has there.
  */
 #include "qemu/osdep.h"
 
@@ -79,7 +80,8 @@ static void any_fn bitmap_resized(BdrvWriteTracker *tracker, BlockDriverState *b
 {
     BdrvDirtyBitmap *b = of(tracker);
 
-    if (!hbitmap_truncate(b->bits, length)) {
+    if (!(bdrv_dirty_bitmap_enabled(b) ? hbitmap_truncate(b->bits, length)
+                                       : hbitmap_truncate_clean(b->bits, length))) {
         bdrv_dirty_bitmap_set_inconsistent(b);
     }
 }
@@ -111,16 +113,16 @@ int64_t main_fn bdrv_default_bitmap_granularity(const BlockDriverState *bs)
 static bool main_fn check_new(BlockDriverState *bs, int64_t granularity, const char *name,
                               Error **errp)
 {
-    if (!IS_POWER_OF_2(granularity)) {
-        error_setg(errp, "Granularity must be power of 2");
-        return false;
-    }
-    if (granularity < MIN_GRANULARITY) {
-        error_setg(errp, "Granularity must be at least %d", MIN_GRANULARITY);
+    if (!IS_POWER_OF_2(granularity) || granularity < MIN_GRANULARITY) {
+        error_setg(errp, "Granularity must be power of 2 and at least %d", MIN_GRANULARITY);
         return false;
     }
     if (granularity > MAX_GRANULARITY) {
         error_setg(errp, "Granularity must not be more than %" PRId64, MAX_GRANULARITY);
+        return false;
+    }
+    if (name && !name[0]) {
+        error_setg(errp, "Bitmap name cannot be empty");
         return false;
     }
     if (name && bdrv_find_any_dirty_bitmap(bs, name)) {
@@ -307,6 +309,20 @@ void main_fn bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *b, bool persisten
 bool main_fn bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *b)
 {
     return b->persistent;
+}
+
+bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
+                                   Error **errp)
+{
+    if (!bs->drv->can_store_bitmap) {
+        error_setg(errp, "Can't store persistent bitmaps to %s: %s", bs->node_name,
+                   g_strerror(ENOTSUP));
+        return false;
+    }
+    if (granularity == 0) {
+        granularity = bdrv_default_bitmap_granularity(bs);
+    }
+    return bs->drv->can_store_bitmap(bs, name, granularity, errp);
 }
 
 void any_fn bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *b)

@@ -17,4 +17,28 @@ bool co_main_fn resize_action_add(Transaction *t, BlockDriverState *bs, int64_t 
 bool co_main_fn reopen_action_add(Transaction *t, GPtrArray *nodes, GArray *changes,
                                   GPtrArray *options, Error **errp);
 
+/* ---- dirty bitmaps ---- */
+
+typedef enum BitmapVerb {
+    BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE, BITMAP_MERGE,
+    BITMAP_VERB__MAX,
+} BitmapVerb;
+
+typedef struct BitmapSource {
+    BlockDriverState *bs;
+    const char *name;
+} BitmapSource;
+
+/* REMOVE, CLEAR, ENABLE or DISABLE the bitmap of that name, which an earlier action of @t may be
+ * going to make. */
+bool co_main_fn bitmap_action_add(Transaction *t, BitmapVerb verb, BlockDriverState *bs,
+                                  const char *name, Error **errp);
+/* A new one: see bdrv_create_dirty_bitmap(). */
+bool co_main_fn bitmap_add_action_add(Transaction *t, BlockDriverState *bs, const char *name,
+                                      int64_t granularity, bool persistent, bool disabled,
+                                      Error **errp);
+/* What is dirty in one of the @n @sources (copied) becomes dirty in bitmap @name of @bs. */
+bool co_main_fn bitmap_merge_action_add(Transaction *t, BlockDriverState *bs, const char *name,
+                                        const BitmapSource *sources, guint n, Error **errp);
+
 #endif

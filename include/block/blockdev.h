@@ -50,6 +50,9 @@ void any_fn blockdev_plain_error(Error **errp);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
+/* blockdev/dirty-bitmap.c.  The bitmaps of @bs as clients know them; NULL: none. */
+BlockDirtyInfoList *main_fn blockdev_bitmaps_info(BlockDriverState *bs);
+
 /*
  * blockdev/overlay-warning.c.  If @bs can be written and an image in the same folder as its file
  * records that as its backing file: a warning in the log.  @bs may have gone when this returns.

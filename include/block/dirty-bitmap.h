@@ -88,6 +88,11 @@ bool main_fn bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
 void main_fn bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *bitmap, bool persistent);
 bool main_fn bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap);
 
+/* Can the image of @bs store a bitmap of that name beside those that it has? @granularity: bytes;
+ * 0: the default. */
+bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
+                                   Error **errp);
+
 /* It has missed writes: it can only be removed.  It is disabled and stays inconsistent. */
 void any_fn bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 bool any_fn bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);

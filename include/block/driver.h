@@ -240,6 +240,11 @@ struct BlockDriver {
      * failure. */
     bool (*co_create)(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
 
+    /* Can the image store a bitmap of that name and @granularity (bytes), beside the persistent ones
+     * that the node has? NULL: it cannot store any. */
+    bool (*can_store_bitmap)(BlockDriverState *bs, const char *name, int64_t granularity,
+                             Error **errp);
+
     /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed.
      */
     void (*get_info)(BlockDriverState *bs, BdrvInfo *ret);

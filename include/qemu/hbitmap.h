@@ -64,6 +64,8 @@ bool any_fn hbitmap_reserve(HBitmap *h, int64_t length);
  * the length stays: see hbitmap_reserve().  Shrinking does not fail.
  */
 bool any_fn hbitmap_truncate(HBitmap *h, int64_t length);
+/* The same, but what it grows by is clean: for one that records nothing. */
+bool any_fn hbitmap_truncate_clean(HBitmap *h, int64_t length);
 /* hbitmap_truncate() if that makes it longer: several threads may do so at once. */
 bool any_fn hbitmap_extend(HBitmap *h, int64_t length);
 

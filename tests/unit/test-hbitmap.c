@@ -127,7 +127,7 @@ static void check_merge(const Model *m)
 {
     static Model other;
 
-    other.granularity = m->granularity << g_random_int_range(0, 3);
+    other.granularity = m->granularity << g_random_int_range(0, 4) / 2;
     other.length = m->length;
     memset(other.dirty, 0, sizeof(other.dirty));
     other.h = hbitmap_new(other.length, other.granularity);
