@@ -9,10 +9,11 @@
 #include "qemu/osdep.h"
 
 #include "block/block.h"
+#include "block/claims.h"
 
 /* The followers of a node, and of the filters above it, form a tree whose inner links have a
  * parent. */
-static void main_fn assert_followers_held(const BlockDriverState *bs)
+void main_fn bdrv_assert_followers_held(const BlockDriverState *bs)
 {
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();
 
@@ -40,8 +41,8 @@ void main_fn bdrv_swap_followers(BlockDriverState *a, BlockDriverState *b)
 {
     GQueue moved = a->followers;
 
-    assert_followers_held(a);
-    assert_followers_held(b);
+    bdrv_assert_followers_held(a);
+    bdrv_assert_followers_held(b);
     a->followers = b->followers;
     b->followers = moved;
     aim_followers(a);

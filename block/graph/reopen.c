@@ -106,6 +106,18 @@ static BlockDriverState *main_fn content_now(BlockDriverState *bs)
     return bs;
 }
 
+/* QEMU's text. */
+static bool main_fn check_not_frozen(const BdrvLink *link, const BdrvChildChange *change,
+                                     Error **errp)
+{
+    if (change->replaces && link && link->frozen > 0) {
+        error_setg(errp, "Cannot change '%s' link from '%s' to '%s'", link->role->name,
+                   link->parent->node_name, link->bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 static bool main_fn check_content(BlockDriverState *bs, Error **errp)
 {
     BlockDriverState *file = bs->reopen->file.bs;
@@ -243,7 +255,9 @@ static bool main_fn check_shape(GPtrArray *nodes, Error **errp)
 {
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
-        if (!check_below(bs, &bs->reopen->file, "file", errp) ||
+        if (!check_not_frozen(bs->file, &bs->reopen->file, errp) ||
+            !check_not_frozen(bs->backing, &bs->reopen->backing, errp) ||
+            !check_below(bs, &bs->reopen->file, "file", errp) ||
             !check_below(bs, &bs->reopen->backing, "backing file", errp)) {
             return false;
         }

@@ -23,6 +23,9 @@ void main_fn bdrv_backing_spec(BlockDriverState *bs, BdrvLinkSpec *spec);
 /* The file of @bs once the change that is prepared is made; NULL: it has none. */
 BlockDriverState *main_fn bdrv_file_after(const BlockDriverState *bs);
 
+/* Every backend whose requests come to @bs along links that follow pivots is held. */
+void main_fn bdrv_assert_followers_held(const BlockDriverState *bs);
+
 void main_fn bdrv_registry_add(BlockDriverState *bs);
 
 /* Close @bs, which has no users left, and what only it uses; @opened: its driver's co_open
