@@ -81,6 +81,41 @@ int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, in
     return ret;
 }
 
+static BdrvLink *content_link(BdrvLink *link)
+{
+    while (link && link->bs->drv->is_filter) {
+        link = link->bs->file;
+    }
+    return link;
+}
+
+int co_fn bdrv_co_is_allocated_above(BdrvLink *link, const BlockDriverState *base, int64_t offset,
+                                     int64_t bytes, int64_t *ret_bytes)
+{
+    bool top = true;
+
+    *ret_bytes = bytes;
+    for (link = content_link(link); link && link->bs != base;
+         link = content_link(link->bs->backing)) {
+        int64_t length = bdrv_length(link->bs), n;
+
+        if (offset >= length) {     /* what is below is not seen */
+            return !top;
+        }
+        int ret = bdrv_co_block_status(link, offset, MIN(*ret_bytes, length - offset), 1, &n,
+                                       NULL);
+        if (ret < 0) {
+            return ret;
+        }
+        *ret_bytes = n;
+        if (ret & BDRV_BLOCK_ALLOCATED) {
+            return 1;
+        }
+        top = false;
+    }
+    return 0;
+}
+
 /* ---- debug events ---- */
 
 void co_fn bdrv_debug_event(BdrvLink *link, const char *event)

@@ -43,6 +43,13 @@ int co_fn bdrv_co_pwrite(BdrvLink *link, int64_t offset, int64_t bytes, const vo
 int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,
                                int64_t *ret_bytes, int *ret_depth);
 
+/*
+ * Does one of the images from @link's on down its chain, above @base (NULL: the whole chain), decide
+ * what the first *@ret_bytes of [@offset, @offset + @bytes) are?  1, 0 or -errno.
+ */
+int co_fn bdrv_co_is_allocated_above(BdrvLink *link, const BlockDriverState *base, int64_t offset,
+                                     int64_t bytes, int64_t *ret_bytes);
+
 /* Virtual length in bytes. */
 int64_t any_fn bdrv_length(const BlockDriverState *bs);
 /* Asks the driver of a protocol again (a file may have grown); bytes or -errno. */

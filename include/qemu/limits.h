@@ -31,6 +31,12 @@
 /* Making files may take this long even where the command has less time for the rest. */
 #define TRANSACTION_MAKE_TIMEOUT_NS (10 * NS_PER_SEC)
 
+/* ---- copying ---- */
+
+/* Bytes of a piece, and pieces that one job copies at a time: together the memory that it takes. */
+#define BDRV_COPY_CHUNK (1 * MiB)
+#define BDRV_COPY_PARALLEL 16
+
 /* ---- threads that disks take: what one of them leaves to the others ---- */
 
 #define THREAD_POOL_MAX_THREADS 256
