@@ -16,7 +16,7 @@
 
 static BlockDriverState *main_fn backend_node(BlockBackend *blk, bool for_group, Error **errp)
 {
-    BlockDriverState *bs = blk_bs(blk);
+    BlockDriverState *bs = bdrv_skip_implicit(blk_bs(blk));
 
     if (!bs) {
         error_set_class(errp, for_group ? ERROR_CLASS_DEVICE_HAS_NO_MEDIUM

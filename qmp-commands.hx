@@ -156,6 +156,80 @@ setup: { "execute": "blockdev-create", "arguments": { "job-id": "job0", "options
 <- { "event": "JOB_STATUS_CHANGE", "data": { "status": "null", "id": "job0" }, ... }
 <- { "return": {} }
 
+command: job-pause
+handler: qmp_job_pause
+-> { "execute": "job-pause", "arguments": { "id": "nosuch" } }
+<- { "error": { "class": "GenericError", "desc": "Job not found" } }
+
+command: job-resume
+handler: qmp_job_resume
+-> { "execute": "job-resume", "arguments": { "id": "nosuch" } }
+<- { "error": { "class": "GenericError", "desc": "Job not found" } }
+
+command: job-complete
+handler: qmp_job_complete
+-> { "execute": "job-complete", "arguments": { "id": "nosuch" } }
+<- { "error": { "class": "GenericError", "desc": "Job not found" } }
+
+command: job-finalize
+handler: qmp_job_finalize
+-> { "execute": "job-finalize", "arguments": { "id": "nosuch" } }
+<- { "error": { "class": "GenericError", "desc": "Job not found" } }
+
+command: block-job-set-speed
+handler: qmp_block_job_set_speed
+-> { "execute": "block-job-set-speed", "arguments": { "device": "nosuch", "speed": 1048576 } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-pause
+handler: qmp_block_job_pause
+-> { "execute": "block-job-pause", "arguments": { "device": "nosuch" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-resume
+handler: qmp_block_job_resume
+-> { "execute": "block-job-resume", "arguments": { "device": "nosuch" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-complete
+handler: qmp_block_job_complete
+-> { "execute": "block-job-complete", "arguments": { "device": "nosuch" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-cancel
+handler: qmp_block_job_cancel
+-> { "execute": "block-job-cancel", "arguments": { "device": "nosuch" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-finalize
+handler: qmp_block_job_finalize
+-> { "execute": "block-job-finalize", "arguments": { "id": "nosuch" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-dismiss
+handler: qmp_block_job_dismiss
+-> { "execute": "block-job-dismiss", "arguments": { "id": "nosuch" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: block-job-change
+handler: qmp_block_job_change
+-> { "execute": "block-job-change", "arguments": { "id": "nosuch", "copy-mode": "write-blocking" } }
+<- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
+
+command: blockdev-mirror
+handler: qmp_blockdev_mirror
+disk: a.raw 1M
+disk: b.raw 1M
+options: --blockdev raw,node-name=a,file.driver=file,file.filename=a.raw --blockdev raw,node-name=b,file.driver=file,file.filename=b.raw
+-> { "execute": "blockdev-mirror", "arguments": {
+     "job-id": "job0", "device": "a", "target": "b", "sync": "full" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "ready", "id": "job0" }, ... }
+<- { "event": "BLOCK_JOB_READY", "data": { "device": "job0", "len": 1048576, "offset": 1048576,
+     "speed": 0, "type": "mirror" }, ... }
+
 command: job-cancel
 handler: qmp_job_cancel
 disk: new.qcow2 0

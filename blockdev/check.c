@@ -79,9 +79,8 @@ static void check_clear(Job *job)
 }
 
 static const JobDriver check_job = {
-    .type          = JOB_TYPE_CHECK,
+    .type          = "check",
     .instance_size = sizeof(CheckJob),
-    .can_cancel    = true,
     .co_run        = check_run,
     .clear         = check_clear,
 };

@@ -27,11 +27,11 @@ static void main_fn interrupt(BdrvLink *link, bool on)
     }
 }
 
-static void main_fn create_cancel(Job *job)
+static void main_fn create_kick(Job *job)
 {
     CreateJob *c = container_of(job, CreateJob, job);
 
-    for (size_t i = 0; i < G_N_ELEMENTS(c->links); i++) {
+    for (size_t i = 0; job_is_cancelled(job) && i < G_N_ELEMENTS(c->links); i++) {
         interrupt(c->links[i], true);
     }
 }
@@ -247,10 +247,9 @@ static void create_clear(Job *job)
 }
 
 static const JobDriver create_job = {
-    .type          = JOB_TYPE_CREATE,
+    .type          = "create",
     .instance_size = sizeof(CreateJob),
-    .can_cancel    = true,
-    .cancel        = create_cancel,
+    .kick          = create_kick,
     .co_run        = create_run,
     .clear         = create_clear,
 };

@@ -173,7 +173,7 @@ bool co_main_fn qmp_query_block_exports(BlockExportInfoList **ret, Error **errp)
 
     for (BlkExport *exp = blk_export_next(NULL); exp; exp = blk_export_next(exp)) {
         BlockExportInfo *info = g_new0(BlockExportInfo, 1);
-        BlockDriverState *bs = blk_bs(exp->blk);
+        BlockDriverState *bs = bdrv_skip_implicit(blk_bs(exp->blk));
         info->id = g_strdup(exp->id);
         info->type = BLOCK_EXPORT_TYPE_NBD;
         info->node_name = g_strdup(bs ? bs->node_name : "");
@@ -221,6 +221,7 @@ void co_main_fn blockdev_shutdown(void)
 void main_fn blockdev_init(void)
 {
     blockdev_io_error_init();
+    blockdev_jobs_init();
     bdrv_json_options_parser = blockdev_options_from_json;
     blk_export_set_deleted_cb(export_deleted);
 }

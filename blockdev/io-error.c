@@ -47,7 +47,7 @@ static void main_fn io_error(const BlkIoError *e)
 static const char *main_fn disk_of(const char *node_name)
 {
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        BlockDriverState *bs = blk_bs(blk);
+        BlockDriverState *bs = bdrv_skip_implicit(blk_bs(blk));
 
         if (bs && !blk_user(blk) && strcmp(bs->node_name, node_name) == 0) {
             return blk_name(blk);

@@ -1,145 +1,134 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of jobs, and the commands that look at it. */
+/* Jobs on the wire: both families of commands, and the events. */
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
-#include "block/job.h"
+#include "block/copy.h"
+#include "block/jobs.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
-#include "qemu/id.h"
-#include "qemu/trace.h"
 
-static Job *jobs;                   /* newest first */
-static int running;
-static Coroutine *shutdown_waiter;
+/* ---- from plain to QAPI ---- */
 
-static Job *main_fn find_job(const char *id)
+static JobType type_of(const Job *job)
 {
-    for (Job *job = jobs; job; job = job->next) {
-        if (strcmp(job->id, id) == 0) {
-            return job;
+    int type = -1;
+
+    for (int i = 0; i < JOB_TYPE__MAX; i++) {
+        if (strcmp(JobType_str(i), job->drv->type) == 0) {
+            type = i;
         }
     }
-    return NULL;
+    g_assert(type >= 0);
+    return type;
 }
 
-static bool may_follow(JobStatus from, JobStatus to)
+static JobStatus status_of(const Job *job)
 {
-    static const uint16_t followers[JOB_STATUS__MAX] = {
-        [JOB_STATUS_UNDEFINED] = 1 << JOB_STATUS_CREATED,
-        [JOB_STATUS_CREATED]   = 1 << JOB_STATUS_RUNNING,
-        [JOB_STATUS_RUNNING]   = 1 << JOB_STATUS_WAITING | 1 << JOB_STATUS_ABORTING,
-        [JOB_STATUS_WAITING]   = 1 << JOB_STATUS_PENDING,
-        [JOB_STATUS_PENDING]   = 1 << JOB_STATUS_CONCLUDED,
-        [JOB_STATUS_ABORTING]  = 1 << JOB_STATUS_CONCLUDED,
-        [JOB_STATUS_CONCLUDED] = 1 << JOB_STATUS_NULL,
+    static const JobStatus map[JOB_STATE__MAX] = {
+        [JOB_UNDEFINED] = JOB_STATUS_UNDEFINED, [JOB_CREATED] = JOB_STATUS_CREATED,
+        [JOB_RUNNING] = JOB_STATUS_RUNNING, [JOB_PAUSED] = JOB_STATUS_PAUSED,
+        [JOB_READY] = JOB_STATUS_READY, [JOB_STANDBY] = JOB_STATUS_STANDBY,
+        [JOB_WAITING] = JOB_STATUS_WAITING, [JOB_PENDING] = JOB_STATUS_PENDING,
+        [JOB_ABORTING] = JOB_STATUS_ABORTING, [JOB_CONCLUDED] = JOB_STATUS_CONCLUDED,
+        [JOB_NULL] = JOB_STATUS_NULL,
     };
 
-    return followers[from] & 1 << to;
+    return map[job->state];
 }
 
-static void main_fn set_status(Job *job, JobStatus status)
-{
-    EventJobStatusChangeArgs ev = { .id = job->id, .status = status };
+/* ---- events ---- */
 
-    g_assert(may_follow(job->status, status));
-    g_assert(status != JOB_STATUS_ABORTING || job->error);
-    g_assert(status != JOB_STATUS_PENDING || (!job->error && job->current == job->total));
-    trace_job_state(job->id, JobStatus_str(job->status), JobStatus_str(status));
-    job->status = status;
+static void main_fn send_state(Job *job)
+{
+    EventJobStatusChangeArgs ev = { .id = job->id, .status = status_of(job) };
+
     qapi_event_send_job_status_change(&ev);
 }
 
-void main_fn job_free(Job *job)
+static void main_fn send_ready(Job *job)
 {
-    job->drv->clear(job);
-    g_free(job->id);
-    g_free(job->error);
-    g_free(job);
+    EventBlockJobReadyArgs ev = {
+        .type = type_of(job), .device = job->id, .len = job->total, .offset = job->current,
+        .speed = job->speed,
+    };
+
+    qapi_event_send_block_job_ready(&ev);
 }
 
-/* ---- life ---- */
-
-Job *main_fn job_new(const JobDriver *drv, const char *id, Error **errp)
+static void main_fn send_pending(Job *job)
 {
-    if (!id_is_well_formed(id)) {
-        error_setg(errp, "Invalid job ID '%s'", id);
-        return NULL;
+    EventBlockJobPendingArgs ev = { .type = type_of(job), .id = job->id };
+
+    if (job->drv->on_disk) {
+        qapi_event_send_block_job_pending(&ev);
     }
-    if (find_job(id)) {
-        error_setg(errp, "Job ID '%s' already in use", id);
-        return NULL;
-    }
-    Job *job = g_malloc0(drv->instance_size);
-    job->drv = drv;
-    job->id = g_strdup(id);
-    job->total = 1;
-    return job;
 }
 
-static void co_main_fn job_entry(void *opaque)
+static void main_fn send_ended(Job *job)
 {
-    Job *job = opaque;
-    Error *err = NULL;
+    EventBlockJobCompletedArgs completed = {
+        .type = type_of(job), .device = job->id, .len = job->total, .offset = job->current,
+        .speed = job->speed, .error = job->error,
+    };
+    EventBlockJobCancelledArgs cancelled = {
+        .type = type_of(job), .device = job->id, .len = job->total, .offset = job->current,
+        .speed = job->speed,
+    };
 
-    coroutine_reschedule();         /* the command answers first */
-    if (!job->drv->co_run(job, &err)) {
-        job->error = g_strdup(job->cancelled ? g_strerror(ECANCELED) : error_get_pretty(err));
-        error_free(err);
-        set_status(job, JOB_STATUS_ABORTING);
+    if (!job->drv->on_disk) {
+        return;
+    }
+    if (job->cancelled) {
+        qapi_event_send_block_job_cancelled(&cancelled);
     } else {
-        job->current = job->total;
-        set_status(job, JOB_STATUS_WAITING);
-        set_status(job, JOB_STATUS_PENDING);
-    }
-    set_status(job, JOB_STATUS_CONCLUDED);
-    if (--running == 0 && shutdown_waiter) {
-        coroutine_wake(g_steal_pointer(&shutdown_waiter));
+        qapi_event_send_block_job_completed(&completed);
     }
 }
 
-void co_main_fn job_start(Job *job)
+static void main_fn send_io_error(Job *job, bool is_write, BlkErrorAction action)
 {
-    job->next = jobs;
-    jobs = job;
-    running++;
-    set_status(job, JOB_STATUS_CREATED);
-    set_status(job, JOB_STATUS_RUNNING);
-    coroutine_start(job_entry, job);
+    static const BlockErrorAction actions[] = {
+        [BLK_ERROR_ACTION_REPORT] = BLOCK_ERROR_ACTION_REPORT,
+        [BLK_ERROR_ACTION_IGNORE] = BLOCK_ERROR_ACTION_IGNORE,
+        [BLK_ERROR_ACTION_STOP]   = BLOCK_ERROR_ACTION_STOP,
+    };
+    EventBlockJobErrorArgs ev = {
+        .device = job->id, .action = actions[action],
+        .operation = is_write ? IO_OPERATION_TYPE_WRITE : IO_OPERATION_TYPE_READ,
+    };
+
+    qapi_event_send_block_job_error(&ev);
 }
 
-void main_fn job_progress(Job *job, uint64_t current, uint64_t total)
+void main_fn blockdev_jobs_init(void)
 {
-    job->current = current;
-    job->total = total;
+    static const JobEvents events = {
+        .state_changed = send_state, .ready = send_ready, .pending = send_pending,
+        .ended = send_ended, .io_error = send_io_error, .co_finish = blockdev_run_transaction,
+    };
+
+    job_set_events(&events);
 }
 
-bool main_fn job_is_cancelled(const Job *job)
+void co_main_fn blockdev_jobs_shutdown(void)
 {
-    return job->cancelled;
+    job_shutdown();
+    bdrv_copy_shutdown();
 }
 
-static void main_fn cancel(Job *job)
-{
-    if (!job->cancelled) {
-        job->cancelled = true;
-        if (job->drv->cancel) {
-            job->drv->cancel(job);
-        }
-    }
-}
-
-/* ---- commands ---- */
+/* ---- queries ---- */
 
 bool co_main_fn qmp_query_jobs(JobInfoList **ret, Error **errp)
 {
     JobInfoList *list = NULL, **tail = &list;
 
-    for (Job *job = jobs; job; job = job->next) {
+    for (Job *job = job_next(NULL); job; job = job_next(job)) {
         JobInfo *info = g_new0(JobInfo, 1);
+        job_update(job);
         info->id = g_strdup(job->id);
-        info->type = job->drv->type;
-        info->status = job->status;
+        info->type = type_of(job);
+        info->status = status_of(job);
         info->current_progress = job->current;
         info->total_progress = job->total;
         info->error = g_strdup(job->error);
@@ -149,78 +138,187 @@ bool co_main_fn qmp_query_jobs(JobInfoList **ret, Error **errp)
     return true;
 }
 
-/* The job that a command names, if @verb can be done in its state. */
-static Job *main_fn job_for(const char *id, const char *verb, JobStatus required, Error **errp)
+static BlockJobInfo *main_fn block_job_info(Job *job)
 {
-    Job *job = find_job(id);
+    static const BlockDeviceIoStatus io[] = {
+        [JOB_IO_OK] = BLOCK_DEVICE_IO_STATUS_OK, [JOB_IO_FAILED] = BLOCK_DEVICE_IO_STATUS_FAILED,
+        [JOB_IO_NOSPACE] = BLOCK_DEVICE_IO_STATUS_NOSPACE,
+    };
+    BlockJobInfo *info = g_new0(BlockJobInfo, 1);
+
+    job_update(job);
+    info->type = g_strdup(job->drv->type);
+    info->device = g_strdup(job->id);
+    info->len = job->total;
+    info->offset = job->current;
+    info->busy = !job_is_idle(job);
+    info->paused = job->pauses > 0;
+    info->speed = job->speed;
+    info->io_status = io[job->io_status];
+    info->ready = job->state == JOB_READY || job->state == JOB_STANDBY;
+    info->status = status_of(job);
+    info->auto_finalize = !job->manual_finalize;
+    info->auto_dismiss = !job->manual_dismiss;
+    info->error = g_strdup(job->error);
+    info->has_actively_synced = job_is_mirror(job);
+    info->actively_synced = info->has_actively_synced && mirror_is_active(job);
+    return info;
+}
+
+bool co_main_fn qmp_query_block_jobs(BlockJobInfoList **ret, Error **errp)
+{
+    BlockJobInfoList *list = NULL, **tail = &list;
+
+    for (Job *job = job_next(NULL); job; job = job_next(job)) {
+        if (job->drv->on_disk) {
+            BlockJobInfoList_append(&tail, block_job_info(job));
+        }
+    }
+    *ret = list;
+    return true;
+}
+
+/* ---- job-... ---- */
+
+static Job *main_fn find(const char *id, Error **errp)
+{
+    Job *job = job_find(id);
 
     if (!job) {
         error_setg(errp, "Job not found");
-        return NULL;
     }
-    if (job->status != required) {
-        error_setg(errp, "Job '%s' in state '%s' cannot accept command verb '%s'", job->id,
-                   JobStatus_str(job->status), verb);
+    return job;
+}
+
+bool co_main_fn qmp_job_cancel(const QmpJobCancelArgs *args, Error **errp)
+{
+    Job *job = find(args->id, errp);
+
+    return job && job_cancel(job, true, errp);
+}
+
+bool co_main_fn qmp_job_pause(const QmpJobPauseArgs *args, Error **errp)
+{
+    Job *job = find(args->id, errp);
+
+    return job && job_pause(job, errp);
+}
+
+bool co_main_fn qmp_job_resume(const QmpJobResumeArgs *args, Error **errp)
+{
+    Job *job = find(args->id, errp);
+
+    return job && job_resume(job, errp);
+}
+
+bool co_main_fn qmp_job_complete(const QmpJobCompleteArgs *args, Error **errp)
+{
+    Job *job = find(args->id, errp);
+
+    return job && job_complete(job, errp);
+}
+
+bool co_main_fn qmp_job_finalize(const QmpJobFinalizeArgs *args, Error **errp)
+{
+    Job *job = find(args->id, errp);
+
+    return job && job_finalize(job, errp);
+}
+
+bool co_main_fn qmp_job_dismiss(const QmpJobDismissArgs *args, Error **errp)
+{
+    Job *job = find(args->id, errp);
+
+    return job && job_dismiss(job, errp);
+}
+
+/* ---- block-job-... ---- */
+
+static Job *main_fn find_block_job(const char *id, Error **errp)
+{
+    Job *job = job_find(id);
+
+    if (!job || !job->drv->on_disk) {
+        error_set_class(errp, ERROR_CLASS_DEVICE_NOT_ACTIVE, "Block job '%s' not found", id);
         return NULL;
     }
     return job;
 }
 
-/* Jobs on disks of guests: there is no type of them yet. */
-bool co_main_fn qmp_query_block_jobs(BlockJobInfoList **ret, Error **errp)
+bool co_main_fn qmp_block_job_set_speed(const QmpBlockJobSetSpeedArgs *args, Error **errp)
 {
-    *ret = NULL;
-    return true;
+    Job *job = find_block_job(args->device, errp);
+
+    return job && job_set_speed(job, args->speed, errp);
 }
 
-bool co_main_fn qmp_job_cancel(const QmpJobCancelArgs *args, Error **errp)
+bool co_main_fn qmp_block_job_cancel(const QmpBlockJobCancelArgs *args, Error **errp)
 {
-    Job *job = job_for(args->id, "cancel", JOB_STATUS_RUNNING, errp);
+    Job *job = find_block_job(args->device, errp);
+    bool force = args->has_force && args->force;
 
     if (!job) {
         return false;
     }
-    if (!job->drv->can_cancel) {
-        error_setg(errp, "Job '%s' of type '%s' cannot be cancelled", job->id,
-                   JobType_str(job->drv->type));
+    if (job->user_paused && !force) {
+        error_setg(errp, "The block job for device '%s' is currently paused", args->device);
         return false;
     }
-    cancel(job);
-    return true;
+    return job_cancel(job, force, errp);
 }
 
-bool co_main_fn qmp_job_dismiss(const QmpJobDismissArgs *args, Error **errp)
+bool co_main_fn qmp_block_job_pause(const QmpBlockJobPauseArgs *args, Error **errp)
 {
-    Job *job = job_for(args->id, "dismiss", JOB_STATUS_CONCLUDED, errp);
+    Job *job = find_block_job(args->device, errp);
 
-    if (!job) {
+    return job && job_pause(job, errp);
+}
+
+bool co_main_fn qmp_block_job_resume(const QmpBlockJobResumeArgs *args, Error **errp)
+{
+    Job *job = find_block_job(args->device, errp);
+
+    return job && job_resume(job, errp);
+}
+
+bool co_main_fn qmp_block_job_complete(const QmpBlockJobCompleteArgs *args, Error **errp)
+{
+    Job *job = find_block_job(args->device, errp);
+
+    return job && job_complete(job, errp);
+}
+
+bool co_main_fn qmp_block_job_finalize(const QmpBlockJobFinalizeArgs *args, Error **errp)
+{
+    Job *job = find_block_job(args->id, errp);
+
+    return job && job_finalize(job, errp);
+}
+
+bool co_main_fn qmp_block_job_dismiss(const QmpBlockJobDismissArgs *args, Error **errp)
+{
+    Job *job = find_block_job(args->id, errp);
+
+    return job && job_dismiss(job, errp);
+}
+
+bool co_main_fn qmp_block_job_change(const BlockJobChangeOptions *args, Error **errp)
+{
+    Job *job = find_block_job(args->id, errp);
+
+    if (!job || !job_allows(job, JOB_VERB_CHANGE, errp)) {
         return false;
     }
-    for (Job **p = &jobs; *p; p = &(*p)->next) {
-        if (*p == job) {
-            *p = job->next;
-            break;
-        }
+    if (!job_is_mirror(job)) {
+        error_setg(errp, "Job type does not support change");
+        return false;
     }
-    set_status(job, JOB_STATUS_NULL);
-    job_free(job);
+    if (args->copy_mode == MIRROR_COPY_MODE_BACKGROUND) {
+        if (mirror_is_active(job)) {
+            error_setg(errp, "Change to copy mode 'background' is not implemented");
+        }
+        return !mirror_is_active(job);
+    }
+    mirror_make_active(job);
     return true;
-}
-
-void co_main_fn blockdev_jobs_shutdown(void)
-{
-    for (Job *job = jobs; job; job = job->next) {
-        if (job->drv->can_cancel && job->status == JOB_STATUS_RUNNING) {
-            cancel(job);
-        }
-    }
-    while (running > 0) {
-        shutdown_waiter = coroutine_self();
-        coroutine_yield();
-    }
-    while (jobs) {
-        Job *job = jobs;
-        jobs = job->next;
-        job_free(job);
-    }
 }

@@ -217,7 +217,7 @@ bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
 
     refresh_sizes();
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        BlockDriverState *bs = blk_bs(blk);
+        BlockDriverState *bs = bdrv_skip_implicit(blk_bs(blk));
         BlockDeviceInfo *inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
         if (is_shown_by_a_drive(blk, bs, inserted)) {
             BlockDeviceInfo_free(inserted);
@@ -366,7 +366,7 @@ static BlockStats *main_fn node_stats(BlockDriverState *bs, bool chain)
 
 static BlockStats *main_fn stats_of_backend(BlockBackend *blk)
 {
-    BlockDriverState *bs = blk_bs(blk);
+    BlockDriverState *bs = bdrv_skip_implicit(blk_bs(blk));
     BlockStats *s = bs ? node_stats(bs, true) : g_new0(BlockStats, 1);
 
     if (s->stats) {

@@ -17,6 +17,7 @@ struct BlockBackend {
     char *user;                     /* what it is attached to, or NULL */
     char *iothread;                 /* or NULL */
     unsigned needs, allows;         /* claims for what it holds */
+    bool quiet;                     /* its user tells of failures itself */
     bool write_cache;
     BdrvLink *root;                 /* NULL: empty */
     BlkStats stats;

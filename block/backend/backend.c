@@ -111,7 +111,7 @@ static const BdrvLinkRole root_role = {
     .name = "root", .describe = describe_root, .is_held = root_is_held,
 };
 
-bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, bool follows, Error **errp)
 {
     g_assert(!blk->root);
     if (bs->read_only && blk->needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
@@ -119,11 +119,21 @@ bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp
         return false;
     }
     BdrvLinkSpec spec = {
-        .role = &root_role, .follows = true, .needs = blk->needs, .allows = blk->allows,
+        .role = &root_role, .follows = follows, .needs = blk->needs, .allows = blk->allows,
         .backend = blk,
     };
     blk->root = bdrv_link_new(bs, &spec, errp);
     return blk->root != NULL;
+}
+
+bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+{
+    return insert(blk, bs, true, errp);
+}
+
+bool co_main_fn blk_insert_fixed(BlockBackend *blk, BlockDriverState *bs, Error **errp)
+{
+    return insert(blk, bs, false, errp);
 }
 
 /* Hold @blk, alone: whoever else holds it counts on its being there. */

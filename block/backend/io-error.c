@@ -57,7 +57,7 @@ static bool report_is_due(BlockBackend *blk)
 
 static void report(BlockBackend *blk, bool is_write, int error, BlkErrorAction action)
 {
-    if (!report_cb) {
+    if (!report_cb || blk->quiet) {
         return;
     }
     Report *r = g_new0(Report, 1);

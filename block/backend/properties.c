@@ -49,6 +49,11 @@ void main_fn blk_set_user(BlockBackend *blk, const char *user)
     blk->user = g_strdup(user);
 }
 
+void main_fn blk_set_quiet(BlockBackend *blk)
+{
+    blk->quiet = true;
+}
+
 const char *main_fn blk_user(const BlockBackend *blk)
 {
     return blk->user;

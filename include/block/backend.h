@@ -24,6 +24,8 @@ void co_main_fn blk_free(BlockBackend *blk);
 
 /* Put @bs into the empty backend. */
 bool co_main_fn blk_insert(BlockBackend *blk, BlockDriverState *bs, Error **errp);
+/* The same, for a user that stays with @bs when others are moved by a pivot: a job. */
+bool co_main_fn blk_insert_fixed(BlockBackend *blk, BlockDriverState *bs, Error **errp);
 /* Empty it (the node goes if nobody else holds it); waits for requests. */
 void co_main_fn blk_remove(BlockBackend *blk);
 bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp);
@@ -39,6 +41,8 @@ bool any_fn blk_is_writable(const BlockBackend *blk);
 /* What it is attached to, for query-block and messages ("NBD export 'x'"); copied. */
 void main_fn blk_set_user(BlockBackend *blk, const char *user);
 const char *main_fn blk_user(const BlockBackend *blk);
+/* Its user tells of failed requests by itself: a job. */
+void main_fn blk_set_quiet(BlockBackend *blk);
 /* The default of cache.writeback of the device: false makes every write FUA. */
 void main_fn blk_set_write_cache(BlockBackend *blk, bool enabled);
 bool any_fn blk_write_cache(const BlockBackend *blk);

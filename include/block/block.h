@@ -68,6 +68,8 @@ struct BdrvLink {
     /* Core only. */
     GList entry;                    /* in bs->followers or bs->others */
     GList child_entry;              /* in parent->children, from bdrv_add_child() on */
+    int frozen;                     /* > 0: a job counts on its leading where it does: nobody gives
+                                     * its parent another child in its place */
     bool leaving;                   /* another one takes its place: see (C4) in
                                      * block/graph/claims.c */
     unsigned new_needs, new_allows; /* valid while has_new: being prepared */
@@ -189,6 +191,27 @@ void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top);
 
 /* The followers of @a go to @b and the other way round; the same conditions. */
 void main_fn bdrv_swap_followers(BlockDriverState *a, BlockDriverState *b);
+
+/*
+ * All followers of a node go to another one: onto a filter in front of it, off a filter again, to a
+ * copy.  Prepare while guests run, with both nodes marked; then commit while every backend that
+ * reaches either is held (asserted; does not fail, yield or allocate) and clean, or abort.
+ */
+typedef struct BdrvMove {
+    BlockDriverState *from, *to;    /* NULL: nothing is prepared */
+    BdrvLink *keeper;               /* on @to, with the claims that the followers bring along */
+} BdrvMove;
+
+/* @holder says who wants it, for messages.  An error names who stands in the way of the users. */
+bool co_main_fn bdrv_move_prepare(BdrvMove *m, BlockDriverState *from, BlockDriverState *to,
+                                  const char *holder, Error **errp);
+void main_fn bdrv_move_commit(BdrvMove *m);
+/* Nothing if nothing is prepared. */
+void co_main_fn bdrv_move_abort(BdrvMove *m);
+void co_main_fn bdrv_move_clean(BdrvMove *m);
+
+/* Below filters that a job has put in front of it: what its user knows. */
+BlockDriverState *main_fn bdrv_skip_implicit(BlockDriverState *bs);
 
 /* Link @backing below the open node @bs, which has none. @needs/@allows as of a backing link that
  * is not in use yet: other users of @backing may go on writing until the pivot. */

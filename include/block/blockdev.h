@@ -3,6 +3,7 @@
 #ifndef BLOCK_BLOCKDEV_H
 #define BLOCK_BLOCKDEV_H
 
+#include "block/jobs.h"
 #include "block/snapshot.h"
 #include "nbd/server.h"
 #include "qapi/qapi-types.h"
@@ -77,6 +78,16 @@ BlkOnError any_fn blockdev_on_error(bool has_policy, BlockdevOnError policy, boo
 /* Send the events. */
 void main_fn blockdev_io_error_init(void);
 
+/* blockdev/mirror.c: what commands that begin jobs share.  The job's name, by default that of the
+ * drive @device, and its speed. */
+bool main_fn blockdev_job_common(JobCommon *c, const char *device, const char *job_id,
+                                 bool has_speed, int64_t speed, Error **errp);
+BlkOnError any_fn blockdev_job_on_error(bool given, BlockdevOnError policy);
+/* As blockdev_lookup_node(), with the text of these commands. */
+BlockDriverState *main_fn blockdev_lookup_either(const char *name, Error **errp);
+/* A node that is no other node's child. */
+BlockDriverState *main_fn blockdev_lookup_root(const char *device, Error **errp);
+
 /* -object */
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp);
 IOThread *main_fn blockdev_find_iothread(const char *id);
@@ -96,7 +107,8 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *opts, Error **errp
 /* After jobs have ended: exports, servers, backends, nodes, objects. */
 void co_main_fn blockdev_shutdown(void);
 void main_fn blockdev_init(void);
-/* Cancels jobs where that is possible, and waits for all. */
+void main_fn blockdev_jobs_init(void);
+/* Cancels jobs, and waits for all. */
 void co_main_fn blockdev_jobs_shutdown(void);
 
 #endif

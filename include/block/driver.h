@@ -378,6 +378,7 @@ struct BlockDriverState {
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool closing;                    /* closing: no requests */
     bool hidden;                    /* being made by somebody: nobody else finds it by its name */
+    bool implicit;                  /* a filter of a job, which users need not know of */
     const void *changed_by;         /* owner of its mark, see bdrv_change_begin(); NULL: unmarked */
     /* The options it was opened with that an overlay inherits. */
     FileAio aio;

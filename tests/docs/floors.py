@@ -23,6 +23,7 @@ FLOORS = [
     ['block/backend', 'block/protocols', 'block/formats', 'block/filters'],
     ['block'],                                  # hold.c, transaction.c: what all kinds of changes share
     ['block/actions', 'block/snapshot'],
+    ['block/jobs'],
     ['nbd'],
     ['block/export'],
     ['blockdev'],

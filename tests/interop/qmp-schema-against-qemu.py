@@ -17,10 +17,11 @@ from qmp import QMP
 
 # Ours alone: commands and events, and members by the command or event they are in.
 EXTRA = {'blockdev-group-snapshot-sync', 'BLOCK_GROUP_SNAPSHOT_COMPLETED', 'cont', 'blockdev-check',
-         'BLOCKDEV_CHECK_COMPLETED'}
+         'BLOCKDEV_CHECK_COMPLETED', 'block-job-change'}
 EXTRA_MEMBERS = {
     'claims', 'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
     'rerror', 'werror', 'mode', 'locks', 'for-check', 'cluster-size', 'extended-l2',
+    'actively-synced', 'unmap', 'auto-converge',
 }
 # Values of enums.
 EXTRA_VALUES = {'check'}

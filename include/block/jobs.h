@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Jobs on the disks of guests.  Each begins with an action of a transaction, so that several begin
+ * at one instant, together with snapshots; strings are borrowed until that has ended.
+ */
+#ifndef BLOCK_JOBS_H
+#define BLOCK_JOBS_H
+
+#include "block/job.h"
+
+/* What all of them have. */
+typedef struct JobCommon {
+    const char *id;
+    int64_t speed;                  /* bytes a second; 0: no limit */
+    BlkOnError on_source_error, on_target_error;
+    bool manual_finalize, manual_dismiss;
+    JobGroup *group;                /* NULL: it ends alone */
+} JobCommon;
+
+typedef enum MirrorSync {
+    MIRROR_SYNC_FULL,               /* the whole disk */
+    MIRROR_SYNC_TOP,                /* what lies above @base */
+    MIRROR_SYNC_NONE,               /* what changes from now on */
+} MirrorSync;
+
+/* Copy a disk and follow its changes; completed, its users move to the copy. */
+typedef struct MirrorRequest {
+    JobCommon common;
+    BlockDriverState *source, *target;
+    BlockDriverState *base;         /* TOP: NULL: below the whole chain */
+    BlockDriverState *replaces;     /* whose users move; NULL: those of @source */
+    const char *filter_name;
+    MirrorSync sync;
+    int64_t granularity;            /* bytes; 0: chosen */
+    bool active;                    /* guests' writes go to the target as well, from the start */
+    bool stays_passive;             /* ... and never go over to that by themselves */
+    bool keep_zeroes;               /* zeroes do not become holes */
+    bool is_commit;                 /* the target is the base, a part of the source's chain */
+} MirrorRequest;
+
+/* The next image down the chain, below filters; NULL: none. */
+BlockDriverState *main_fn job_next_image(BlockDriverState *bs);
+
+bool co_main_fn mirror_action_add(Transaction *t, const MirrorRequest *req, Error **errp);
+/* "mirror", of which the members of QEMU's mirror hold: do guests' writes go to the target? */
+bool main_fn mirror_is_active(const Job *job);
+bool main_fn job_is_mirror(const Job *job);
+/* From now on, for good. */
+void main_fn mirror_make_active(Job *job);
+
+#endif
