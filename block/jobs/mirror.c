@@ -175,7 +175,8 @@ static bool co_main_fn caught_up(MirrorJob *m, bool *ret_end, Error **errp)
         if (ret < 0) {
             return tolerate(m, true, ret, errp);
         }
-        mirror_progress(&m->job);
+        int64_t done = bdrv_copy_done(m->copy);
+        job_progress(&m->job, done, done);      /* what guests have changed since is yet to come */
         job_ready(&m->job);
     }
     if (!m->job.should_complete) {
