@@ -43,6 +43,10 @@ void any_fn bdrv_mark_written(BlockDriverState *bs, int64_t offset, int64_t byte
 bool any_fn bdrv_trackers_reserve(BlockDriverState *bs, int64_t length, Error **errp);
 void any_fn bdrv_trackers_resized(BlockDriverState *bs, int64_t length);
 
+/* @bytes of @bs are stored elsewhere, and read as before: flushes that begin from now on have to
+ * cover it, and it is nobody's change. */
+void any_fn bdrv_mark_unflushed(BlockDriverState *bs, int64_t bytes);
+
 /*
  * A request to @bs, a format, ended with @ret. True: there was no space, and what waited to be
  * given back was: it is worth another try.

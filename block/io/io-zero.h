@@ -4,12 +4,15 @@
 
 #include "block/io/io-internal.h"
 
+/* Of the functions below: the bytes are what the range reads as already (see BdrvAlloc.copied). */
+#define BDRV_WRITE_COPIED (1u << 16)
+
 /* Write to a mapped node. @range: what the caller holds (it may be exchanged for an exclusive
  * one), or NULL for a format whose map does not change. */
 int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
                                  unsigned flags, BdrvRange *range);
 
-/* Zeroes for a range of a format, all of which the caller holds. */
-int co_fn bdrv_zero_held(BlockDriverState *bs, int64_t offset, int64_t bytes);
+/* Zeroes for a range of a format, all of which the caller holds.  @flags: BDRV_WRITE_COPIED */
+int co_fn bdrv_zero_held(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
 
 #endif

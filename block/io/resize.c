@@ -41,7 +41,7 @@ int co_fn bdrv_resize_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
             ret = reads_as_zero(bs, offset, &e, &n);
         }
         if (ret >= 0) {
-            ret = ret ? 0 : bdrv_zero_held(bs, offset, n);
+            ret = ret ? 0 : bdrv_zero_held(bs, offset, n, 0);
         }
         offset += n;
         bytes -= n;

@@ -57,10 +57,15 @@ static BdrvWriteTracker *next_tracker(BdrvWriteTracker *t)
     return __atomic_load_n(&t->next, __ATOMIC_SEQ_CST);
 }
 
-void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t bytes)
+void any_fn bdrv_mark_unflushed(BlockDriverState *bs, int64_t bytes)
 {
     __atomic_fetch_add(&bs->unflushed_bytes, bytes, __ATOMIC_RELAXED);
     __atomic_fetch_add(&bs->write_gen, 1, __ATOMIC_SEQ_CST);
+}
+
+void any_fn bdrv_mark_changed(BlockDriverState *bs, int64_t offset, int64_t bytes)
+{
+    bdrv_mark_unflushed(bs, bytes);
 
     BdrvWriteTracker *first = walk_enter(bs);
     for (BdrvWriteTracker *t = first; t; t = next_tracker(t)) {

@@ -170,7 +170,8 @@ static int co_fn write_allocation(BlockDriverState *bs, BdrvAlloc *alloc, int64_
 /* Write the beginning of the range to a new allocation; *@ret_done is how much. Range held
  * exclusively. */
 static int co_fn write_to_new_allocation(BlockDriverState *bs, int64_t offset, int64_t bytes,
-                                   IoVec *qiov, size_t qiov_offset, int64_t *ret_done)
+                                         IoVec *qiov, size_t qiov_offset, unsigned flags,
+                                         int64_t *ret_done)
 {
     BdrvAlloc alloc;
     int ret = bdrv_drv_map_write(bs, offset, bytes, &alloc);
@@ -178,6 +179,7 @@ static int co_fn write_to_new_allocation(BlockDriverState *bs, int64_t offset, i
     if (ret < 0) {
         return ret;
     }
+    alloc.copied = flags & BDRV_WRITE_COPIED;
     int64_t n = MIN(bytes, alloc.offset + alloc.bytes - offset);
     ret = write_allocation(bs, &alloc, offset, n, qiov, qiov_offset);
     if (ret < 0) {
@@ -191,7 +193,7 @@ static int co_fn write_to_new_allocation(BlockDriverState *bs, int64_t offset, i
 static int co_fn write_in_place(const BdrvExtent *e, IoVec *qiov, size_t qiov_offset,
                                 unsigned flags)
 {
-    flags |= e->write_flags;
+    flags = (flags & ~BDRV_WRITE_COPIED) | e->write_flags;
     if (qiov_offset == 0 && (int64_t)qiov->size == e->bytes) {
         return bdrv_co_pwritev(e->link, e->host_offset, e->bytes, qiov, flags);
     }
@@ -232,7 +234,8 @@ int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t b
             lock_for_write(bs, range, offset, bytes, true);
         } else {
             int64_t n = 0;
-            ret = write_to_new_allocation(bs, offset + done, bytes - done, qiov, done, &n);
+            ret = write_to_new_allocation(bs, offset + done, bytes - done, qiov, done, flags,
+                                          &n);
             done += n;
         }
     }

@@ -36,7 +36,8 @@ static int co_fn zero_by_buffer(ZeroRequest *r, int64_t offset, int64_t bytes)
 
         iovec_init_buf(&v, buf, n);
         ret = bdrv_is_mapped(r->bs)
-              ? bdrv_write_mapped_held(r->bs, offset, n, &v, 0, r->range)
+              ? bdrv_write_mapped_held(r->bs, offset, n, &v, r->flags & BDRV_WRITE_COPIED,
+                                       r->range)
               : bdrv_co_pwritev(r->link, offset, n, &v, 0);
         offset += n;
         bytes -= n;
@@ -111,7 +112,8 @@ static int co_fn zero_mapped(ZeroRequest *r, int64_t offset, int64_t bytes)
     if (start >= end) {
         return zero_by_buffer(r, offset, bytes);
     }
-    ret = bdrv_drv_zero(r->bs, start, end - start, r->flags & ~BDRV_REQ_FUA);
+    ret = bdrv_drv_zero(r->bs, start, end - start,
+                        r->flags & ~(BDRV_REQ_FUA | BDRV_WRITE_COPIED));
     if (ret == -ENOTSUP) {
         return zero_by_buffer(r, offset, bytes);
     }
@@ -124,9 +126,9 @@ static int co_fn zero_mapped(ZeroRequest *r, int64_t offset, int64_t bytes)
     return ret;
 }
 
-int co_fn bdrv_zero_held(BlockDriverState *bs, int64_t offset, int64_t bytes)
+int co_fn bdrv_zero_held(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags)
 {
-    ZeroRequest r = { .bs = bs };
+    ZeroRequest r = { .bs = bs, .flags = flags };
 
     return bs->drv->co_zero ? zero_mapped(&r, offset, bytes) : zero_by_buffer(&r, offset, bytes);
 }
