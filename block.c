@@ -128,8 +128,10 @@ static BdrvLink **child_slot(const BdrvLink *link)
 
 void main_fn bdrv_add_child(BdrvLink *link)
 {
-    g_assert(!*child_slot(link));
-    *child_slot(link) = link;
+    if (link->role->slot) {
+        g_assert(!*child_slot(link));
+        *child_slot(link) = link;
+    }
     link->child_entry.data = link;
     g_queue_push_tail_link(&link->parent->children, &link->child_entry);
 }
@@ -137,8 +139,10 @@ void main_fn bdrv_add_child(BdrvLink *link)
 BdrvLink *main_fn bdrv_remove_child(BdrvLink *link)
 {
     if (link) {
-        g_assert(*child_slot(link) == link);
-        *child_slot(link) = NULL;
+        if (link->role->slot) {
+            g_assert(*child_slot(link) == link);
+            *child_slot(link) = NULL;
+        }
         g_queue_unlink(&link->parent->children, &link->child_entry);
     }
     return link;
@@ -161,6 +165,7 @@ BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spe
     link->bs = bs;
     link->role = spec->role;
     link->follows = spec->follows;
+    link->tolerant = spec->tolerant;
     link->allows = CLAIM_ALL;
     link->parent = spec->parent;
     link->backend = spec->backend;

@@ -10,6 +10,11 @@
  *      is gone, so that no lock is given up before, but (C1) is not asked of it, nor of what
  *      filters make of its claims.
  *
+ * (C5) Who writes to a node that somebody reads through an overlay changes what that one reads.  A
+ *      tolerant backing link lets it be as long as the overlay has no user that reads and writes
+ *      it, as guests do, nor another overlay: so a copy of what is going to be overwritten
+ *      (copy-before-write) can have its source as its backing file.
+ *
  * A change runs in three passes over the nodes it reaches: compute and check (fields new_*), have
  * drivers take what lies outside the process (file locks), then make the new values valid.
  */
@@ -60,9 +65,44 @@ void main_fn bdrv_filter_child_claims(BlockDriverState *bs, BdrvLink *link, unsi
     *ret_allows = bs->force_share ? CLAIM_ALL : allows;
 }
 
+static unsigned link_needs(const BdrvLink *l)
+{
+    return l->has_new ? l->new_needs : l->needs;
+}
+
+static unsigned link_allows(const BdrvLink *l)
+{
+    return l->has_new ? l->new_allows : l->allows;
+}
+
+/* (C5) Does no user of @bs, the parent of a tolerant backing link, mind others' writes below? */
+static bool main_fn tolerates_writes_below(const BlockDriverState *bs)
+{
+    const GQueue *lists[] = { &bs->followers, &bs->others };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lists); i++) {
+        for (GList *e = lists[i]->head; e; e = e->next) {
+            const BdrvLink *user = e->data;
+            unsigned needs = link_needs(user);
+            if (user->role == &bdrv_role_backing || !(link_allows(user) & CLAIM_WRITE) ||
+                (needs & CLAIM_READ && needs & CLAIM_WRITE)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
                                unsigned allows, unsigned *ret_needs, unsigned *ret_allows)
 {
+    if (link->role == &bdrv_role_backing && link->tolerant) {
+        BdrvLinkSpec spec;
+        bdrv_backing_spec(bs, &spec);
+        *ret_needs = spec.needs;
+        *ret_allows = tolerates_writes_below(bs) ? CLAIM_ALL & ~CLAIM_RESIZE : spec.allows;
+        return;
+    }
     if (link->role == &bdrv_role_backing) {
         /* Set when it is linked and when a pivot seals it; what the users of @bs do changes
          * nothing. */
@@ -84,11 +124,11 @@ void main_fn bdrv_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned ne
 void main_fn bdrv_storage_spec(BlockDriverState *bs, const BdrvLinkRole *role,
                                BdrvLinkSpec *spec)
 {
-    BdrvLink link = { .bs = NULL };
+    BdrvLink link = { .bs = NULL, .role = role };
 
     /* The file of a node that only shows it follows a pivot, as guests do; one that a format keeps
      * its tables in does not. */
-    bool follows = bs->drv->is_filter || bs->drv->shows_file;
+    bool follows = role == &bdrv_role_file && (bs->drv->is_filter || bs->drv->shows_file);
     *spec = (BdrvLinkSpec){ .role = role, .follows = follows, .parent = bs };
     bdrv_child_claims(bs, &link, bs->needs, bs->allows, &spec->needs, &spec->allows);
 }
@@ -108,16 +148,6 @@ typedef struct ClaimsChange {
     GPtrArray *nodes;               /* with claims_change set to this */
     bool blocked;                   /* it reaches a node whose claims another change is changing */
 } ClaimsChange;
-
-static unsigned link_needs(const BdrvLink *l)
-{
-    return l->has_new ? l->new_needs : l->needs;
-}
-
-static unsigned link_allows(const BdrvLink *l)
-{
-    return l->has_new ? l->new_allows : l->allows;
-}
 
 static void main_fn set_conflict(Error **errp, const BdrvLink *wants, const BdrvLink *stands,
                                  unsigned claims)
@@ -248,6 +278,12 @@ static bool main_fn change_child(ClaimsChange *c, BdrvLink *child, unsigned need
     return change_link(c, child, child_needs, child_allows, errp);
 }
 
+/* Do the claims of @child follow from those of its parent's users? */
+static bool is_told(const BdrvLink *child)
+{
+    return child->role->stores || child->tolerant;
+}
+
 static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **errp)
 {
     unsigned needs, allows;
@@ -265,7 +301,7 @@ static bool main_fn change_node(ClaimsChange *c, BlockDriverState *bs, Error **e
     }
     BdrvLink *child;
     BDRV_FOREACH_CHILD(bs, child) {
-        if (child->role->stores && !change_child(c, child, needs, allows, errp)) {
+        if (is_told(child) && !change_child(c, child, needs, allows, errp)) {
             return false;
         }
     }
@@ -356,7 +392,7 @@ static bool main_fn change_compute(ClaimsChange *c, BdrvLink *link, BlockDriverS
      * the latter stay as they are. */
     cumulate(c, bs, &needs, &allows);
     BDRV_FOREACH_CHILD(bs, child) {
-        if (child->role->stores && !change_child(c, child, needs, allows, errp)) {
+        if (is_told(child) && !change_child(c, child, needs, allows, errp)) {
             return false;
         }
     }

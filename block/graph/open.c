@@ -126,6 +126,23 @@ bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Erro
     return true;
 }
 
+BdrvLink *co_main_fn bdrv_open_own_child(BlockDriverState *bs, const BdrvLinkRole *role,
+                                         const BdrvChildOption *child, Error **errp)
+{
+    BdrvLink *link = NULL;
+
+    if (!child->options && !child->reference && !child->node) {
+        error_setg(errp, "A block device must be specified for \"%s\"", role->name);
+        return NULL;
+    }
+    link = open_link(bs, role, child, errp);
+    if (!link) {
+        return NULL;
+    }
+    bdrv_add_child(link);           /* a node that cannot be opened frees its children */
+    return bdrv_nest(bs, link->bs, errp) ? link : NULL;
+}
+
 static bool child_given(const BdrvChildOption *child)
 {
     return child->options || child->reference || child->node;
@@ -145,7 +162,7 @@ static bool main_fn is_read_only(const BdrvChildOption *child)
 static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions *opts,
                                      Error **errp)
 {
-    bool wants_file = !bs->drv->is_protocol || bs->drv->is_filter;
+    bool wants_file = !bs->drv->is_protocol || bs->drv->is_filter || bs->drv->has_file;
 
     if (!wants_file) {
         return true;
@@ -404,6 +421,9 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
         }
         bdrv_backing_spec(bs, &spec);
         if (reference) {
+            /* Nobody uses @bs yet. */
+            spec.tolerant = true;
+            spec.allows |= CLAIM_WRITE;
             BdrvLink *link = bdrv_link_new(reference, &spec, errp);
             if (link) {
                 bdrv_add_child(link);

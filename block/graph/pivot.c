@@ -75,6 +75,7 @@ bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *back
 
 void main_fn bdrv_backing_link_seal(BdrvLink *backing)
 {
+    backing->tolerant = false;
     backing->needs = CLAIM_READ;
     backing->allows = CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE);
 }

@@ -44,7 +44,8 @@ static int co_fn status_mapped(BlockDriverState *bs, int64_t offset, int64_t byt
         *ret_depth = depth;
     }
     int who = (depth == 0 ? BDRV_BLOCK_ALLOCATED : 0) | (depth >= 0 ? BDRV_BLOCK_DECIDED : 0);
-    if (e.kind == BDRV_EXTENT_DATA && !layer->drv->co_map_write) {
+    bool is_opaque = e.link && e.link->bs == layer;
+    if (e.kind == BDRV_EXTENT_DATA && (!layer->drv->co_map_write || is_opaque)) {
         int status = status_below(&e, ret_bytes);
         return status < 0 ? status : (status & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO)) | who;
     }

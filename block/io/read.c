@@ -87,7 +87,9 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
             break;
         }
         bytes = MIN(bytes, length - offset);
-        if (!bdrv_is_mapped(bs)) {
+        /* Where somebody writes to an image below (fleecing), its map changes: it is read as its
+         * users read it. */
+        if (!bdrv_is_mapped(bs) || (via && bdrv_needs_ranges(bs))) {
             *ret_extent = (BdrvExtent){
                 .kind = BDRV_EXTENT_DATA, .bytes = bytes, .link = via, .host_offset = offset,
             };

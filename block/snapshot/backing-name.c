@@ -120,6 +120,7 @@ static char *main_fn describe_file(BlockDriverState *bs, Error **errp)
 /* What is to be known of the image @bs; its storage is @file (itself, for a protocol). */
 static Level *main_fn read_level(BlockDriverState *bs, Error **errp)
 {
+    bs = behind_filters(bs);
     bool is_protocol = bs->drv->is_protocol;
     BlockDriverState *file = behind_filters(is_protocol ? bs : bs->file->bs);
     Level *l = g_new0(Level, 1);

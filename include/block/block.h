@@ -45,7 +45,8 @@ typedef struct BdrvLinkRole {
     /* Children: the parent's data or metadata is in the child, so flushing, access, claims and
      * being hidden go down there. */
     bool stores;
-    size_t slot;                    /* children: offset of the parent's pointer to this child */
+    size_t slot;                    /* children: offset of the parent's pointer to this child; 0:
+                                     * the parent's driver has its own */
     /* Users other than nodes: "NBD export 'x'", caller frees; do requests along the link wait? */
     char *(*describe)(const BdrvLink *link);
     bool (*is_held)(const BdrvLink *link);
@@ -58,6 +59,9 @@ struct BdrvLink {
     BlockDriverState *bs;           /* where it leads */
     const BdrvLinkRole *role;       /* NULL: @holder says who holds it */
     bool follows;                   /* a pivot of @bs takes it along */
+    bool tolerant;                  /* a backing link: others may write to @bs while no user of the
+                                     * parent relies on what it reads; (C5) in
+                                     * block/graph/claims.c */
     unsigned needs, allows;         /* claims, as committed */
 
     /* The holder: a node, a backend, or (both NULL) what @holder says. */
@@ -78,7 +82,7 @@ struct BdrvLink {
 
 typedef struct BdrvLinkSpec {
     const BdrvLinkRole *role;
-    bool follows;
+    bool follows, tolerant;
     unsigned needs, allows;
     BlockDriverState *parent;
     BlockBackend *backend;

@@ -129,6 +129,7 @@ struct BlockDriver {
     bool shows_file;                /* no filter, but the data is a part of the file child's and
                                      * nothing of its own is stored there (raw): its link follows
                                      * pivots, too */
+    bool has_file;                  /* a protocol that is no filter and has a file all the same */
     bool supports_backing;
     bool cannot_write;              /* a format that is only read: its nodes are read-only */
 
@@ -296,6 +297,14 @@ struct BdrvWriteTracker {
 /* A driver whose image names an external data file opens it with this: sets bs->data_file.  @name
  * as recorded, relative to bs->filename; a path and nothing else: an image does not say "json:". */
 bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Error **errp);
+
+/*
+ * A driver opens a child other than those of its node with this, in its co_open, and keeps the
+ * link.  Its child_claims says what the child is used for.  Not to be freed: the node does that,
+ * after co_close.
+ */
+BdrvLink *co_main_fn bdrv_open_own_child(BlockDriverState *bs, const BdrvLinkRole *role,
+                                         const BdrvChildOption *child, Error **errp);
 
 /*
  * For a format's co_truncate, which the core calls with the whole node held: what moves bytes.

@@ -9,6 +9,7 @@ typedef struct BlockBackend BlockBackend;           /* a backend: what a user ho
 typedef struct BlockDriverState BlockDriverState;   /* a node: an opened image */
 typedef struct BlockDriver BlockDriver;             /* what an image format or protocol can do */
 typedef struct BdrvLink BdrvLink;                   /* an edge: a user's hold on a node */
+typedef struct BdrvLinkRole BdrvLinkRole;           /* what links of one kind have in common */
 typedef struct BdrvOpenOptions BdrvOpenOptions;     /* how to open a node */
 typedef struct BdrvCreateOptions BdrvCreateOptions; /* how to lay out a new image */
 
