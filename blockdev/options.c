@@ -354,15 +354,54 @@ static bool from_blkdebug(const BlockdevOptions *q, BdrvOpenOptions *o,
     return convert_blkdebug(&q->u.blkdebug, o, errp);
 }
 
+static bool from_snapshot_access(const BlockdevOptions *q, BdrvOpenOptions *o,
+                                 const BlockdevRef **ret_file, Error **errp)
+{
+    *ret_file = q->u.snapshot_access.file;
+    return set_child(&o->file, *ret_file, errp);
+}
+
+static bool from_copy_on_read(const BlockdevOptions *q, BdrvOpenOptions *o,
+                              const BlockdevRef **ret_file, Error **errp)
+{
+    *ret_file = q->u.copy_on_read.file;
+    o->u.cor.bottom = g_strdup(q->u.copy_on_read.bottom);
+    return set_child(&o->file, *ret_file, errp);
+}
+
+static bool from_copy_before_write(const BlockdevOptions *q, BdrvOpenOptions *o,
+                                   const BlockdevRef **ret_file, Error **errp)
+{
+    const BlockdevOptionsCbw *c = &q->u.copy_before_write;
+    CbwOpenOptions *cbw = &o->u.cbw;
+
+    *ret_file = c->file;
+    if (c->bitmap) {
+        cbw->bitmap_node = g_strdup(c->bitmap->node);
+        cbw->bitmap_name = g_strdup(c->bitmap->name);
+    }
+    cbw->break_snapshot = c->has_on_cbw_error && c->on_cbw_error == ON_CBW_ERROR_BREAK_SNAPSHOT;
+    cbw->timeout_s = c->has_cbw_timeout ? c->cbw_timeout : 0;
+    cbw->min_cluster_size = c->has_min_cluster_size ? MIN(c->min_cluster_size, INT64_MAX) : 0;
+    if (!set_child(&o->file, *ret_file, errp) || !set_child(&cbw->target, c->target, errp)) {
+        return false;
+    }
+    inherit_down(o, definition_of(c->target), &cbw->target);
+    return true;
+}
+
 static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_BLKDEBUG]    = from_blkdebug,
     [BLOCKDEV_DRIVER_COMPRESS]    = from_compress,
+    [BLOCKDEV_DRIVER_COPY_BEFORE_WRITE] = from_copy_before_write,
+    [BLOCKDEV_DRIVER_COPY_ON_READ] = from_copy_on_read,
     [BLOCKDEV_DRIVER_FILE]        = from_file,
     [BLOCKDEV_DRIVER_HOST_DEVICE] = from_host_device,
     [BLOCKDEV_DRIVER_NULL_AIO]    = from_null_aio,
     [BLOCKDEV_DRIVER_NULL_CO]     = from_null,
     [BLOCKDEV_DRIVER_QCOW2]       = from_qcow2,
     [BLOCKDEV_DRIVER_RAW]         = from_raw,
+    [BLOCKDEV_DRIVER_SNAPSHOT_ACCESS] = from_snapshot_access,
 };
 
 static bool convert(const BlockdevOptions *q, BdrvOpenOptions *o, Error **errp)

@@ -4,7 +4,7 @@
 
 #include "block/block.h"
 
-static void child_option_clear(BdrvChildOption *child)
+void any_fn bdrv_child_option_clear(BdrvChildOption *child)
 {
     g_free(child->reference);
     bdrv_open_options_free(child->options);
@@ -31,9 +31,9 @@ void any_fn bdrv_open_options_free(BdrvOpenOptions *opts)
     if (drv && drv->options_clear) {
         drv->options_clear(opts);
     }
-    child_option_clear(&opts->file);
-    child_option_clear(&opts->backing);
-    child_option_clear(&opts->data_file);
+    bdrv_child_option_clear(&opts->file);
+    bdrv_child_option_clear(&opts->backing);
+    bdrv_child_option_clear(&opts->data_file);
     g_free(opts->driver);
     g_free(opts->node_name);
     g_free(opts);

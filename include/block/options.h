@@ -100,6 +100,21 @@ typedef struct BlkdebugOpenOptions {
     int64_t align;                  /* bytes, 0: of the child */
 } BlkdebugOpenOptions;
 
+typedef struct CorOpenOptions {             /* copy-on-read */
+    char *bottom;                   /* name of a node, or NULL */
+} CorOpenOptions;
+
+/* The largest cluster that copy-before-write copies as one: what it has in memory for each copy. */
+#define CBW_MAX_CLUSTER_SIZE (INT64_C(64) << 20)
+
+typedef struct CbwOpenOptions {             /* copy-before-write */
+    BdrvChildOption target;
+    char *bitmap_node, *bitmap_name;        /* or NULL */
+    bool break_snapshot;                    /* on-cbw-error */
+    uint32_t timeout_s;                     /* 0: none */
+    int64_t min_cluster_size;               /* bytes; 0: not given */
+} CbwOpenOptions;
+
 struct BdrvOpenOptions {
     char *driver;                   /* "qcow2" */
     char *node_name;                /* NULL: a generated one, "#block123" */
@@ -120,12 +135,16 @@ struct BdrvOpenOptions {
         RawOpenOptions raw;
         Qcow2OpenOptions qcow2;
         BlkdebugOpenOptions blkdebug;
+        CorOpenOptions cor;
+        CbwOpenOptions cbw;
     } u;                            /* by @driver */
 };
 
 /* Everything at its default for @driver, which must be a driver's name. */
 BdrvOpenOptions *any_fn bdrv_open_options_new(const char *driver);
 void any_fn bdrv_open_options_free(BdrvOpenOptions *opts);
+/* What @child owns is freed: for the options_clear of a driver with children of its own. */
+void any_fn bdrv_child_option_clear(BdrvChildOption *child);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BdrvOpenOptions, bdrv_open_options_free)
 
 typedef enum BdrvPrealloc {
