@@ -4,7 +4,7 @@
 #define BLOCK_BACKEND_INTERNAL_H
 
 #include "block/backend.h"
-#include "block/throttle.h"
+#include "qemu/throttle.h"
 
 /* Coroutines of any thread that wait, first come first; on their stacks. */
 typedef struct WaiterList {

@@ -9,7 +9,7 @@
 
 #include "block/block.h"
 #include "block/stats.h"
-#include "block/throttle.h"
+#include "qemu/throttle.h"
 
 /* ---- life and lookup ---- */
 

@@ -3,7 +3,7 @@
 #ifndef BLOCK_OBJECTS_H
 #define BLOCK_OBJECTS_H
 
-#include "block/throttle.h"
+#include "qemu/throttle.h"
 #include "qapi/qapi-types.h"
 #include "qemu/iothread.h"
 

@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/throttle.h"
+#include "qemu/throttle.h"
 #include "qemu/aio.h"
 #include "tests/lib/qmp-rig.h"
 #include "tests/lib/sim.h"

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Limits on what the users of backends may do.  Limits belong to a group; a backend is a member of
- * at most one, and all members share its limits.
+ * Limits on requests.  Limits belong to a group, and all its members, which are backends and nodes
+ * of the driver throttle, share them; a backend is a member of at most one.
  *
- * (L1) A request waits for its turn before it enters its bracket: it is not in flight meanwhile,
- *      and a snapshot neither waits for it nor changes its limits.
+ * (L1) A request of a backend waits for its turn before it enters its bracket: it is not in flight
+ *      meanwhile, and a snapshot neither waits for it nor changes its limits.  One that waits in a
+ *      node goes at once when somebody waits for the requests that are in flight.
  * (L2) Requests of one direction of a group go in the order in which they came.
  */
-#ifndef BLOCK_THROTTLE_H
-#define BLOCK_THROTTLE_H
+#ifndef QEMU_THROTTLE_H
+#define QEMU_THROTTLE_H
 
 #include "qapi/error.h"
 #include "qemu/coroutine.h"

@@ -6,8 +6,8 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/throttle.h"
 #include "qemu/aio.h"
+#include "qemu/throttle.h"
 
 /* A sleeper looks again at least this often: limits and memberships change meanwhile. */
 #define LONGEST_SLEEP_NS (100 * NS_PER_MS)
