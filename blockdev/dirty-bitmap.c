@@ -27,8 +27,7 @@ BlockDirtyInfoList *main_fn blockdev_bitmaps_info(BlockDriverState *bs)
     return list;
 }
 
-/* NULL with QEMU's texts. */
-static BdrvDirtyBitmap *main_fn find(const BlockDirtyBitmap *which, Error **errp)
+BdrvDirtyBitmap *main_fn blockdev_find_bitmap(const BlockDirtyBitmap *which, Error **errp)
 {
     BlockDriverState *bs = blockdev_lookup(which->node, which->node, false, NULL);
     BdrvDirtyBitmap *b = bs ? bdrv_find_dirty_bitmap(bs, which->name) : NULL;
@@ -49,7 +48,7 @@ bool co_main_fn qmp_x_debug_block_dirty_bitmap_sha256(const BlockDirtyBitmap *ar
 {
     g_autofree uint8_t *buf = g_malloc(HASH_IN_ONE_GO);
     g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-    BdrvDirtyBitmap *b = find(args, errp);
+    BdrvDirtyBitmap *b = blockdev_find_bitmap(args, errp);
     int64_t pos = 0;
 
     while (b) {
@@ -63,7 +62,7 @@ bool co_main_fn qmp_x_debug_block_dirty_bitmap_sha256(const BlockDirtyBitmap *ar
         g_checksum_update(sum, buf, n);
         pos += n;
         coroutine_reschedule();
-        b = find(args, errp);           /* it may have gone */
+        b = blockdev_find_bitmap(args, errp);           /* it may have gone */
     }
     if (!b) {
         return false;

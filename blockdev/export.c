@@ -80,8 +80,60 @@ static bool main_fn find_iothread(const BlockExportOptions *opts, IOThread **ret
     return true;
 }
 
+/* ---- their bitmaps ---- */
+
+/* The bitmap of that name of @bs or of what it shows: by filters, and from its backing files. */
+static BdrvDirtyBitmap *main_fn find_below(BlockDriverState *bs, const char *name, Error **errp)
+{
+    while (bs) {
+        BdrvDirtyBitmap *b = bdrv_find_dirty_bitmap(bs, name);
+        BdrvLink *below = bs->drv->is_filter ? bs->file : bs->backing;
+
+        if (b) {
+            return b;
+        }
+        bs = below ? below->bs : NULL;
+    }
+    error_setg(errp, "Bitmap '%s' is not found", name);
+    return NULL;
+}
+
+/* Where the clients of an export that cannot be written ask, answers do not change. */
+static bool main_fn add_bitmap(GPtrArray *bitmaps, BdrvDirtyBitmap *b, bool writable, Error **errp)
+{
+    if (!b || !bdrv_dirty_bitmap_check(b, BDRV_BITMAP_TO_READ, errp)) {
+        return false;
+    }
+    if (!writable && !bdrv_dirty_bitmap_node(b)->read_only && bdrv_dirty_bitmap_enabled(b)) {
+        error_setg(errp, "Enabled bitmap '%s' incompatible with readonly export",
+                   bdrv_dirty_bitmap_name(b));
+        return false;
+    }
+    if (!g_ptr_array_find(bitmaps, b, NULL)) {
+        g_ptr_array_add(bitmaps, b);
+    }
+    return true;
+}
+
+/* Does not yield. */
+static bool main_fn find_bitmaps(GPtrArray *bitmaps, BlockDriverState *bs, bool writable,
+                                 const BlockDirtyBitmapOrStrList *l, Error **errp)
+{
+    for (; l; l = l->next) {
+        BdrvDirtyBitmap *b = l->value->type == QTYPE_QSTRING
+                             ? find_below(bs, l->value->u.local, errp)
+                             : blockdev_find_bitmap(&l->value->u.external, errp);
+
+        if (!add_bitmap(bitmaps, b, writable, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
 {
+    g_autoptr(GPtrArray) bitmaps = g_ptr_array_new();
     BlkExportOptions opts = {
         .type = BlockExportType_str(q->type), .id = q->id,
         .writable = q->has_writable && q->writable,
@@ -101,7 +153,9 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
         return false;
     }
     opts.bs = blockdev_lookup_unchanged(q->node_name, errp);
-    bool ok = opts.bs && blk_export_add(&opts, errp);
+    opts.bitmaps = bitmaps;
+    bool ok = opts.bs && find_bitmaps(bitmaps, opts.bs, opts.writable, q->u.nbd.bitmaps, errp) &&
+              blk_export_add(&opts, errp);
     blockdev_plain_error(errp);
     return ok;
 }
@@ -151,6 +205,9 @@ bool co_main_fn qmp_nbd_server_add(const NbdServerAddOptions *args, Error **errp
     opts.u.nbd.name = (char *)name;
     opts.u.nbd.description = args->description;
     opts.u.nbd.server = args->server;
+    BlockDirtyBitmapOrStr bitmap = { .type = QTYPE_QSTRING, .u.local = args->bitmap };
+    BlockDirtyBitmapOrStrList bitmaps = { .value = &bitmap };
+    opts.u.nbd.bitmaps = args->bitmap ? &bitmaps : NULL;
     return blockdev_export_add(&opts, errp);
 }
 

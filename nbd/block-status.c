@@ -14,7 +14,7 @@ static guint payload_max(const NbdRequest *req)
 
 size_t any_fn nbd_block_status_bytes(const NbdRequest *req)
 {
-    return payload_max(req) * __builtin_popcount(req->conn->meta);
+    return payload_max(req) * __builtin_popcountll(req->conn->meta);
 }
 
 static uint32_t allocation_flags(int status)
@@ -29,11 +29,31 @@ static uint32_t depth_flags(int depth, bool decided)
     return decided ? depth + 1 : 0;
 }
 
+/* The run at @at of a bitmap, which may be changing meanwhile. */
+static uint32_t bitmap_flags(const BdrvDirtyBitmap *b, int64_t at, int64_t bytes,
+                             int64_t *ret_bytes)
+{
+    int64_t start, n;
+
+    if (!bdrv_dirty_bitmap_next_area(b, at, at + bytes, bytes, &start, &n)) {
+        *ret_bytes = bytes;
+        return 0;
+    }
+    *ret_bytes = start > at ? start - at : n;
+    return start > at ? 0 : NBD_STATE_DIRTY;
+}
+
 /* State of the run at @at for context @id; *@ret_bytes its length. 0 or -errno. */
 static int co_fn query(NbdRequest *req, uint32_t id, uint64_t at, uint64_t bytes,
                        int64_t *ret_bytes, uint32_t *ret_flags)
 {
     int depth;
+
+    if (id >= NBD_META_BITMAP) {
+        *ret_flags = bitmap_flags(req->conn->exp->bitmaps->pdata[id - NBD_META_BITMAP], at, bytes,
+                                  ret_bytes);
+        return 0;
+    }
     int status = blk_co_block_status(req->conn->exp->blk, &req->conn->client, at, bytes,
                                      ret_bytes, &depth);
 
@@ -95,18 +115,14 @@ static GByteArray *co_fn collect(NbdRequest *req, uint32_t id, int *ret)
 
 void co_fn nbd_block_status(NbdRequest *req)
 {
-    static const uint32_t ids[] = { NBD_META_ALLOCATION, NBD_META_DEPTH };
-    unsigned left = req->conn->meta;
+    uint64_t left = req->conn->meta;
 
-    for (size_t i = 0; i < G_N_ELEMENTS(ids); i++) {
-        unsigned bit = 1u << ids[i];
+    while (left) {
+        uint32_t id = __builtin_ctzll(left);
         int ret;
 
-        if (!(left & bit)) {
-            continue;
-        }
-        left &= ~bit;
-        GByteArray *payload = collect(req, ids[i], &ret);
+        left &= left - 1;
+        GByteArray *payload = collect(req, id, &ret);
         if (!payload) {
             nbd_reply_error(req, nbd_errno(req, ret), "cannot look up the block status");
             return;

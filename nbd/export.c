@@ -7,6 +7,8 @@
 /* How long clients have to take the last answers of an export that goes. */
 #define LAST_ANSWERS_NS NS_PER_SEC
 
+static uint64_t last_serial;
+
 NbdExport *main_fn nbd_find_export(NbdServer *server, const char *name)
 {
     return g_hash_table_lookup(server->exports_by_name, name);
@@ -25,17 +27,26 @@ NbdExport *main_fn nbd_export_new(NbdServer *server, BlockBackend *blk,
         error_setg(errp, "description '%.20s...' too long", description);
         return NULL;
     }
+    if (opts->n_bitmaps > NBD_MAX_BITMAPS) {
+        error_setg(errp, "An export has at most %d bitmaps", NBD_MAX_BITMAPS);
+        return NULL;
+    }
     if (nbd_find_export(server, name)) {
         error_setg(errp, "NBD server already has export named '%s'", name);
         return NULL;
     }
     NbdExport *exp = g_new0(NbdExport, 1);
     exp->name = g_strdup(name);
+    exp->serial = ++last_serial;
     exp->description = g_strdup(description);
     exp->server = server;
     exp->blk = blk;
     exp->writable = opts->writable;
     exp->allocation_depth = opts->allocation_depth;
+    exp->bitmaps = g_ptr_array_new();
+    for (guint i = 0; i < opts->n_bitmaps; i++) {
+        g_ptr_array_add(exp->bitmaps, opts->bitmaps[i]);
+    }
     exp->iothread = opts->iothread;
     exp->ctx = exp->iothread ? iothread_context(exp->iothread) : server->main_ctx;
     exp->entry.data = exp;
@@ -83,5 +94,6 @@ void co_main_fn nbd_export_free(NbdExport *exp)
     aio_timer_disarm(&timer);
     g_free(exp->name);
     g_free(exp->description);
+    g_ptr_array_unref(exp->bitmaps);
     g_free(exp);
 }

@@ -13,10 +13,12 @@ typedef struct NbdRequest NbdRequest;
 
 struct NbdExport {
     char *name, *description;       /* description: NULL if none */
+    uint64_t serial;                /* its own for ever, > 0 */
     NbdServer *server;
     BlockBackend *blk;
     bool writable;
     bool allocation_depth;          /* offers that metadata context */
+    GPtrArray *bitmaps;             /* of BdrvDirtyBitmap: offers their contexts; constant */
     IOThread *iothread;             /* NULL: main thread */
     AioContext *ctx;
     int clients;                    /* connections in transmission */
@@ -43,6 +45,8 @@ struct NbdServer {
 /* Metadata contexts a client selected; their ids on the wire. */
 #define NBD_META_ALLOCATION 1       /* base:allocation */
 #define NBD_META_DEPTH 2            /* qemu:allocation-depth */
+#define NBD_META_BITMAP 3           /* and those behind: qemu:dirty-bitmap:NAME, in the export's
+                                     * order */
 
 /* Receive buffer: many small requests in one system call. */
 #define NBD_RBUF_BYTES (64 * 1024)
@@ -80,8 +84,8 @@ struct NbdConn {
     bool fixed_newstyle, no_zeroes;
     uint64_t size;                  /* of the export, bytes, as the client was told */
     bool structured;
-    unsigned meta;                  /* bits 1 << NBD_META_... */
-    char *meta_export;              /* the export they were selected for */
+    uint64_t meta;                  /* bits 1 << NBD_META_... */
+    uint64_t meta_export;           /* serial of the export they were selected for; 0: none */
 
     /* Transmission: the export's thread. */
     BlkClient client;               /* has it left? */

@@ -36,7 +36,7 @@ uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *ex
 static NbdOptResult choose(NbdConn *conn)
 {
     /* Contexts were selected for one export; with another one they mean nothing. */
-    if (!conn->meta_export || strcmp(conn->meta_export, conn->exp->name) != 0) {
+    if (conn->meta_export != conn->exp->serial) {
         conn->meta = 0;
     }
     return NBD_OPT_TRANSMIT;

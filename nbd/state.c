@@ -71,7 +71,6 @@ void main_fn nbd_conn_finished(void *opaque)
     nbd_conn_set_state(conn, NBD_CONN_FINISHED);
     channel_close(&conn->chan);
     g_queue_unlink(&server->conns, &conn->entry);
-    g_free(conn->meta_export);
     g_free(conn->rbuf);
     g_free(conn);
     if (exp && --exp->clients == 0) {

@@ -72,6 +72,40 @@ static BlockBackend *co_main_fn make_backend(const BlkExportOptions *opts, Error
     return blk;
 }
 
+/* ---- bitmaps ---- */
+
+static void co_main_fn take_bitmaps(BlkExport *exp, GPtrArray *bitmaps)
+{
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "an export of its bitmap" };
+
+    exp->bitmaps = g_ptr_array_new();
+    exp->bitmap_links = g_ptr_array_new();
+    for (guint i = 0; bitmaps && i < bitmaps->len; i++) {
+        BdrvDirtyBitmap *b = bitmaps->pdata[i];
+
+        /* Claims nothing: cannot fail, and does not yield. */
+        g_ptr_array_add(exp->bitmap_links,
+                        bdrv_link_new(bdrv_dirty_bitmap_node(b), &spec, &error_abort));
+        g_ptr_array_add(exp->bitmaps, b);
+        bdrv_dirty_bitmap_set_busy(b, "an export");
+    }
+}
+
+/* No client looks at them any more. */
+static void co_main_fn give_bitmaps_up(BlkExport *exp)
+{
+    for (guint i = 0; i < exp->bitmaps->len; i++) {
+        bdrv_dirty_bitmap_set_busy(exp->bitmaps->pdata[i], NULL);
+    }
+    g_ptr_array_unref(exp->bitmaps);
+    for (guint i = 0; i < exp->bitmap_links->len; i++) {
+        bdrv_link_free(exp->bitmap_links->pdata[i]);
+    }
+    g_ptr_array_unref(exp->bitmap_links);
+}
+
+/* ---- life ---- */
+
 static void main_fn list_add(BlkExport *exp)
 {
     exp->prev = last_export;
@@ -85,22 +119,35 @@ static void main_fn list_remove(BlkExport *exp)
     *(exp->next ? &exp->next->prev : &last_export) = exp->prev;
 }
 
-static BlkExport *main_fn export_new(const BlkExportDriver *drv, const BlkExportOptions *opts,
-                                     BlockBackend *blk)
+/* Without a backend.  Its bitmaps are taken before anything yields: nobody else gets them. */
+static BlkExport *co_main_fn export_new(const BlkExportDriver *drv, const BlkExportOptions *opts)
 {
     BlkExport *exp = g_malloc0(drv->instance_size);
 
     exp->drv = drv;
     exp->id = g_strdup(opts->id);
-    exp->blk = blk;
     exp->iothread = opts->iothread;
+    if (exp->iothread) {
+        iothread_ref(exp->iothread);
+    }
+    take_bitmaps(exp, opts->bitmaps);
     return exp;
+}
+
+static void co_main_fn export_free(BlkExport *exp)
+{
+    give_bitmaps_up(exp);
+    blk_free(exp->blk);
+    if (exp->iothread) {
+        iothread_unref(exp->iothread);
+    }
+    g_free(exp->id);
+    g_free(exp);
 }
 
 BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
 {
     const BlkExportDriver *drv = find_driver(opts->type);
-    BlkExport *exp = NULL;
 
     if (!drv) {
         error_setg(errp, "No driver found for the requested export type");
@@ -111,24 +158,14 @@ BlkExport *co_main_fn blk_export_add(const BlkExportOptions *opts, Error **errp)
         error_setg(errp, "Block export id '%s' is already in use", opts->id);
         return NULL;
     }
-    if (opts->iothread) {
-        iothread_ref(opts->iothread);
+    BlkExport *exp = export_new(drv, opts);
+    exp->blk = make_backend(opts, errp);
+    if (!exp->blk || !drv->start(exp, opts, errp)) {
+        export_free(exp);
+        return NULL;
     }
-    BlockBackend *blk = make_backend(opts, errp);
-    if (blk) {
-        exp = export_new(drv, opts, blk);
-        if (drv->start(exp, opts, errp)) {
-            list_add(exp);
-            return exp;
-        }
-        blk_free(blk);
-        g_free(exp->id);
-        g_free(exp);
-    }
-    if (opts->iothread) {
-        iothread_unref(opts->iothread);
-    }
-    return NULL;
+    list_add(exp);
+    return exp;
 }
 
 /* Exports that are being deleted, also those that nobody finds any more, because letting go of a
@@ -147,15 +184,11 @@ void co_main_fn blk_export_del(BlkExport *exp)
     exp->drv->co_stop(exp);         /* as long as its slowest request: nobody else waits for that */
 
     list_remove(exp);
-    blk_free(exp->blk);
-    if (exp->iothread) {
-        iothread_unref(exp->iothread);
-    }
+    g_autofree char *id = g_strdup(exp->id);
+    export_free(exp);
     if (deleted_cb) {
-        deleted_cb(exp->id);
+        deleted_cb(id);
     }
-    g_free(exp->id);
-    g_free(exp);
     if (--leaving == 0 && !first_export && all_gone_waiter) {
         coroutine_wake(g_steal_pointer(&all_gone_waiter));
     }

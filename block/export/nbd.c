@@ -25,6 +25,7 @@ static bool main_fn nbd_blk_start(BlkExport *exp, const BlkExportOptions *opts, 
     NbdExportOptions nbd_opts = {
         .name = opts->nbd_name, .description = opts->nbd_description, .writable = opts->writable,
         .allocation_depth = opts->nbd_allocation_depth, .iothread = opts->iothread,
+        .bitmaps = (BdrvDirtyBitmap *const *)exp->bitmaps->pdata, .n_bitmaps = exp->bitmaps->len,
     };
     ne->nbd = nbd_export_new(server, exp->blk, &nbd_opts, errp);
     if (!ne->nbd) {

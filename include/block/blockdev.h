@@ -4,6 +4,7 @@
 #define BLOCK_BLOCKDEV_H
 
 #include "block/jobs.h"
+#include "block/dirty-bitmap.h"
 #include "block/snapshot.h"
 #include "nbd/server.h"
 #include "qapi/qapi-types.h"
@@ -51,7 +52,9 @@ void any_fn blockdev_plain_error(Error **errp);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
-/* blockdev/dirty-bitmap.c.  The bitmaps of @bs as clients know them; NULL: none. */
+/* blockdev/dirty-bitmap.c.  NULL with QEMU's texts: no such node, no such bitmap. */
+BdrvDirtyBitmap *main_fn blockdev_find_bitmap(const BlockDirtyBitmap *which, Error **errp);
+/* The bitmaps of @bs as clients know them; NULL: none. */
 BlockDirtyInfoList *main_fn blockdev_bitmaps_info(BlockDriverState *bs);
 
 /*

@@ -4,6 +4,7 @@
 #define BLOCK_EXPORT_H
 
 #include "block/backend.h"
+#include "block/dirty-bitmap.h"
 #include "qemu/iothread.h"
 
 typedef struct BlkExport BlkExport;
@@ -23,6 +24,8 @@ typedef struct BlkExportOptions {
     const char *nbd_name;
     const char *nbd_description;    /* or NULL */
     bool nbd_allocation_depth;      /* clients may ask in which image of the chain data is */
+    GPtrArray *bitmaps;             /* of BdrvDirtyBitmap, each once, none of them busy; clients may
+                                     * ask what is dirty in them; NULL: none */
 } BlkExportOptions;
 
 /* What a type of export does; one table a type. */
@@ -40,6 +43,8 @@ struct BlkExport {
     BlockBackend *blk;
     IOThread *iothread;
     bool shutting_down;
+    GPtrArray *bitmaps;             /* of BdrvDirtyBitmap: busy, and their nodes kept, by it */
+    GPtrArray *bitmap_links;        /* of BdrvLink */
     BlkExport *prev, *next;         /* all exports, oldest first */
 };
 

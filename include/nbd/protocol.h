@@ -87,6 +87,7 @@
 
 #define NBD_STATE_HOLE          1
 #define NBD_STATE_ZERO          2
+#define NBD_STATE_DIRTY         1   /* of qemu:dirty-bitmap:NAME */
 
 /* Error numbers. */
 #define NBD_EPERM       1

@@ -8,6 +8,7 @@
 
 #include "qemu/limits.h"
 #include "block/backend.h"
+#include "block/dirty-bitmap.h"
 #include "qemu/iothread.h"
 #include "qemu/sockets.h"
 
@@ -41,6 +42,10 @@ typedef struct NbdExportOptions {
     const char *description;        /* or NULL */
     bool writable;
     bool allocation_depth;          /* clients may select qemu:allocation-depth */
+    /* Clients may select qemu:dirty-bitmap:NAME: NBD_MAX_BITMAPS at most; they outlive the export.
+     */
+    BdrvDirtyBitmap *const *bitmaps;
+    guint n_bitmaps;
     IOThread *iothread;             /* where requests run; NULL: the main thread */
 } NbdExportOptions;
 

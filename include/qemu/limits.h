@@ -62,6 +62,8 @@
 #define NBD_MAX_IN_FLIGHT_BYTES (64 * MiB)
 /* What a request holds at least, bytes: a stack as far as it is used, and its answer's header. */
 #define NBD_REQUEST_MEMORY (16 * KiB)
+/* Bitmaps that an export shows. */
+#define NBD_MAX_BITMAPS 60
 /* Memory that the requests of all clients of all servers may hold together, bytes; an option
  * changes it. */
 #define NBD_DEFAULT_MEMORY (256 * MiB)

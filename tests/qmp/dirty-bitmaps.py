@@ -8,7 +8,7 @@ import threading
 
 import nbdwire as w
 from daemon import Daemon
-from rig import main, requires, run
+from rig import import_nbd, main, requires, run
 
 requires('qemu-img', 'qemu-io')
 
@@ -268,6 +268,90 @@ def test_sizes_that_take_too_much_memory_are_refused():
         error = r.error('block-dirty-bitmap-add', node='huge', name='b', granularity=512)
         assert 'choose a larger one' in error.desc, error
         r.cmd('block-dirty-bitmap-add', node='huge', name='b', granularity=1 << 30)
+
+
+def areas(h, name, size=SIZE):
+    """What a client is told: [offset, end) of each dirty run."""
+    context, found, at = 'qemu:dirty-bitmap:' + name, [], 0
+    while at < size:
+        extents = []
+        h.block_status(size - at, at, lambda c, o, e, err: extents.extend(e if c == context else []) or 0)
+        assert extents, 'no answer for ' + context
+        for n, flags in zip(extents[::2], extents[1::2]):
+            if flags & 1:
+                if found and found[-1][1] == at:
+                    found[-1][1] = at + n
+                else:
+                    found.append([at, at + n])
+            at += n
+    return found
+
+
+def test_clients_are_told_what_is_dirty():
+    """As the metadata context that QEMU's clients ask for; several at once, of the disk and of its backing file."""
+    with Daemon() as r:
+        add_disk(r, 'base')
+        r.create('disk', 'qcow2', str(SIZE))
+        r.cmd('block-dirty-bitmap-add', node='base', name='old', granularity=4096)
+        r.cmd('blockdev-add', driver='qcow2', node_name='disk', backing=None,
+              file={'driver': 'file', 'filename': r.path('disk')})
+        r.export('base')
+        with r.wire('base') as c:
+            c.write(5000, b'x')
+        r.cmd('block-export-del', id='exp-base', mode='hard')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+        r.cmd('block-dirty-bitmap-disable', node='base', name='old')
+        r.cmd('blockdev-snapshot', node='base', overlay='disk')
+        r.cmd('block-dirty-bitmap-add', node='disk', name='a', granularity=65536)
+        r.cmd('block-dirty-bitmap-add', node='disk', name='b', granularity=512)
+        r.export('disk', bitmaps=['a', 'old', {'node': 'disk', 'name': 'b'}])
+        h = r.nbd('disk', add_meta_context='qemu:dirty-bitmap:a')
+        rest = r.nbd('disk', add_meta_context='qemu:dirty-bitmap:b')
+        for i in (3, 4, 90):
+            h.pwrite(b'y' * 70000, i << 17)
+        h.pwrite(b'y', 511)
+        assert areas(h, 'a') == [[0, 65536], [3 << 17, 5 << 17], [90 << 17, 91 << 17]], areas(h, 'a')
+        assert areas(rest, 'b')[0] == [0, 512] and len(areas(rest, 'b')) == 4, areas(rest, 'b')
+        old = r.nbd('disk', add_meta_context='qemu:dirty-bitmap:old')
+        assert areas(old, 'old') == [[4096, 8192]]
+        listed = []
+        n = import_nbd().NBD()
+        n.set_opt_mode(True)
+        n.connect_uri(r.uri('disk'))
+        n.add_meta_context('qemu:')
+        n.opt_list_meta_context(lambda c: listed.append(c) and 0)
+        assert sorted(listed) == ['qemu:dirty-bitmap:' + b for b in ('a', 'b', 'old')], listed
+        n.opt_abort()
+        for verb in 'remove', 'clear', 'enable', 'disable':
+            assert r.error('block-dirty-bitmap-' + verb, node='disk', name='a').desc == \
+                "Bitmap 'a' is currently in use by another operation and cannot be used"
+        assert bitmaps(r, 'base')['old']['busy']
+        for handle in h, rest, old:
+            handle.shutdown()
+        r.cmd('block-export-del', id='exp-disk', mode='hard')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+        assert not bitmaps(r, 'disk')['a']['busy']
+        r.cmd('block-dirty-bitmap-remove', node='disk', name='a')
+
+
+def test_an_export_refuses_what_it_cannot_show():
+    with Daemon() as r:
+        add_disk(r)
+        for i in range(61):
+            r.cmd('block-dirty-bitmap-add', node='disk', name='b%d' % i, disabled=i > 0)
+
+        def says(text, bitmaps, writable=False):
+            e = r.error('block-export-add', type='nbd', id='e', node_name='disk', bitmaps=bitmaps, writable=writable)
+            assert e.desc == text, e
+        says("Bitmap 'x' is not found", ['x'])
+        says("Node 'x' not found", [{'node': 'x', 'name': 'x'}])
+        says("Enabled bitmap 'b0' incompatible with readonly export", ['b0'])
+        says('An export has at most 60 bitmaps', ['b%d' % i for i in range(61)], True)
+        assert not any(b['busy'] for b in bitmaps(r, 'disk').values())
+        r.cmd('nbd-server-add', device='disk', bitmap='b1')
+        says("Bitmap 'b1' is currently in use by another operation and cannot be used", ['b1'])
+        r.export('disk', name='all', bitmaps=['b%d' % i for i in range(60) if i != 1])
+        r.nbd('all', add_meta_context='qemu:dirty-bitmap:b59').shutdown()
 
 
 if __name__ == '__main__':
