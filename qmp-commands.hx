@@ -216,6 +216,44 @@ handler: qmp_block_job_change
 -> { "execute": "block-job-change", "arguments": { "id": "nosuch", "copy-mode": "write-blocking" } }
 <- { "error": { "class": "DeviceNotActive", "desc": "Block job 'nosuch' not found" } }
 
+command: block-commit
+handler: qmp_block_commit
+disk: base.qcow2 1M qcow2
+disk: top.qcow2 1M qcow2
+options: --blockdev qcow2,node-name=top,file.driver=file,file.filename=top.qcow2,backing.driver=qcow2,backing.node-name=base,backing.read-only=on,backing.file.driver=file,backing.file.filename=base.qcow2,backing.file.read-only=on
+-> { "execute": "block-commit", "arguments": { "job-id": "job0", "device": "top" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "ready", "id": "job0" }, ... }
+<- { "event": "BLOCK_JOB_READY", "data": { "device": "job0", "len": 0, "offset": 0, "speed": 0,
+     "type": "commit" }, ... }
+
+command: block-stream
+handler: qmp_block_stream
+disk: base.qcow2 1M qcow2
+disk: top.qcow2 1M qcow2
+options: --blockdev qcow2,node-name=top,file.driver=file,file.filename=top.qcow2,backing.driver=qcow2,backing.node-name=base,backing.read-only=on,backing.file.driver=file,backing.file.filename=base.qcow2,backing.file.read-only=on
+-> { "execute": "block-stream", "arguments": { "job-id": "job0", "device": "top" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "waiting", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "pending", "id": "job0" }, ... }
+<- { "event": "BLOCK_JOB_COMPLETED", "data": { "device": "job0", "len": 1048576,
+     "offset": 1048576, "speed": 0, "type": "stream" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "null", "id": "job0" }, ... }
+
+command: change-backing-file
+handler: qmp_change_backing_file
+disk: base.qcow2 1M qcow2
+disk: top.qcow2 1M qcow2
+options: --blockdev qcow2,node-name=top,file.driver=file,file.filename=top.qcow2,backing.driver=qcow2,backing.node-name=base,backing.read-only=on,backing.file.driver=file,backing.file.filename=base.qcow2,backing.file.read-only=on
+-> { "execute": "change-backing-file", "arguments": {
+     "device": "top", "image-node-name": "top", "backing-file": "base.qcow2" } }
+<- { "return": {} }
+
 command: blockdev-mirror
 handler: qmp_blockdev_mirror
 disk: a.raw 1M

@@ -121,7 +121,7 @@ static void task_failed(BdrvCopy *c, const BdrvCopyPiece *piece, int error, bool
 {
     hbitmap_set(c->p.todo, piece->offset, piece->bytes);
     if (!c->error.error) {
-        c->error = (BdrvCopyError){ .error = error, .is_write = is_write };
+        c->error = (BdrvCopyError){ error, is_write, piece->offset, piece->bytes };
     }
 }
 
@@ -225,7 +225,7 @@ static bool co_fn look(BdrvCopy *c)
     int ret = c->p.ops->co_look(c->p.opaque, c->area_start, c->area_end - c->area_start, &c->kind,
                                 &n);
     if (ret < 0) {
-        c->error = (BdrvCopyError){ .error = ret, .is_write = false };
+        c->error = (BdrvCopyError){ ret, false, c->area_start, c->area_end - c->area_start };
         return false;
     }
     c->kind_end = c->area_start + n;

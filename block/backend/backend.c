@@ -114,7 +114,10 @@ static const BdrvLinkRole root_role = {
 static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, bool follows, Error **errp)
 {
     g_assert(!blk->root);
-    if (bs->read_only && blk->needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
+    /* One that is about to be made writable will be. */
+    bool read_only = bs->reopen ? bs->reopen->read_only : bs->read_only;
+
+    if (read_only && blk->needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
         error_setg(errp, "Block node is read-only");
         return false;
     }

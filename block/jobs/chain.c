@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Holding a part of a backing chain while its base is written. */
+/* Holding a part of a backing chain while a job works on it. */
 #include "qemu/osdep.h"
 
-#include "block/actions.h"
 #include "block/jobs/chain.h"
-#include "qemu/log.h"
 
 static BlockDriverState *main_fn below_filters(BlockDriverState *bs)
 {
@@ -28,62 +26,110 @@ bool main_fn job_chain_has(BlockDriverState *bs, const BlockDriverState *base)
     return bs != NULL;
 }
 
-static void co_main_fn seal(JobChain *c)
+/* ---- taking it ---- */
+
+void main_fn job_chain_thaw(JobChain *c)
 {
-    for (guint i = 0; i < c->backing->len; i++) {
-        BdrvLink *link = c->backing->pdata[i];
-        bdrv_link_set_claims(link, CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE), NULL);
+    for (guint i = 0; !c->thawed && i < c->frozen->len; i++) {
+        ((BdrvLink *)c->frozen->pdata[i])->frozen--;
     }
+    c->thawed = true;
 }
 
-static void co_main_fn free_lists(JobChain *c)
+static void co_main_fn give_back(JobChain *c)
 {
-    for (guint i = 0; i < c->backing->len; i++) {
-        ((BdrvLink *)c->backing->pdata[i])->frozen--;
-    }
+    job_chain_thaw(c);
     for (guint i = 0; i < c->links->len; i++) {
         bdrv_link_free(c->links->pdata[i]);
     }
-    g_ptr_array_unref(c->links);
-    g_ptr_array_unref(c->backing);
+    g_clear_pointer(&c->links, g_ptr_array_unref);
+    g_clear_pointer(&c->frozen, g_ptr_array_unref);
     g_clear_pointer(&c->reopened, g_ptr_array_unref);
-    c->base = NULL;
 }
 
-/* The chain itself asks for nothing; the job lets nobody else read. */
-static bool co_main_fn take_node(JobChain *c, const Job *job, BdrvLink *backing, Error **errp)
+/* The chain's links ask for consistent data again. */
+static void co_main_fn seal(JobChain *c)
 {
-    bool is_base = backing->bs == c->base;
-    unsigned allows = CLAIM_ALL & ~CLAIM_READ & ~CLAIM_PIVOT;
+    for (guint i = 0; c->spec.merges && i < c->frozen->len; i++) {
+        bdrv_link_set_claims(c->frozen->pdata[i], CLAIM_READ,
+                             CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE), NULL);
+    }
+}
 
-    if (!bdrv_link_set_claims(backing, CLAIM_NONE, CLAIM_ALL, errp)) {
+/* The node that @link leads to. */
+static bool co_main_fn take_node(JobChain *c, const Job *job, BdrvLink *link, Error **errp)
+{
+    unsigned allows = CLAIM_ALL & ~CLAIM_PIVOT;
+    bool mixed = c->spec.merges && link->bs != c->spec.top;
+
+    link->tolerant &= !mixed;       /* its claims are the job's to say */
+    if (mixed && !bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, errp)) {
         return false;
     }
-    g_ptr_array_add(c->backing, backing);
-    backing->frozen++;
-    if (!is_base) {
+    g_ptr_array_add(c->frozen, link);
+    link->frozen++;
+    if (mixed) {
+        allows &= ~CLAIM_READ;
+    }
+    if (link->bs != c->spec.base || !c->spec.merges) {
         allows &= ~(CLAIM_WRITE | CLAIM_RESIZE);
     }
-    BdrvLink *link = job_link(job, backing->bs, CLAIM_NONE, allows, errp);
-    if (link) {
-        g_ptr_array_add(c->links, link);
+    BdrvLink *own = job_link(job, link->bs, CLAIM_NONE, allows, errp);
+    if (own) {
+        g_ptr_array_add(c->links, own);
     }
-    return link != NULL;
+    return own != NULL;
 }
 
-static bool co_main_fn make_base_writable(JobChain *c, Error **errp)
+/* The image that the job writes to, if it is not the base: no other may come in front of it. */
+static bool co_main_fn keep_writable(JobChain *c, const Job *job, Error **errp)
 {
-    g_autoptr(GPtrArray) stores = bdrv_stores(c->base), nodes = g_ptr_array_new();
-    g_autoptr(GArray) changes = g_array_new(false, false, sizeof(BdrvReopen));
+    if (!c->spec.writable) {
+        return true;
+    }
+    BdrvLink *own = job_link(job, c->spec.writable, CLAIM_NONE, CLAIM_ALL & ~CLAIM_PIVOT, errp);
+    if (own) {
+        g_ptr_array_add(c->links, own);
+    }
+    return own != NULL;
+}
+
+static bool co_main_fn take_nodes(JobChain *c, const Job *job, Error **errp)
+{
+    BlockDriverState *bs = below_filters(c->spec.above ?: c->spec.top);
+
+    while (bs != c->spec.base && bs->backing) {
+        if (!take_node(c, job, bs->backing, errp)) {
+            return false;
+        }
+        bs = below_filters(bs->backing->bs);
+    }
+    return true;
+}
+
+static void main_fn add_read_only(BlockDriverState *bs, GPtrArray *nodes, GArray *changes)
+{
+    g_autoptr(GPtrArray) stores = bs ? bdrv_stores(bs) : g_ptr_array_new();
 
     for (guint i = 0; i < stores->len; i++) {
-        BlockDriverState *bs = stores->pdata[i];
+        bs = stores->pdata[i];
         if (bs->read_only) {
             BdrvReopen to = bdrv_reopen_same(bs);
             to.read_only = false;
             g_ptr_array_add(nodes, bs);
             g_array_append_val(changes, to);
         }
+    }
+}
+
+static bool co_main_fn make_writable(JobChain *c, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = g_ptr_array_new();
+    g_autoptr(GArray) changes = g_array_new(false, false, sizeof(BdrvReopen));
+
+    add_read_only(c->spec.writable, nodes, changes);
+    if (c->spec.merges) {
+        add_read_only(c->spec.base, nodes, changes);
     }
     if (nodes->len == 0) {
         return true;
@@ -95,22 +141,16 @@ static bool co_main_fn make_base_writable(JobChain *c, Error **errp)
     return true;
 }
 
-bool co_main_fn job_chain_prepare(JobChain *c, const Job *job, BlockDriverState *top,
-                                  BlockDriverState *base, Error **errp)
+bool co_main_fn job_chain_prepare(JobChain *c, const Job *job, const JobChainSpec *spec,
+                                  Error **errp)
 {
-    *c = (JobChain){ g_ptr_array_new(), g_ptr_array_new(), base, NULL };
-    bool ok = true;
-
-    for (BlockDriverState *bs = below_filters(top); ok && bs != base; ) {
-        ok = take_node(c, job, bs->backing, errp);
-        bs = below_filters(bs->backing->bs);
+    *c = (JobChain){ .spec = *spec, .links = g_ptr_array_new(), .frozen = g_ptr_array_new() };
+    if (take_nodes(c, job, errp) && keep_writable(c, job, errp) && make_writable(c, errp)) {
+        return true;
     }
-    ok = ok && make_base_writable(c, errp);
-    if (!ok) {
-        seal(c);
-        free_lists(c);
-    }
-    return ok;
+    seal(c);
+    give_back(c);
+    return false;
 }
 
 void main_fn job_chain_commit(JobChain *c)
@@ -129,47 +169,33 @@ void co_main_fn job_chain_clean(JobChain *c)
 
 void co_main_fn job_chain_abort(JobChain *c)
 {
-    if (!c->base) {
+    if (!c->links) {
         return;
     }
     if (c->reopened) {
         bdrv_reopen_abort(c->reopened);
     }
     seal(c);
-    free_lists(c);
+    give_back(c);
 }
 
-/* Others may have begun to write to the base through the job's end: then it stays writable. */
-static bool co_main_fn add_read_only(Transaction *t, const void *args, Error **errp)
+bool co_main_fn job_chain_pin(BdrvAction *a, const JobChainSpec *spec, Error **errp)
 {
-    const JobChain *c = args;
-    GPtrArray *nodes = g_ptr_array_new(), *options = g_ptr_array_new();
-    GArray *changes = g_array_new(false, false, sizeof(BdrvReopen));
-
-    for (guint i = 0; i < c->reopened->len; i++) {
-        BdrvReopen to = bdrv_reopen_same(c->reopened->pdata[i]);
-        to.read_only = true;
-        g_ptr_array_add(nodes, c->reopened->pdata[i]);
-        g_array_append_val(changes, to);
+    for (BlockDriverState *bs = spec->above ?: spec->top; bs; bs = job_next_image(bs)) {
+        if (!transaction_pin(a, bs, 0, errp)) {
+            return false;
+        }
+        if (bs == spec->base) {
+            break;
+        }
     }
-    return reopen_action_add(t, nodes, changes, options, errp);
+    return true;
 }
 
-void co_main_fn job_chain_release(JobChain *c, bool merged)
+void co_main_fn job_chain_drop(JobChain *c, bool merged)
 {
-    Error *err = NULL;
-
-    if (!c->base) {
-        return;
-    }
-    if (!merged && c->reopened && !job_run_transaction(add_read_only, c, &err)) {
-        log_line("image '%s' stays writable after its job: %s", c->base->filename,
-                 error_get_pretty(err));
-        error_free(err);
-    }
-    /* What was merged reads as a mix, and stays so: the links of the chain go with it. */
     if (!merged) {
         seal(c);
     }
-    free_lists(c);
+    give_back(c);
 }

@@ -56,3 +56,61 @@ int64_t any_fn job_granularity(const BlockDriverState *target, int64_t length, i
     }
     return granularity;
 }
+
+HBitmap *any_fn job_full_bitmap(int64_t length, int64_t granularity, Error **errp)
+{
+    HBitmap *h = hbitmap_new(length, granularity);
+
+    if (h) {
+        hbitmap_set(h, 0, length);
+    } else {
+        error_setg(errp, "There is no memory for the bitmap of a job on %" PRId64 " bytes",
+                   length);
+    }
+    return h;
+}
+
+/* ---- the run ---- */
+
+bool co_main_fn job_tolerate(Job *job, bool is_write, int error, Error **errp)
+{
+    BlkErrorAction action = job_io_error(job, is_write, error);
+
+    if (action == BLK_ERROR_ACTION_REPORT) {
+        error_setg(errp, "%s", g_strerror(-error));
+        return false;
+    }
+    if (action == BLK_ERROR_ACTION_IGNORE) {
+        job_sleep(job, 100 * NS_PER_MS);
+    }
+    return true;
+}
+
+bool co_main_fn job_run_copier(Job *job, BdrvCopy *copy, BdrvCopy **running,
+                               BdrvCopyResult *ret_result, Error **errp)
+{
+    BdrvCopyError e;
+
+    job_pause_point(job);
+    if (job_is_cancelled(job)) {
+        error_setg_errno(errp, ECANCELED, "Cannot copy");
+        return false;
+    }
+    bdrv_copy_set_speed(copy, job->speed);
+    *running = copy;
+    *ret_result = bdrv_copy_run(copy, &e);
+    *running = NULL;
+    return *ret_result != BDRV_COPY_FAILED || job_tolerate(job, e.is_write, e.error, errp);
+}
+
+bool co_main_fn job_run_to_end(Job *job, BdrvCopy *copy, BdrvCopy **running, Error **errp)
+{
+    BdrvCopyResult result = BDRV_COPY_INTERRUPTED;
+
+    while (result != BDRV_COPY_CLEAN) {
+        if (!job_run_copier(job, copy, running, &result, errp)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -3,7 +3,11 @@
 #ifndef BLOCK_JOBS_INTERNAL_H
 #define BLOCK_JOBS_INTERNAL_H
 
+#include "block/copy.h"
 #include "block/jobs.h"
+
+/* Bytes that are asked about at once. */
+#define JOB_LOOK_CHUNK (16 * MiB)
 
 void main_fn job_set_common(Job *job, const JobCommon *common);
 
@@ -17,5 +21,19 @@ BdrvLink *co_main_fn job_link(const Job *job, BlockDriverState *bs, unsigned nee
 
 /* Granularity of the bitmap of a job that copies @length bytes to @target: @asked, or chosen. */
 int64_t any_fn job_granularity(const BlockDriverState *target, int64_t length, int64_t asked);
+
+/*
+ * For co_run: lets @copy work for a while, after pausing if that is asked for; *@running is @copy
+ * meanwhile, for kick.  False: the job is cancelled, or an error ends it.
+ */
+bool co_main_fn job_run_copier(Job *job, BdrvCopy *copy, BdrvCopy **running,
+                               BdrvCopyResult *ret_result, Error **errp);
+/* The same until all is done. */
+bool co_main_fn job_run_to_end(Job *job, BdrvCopy *copy, BdrvCopy **running, Error **errp);
+/* False: @error (-errno) ends the job.  Else what failed is tried again, but not all the time. */
+bool co_main_fn job_tolerate(Job *job, bool is_write, int error, Error **errp);
+
+/* A bitmap of @length bytes that is dirty all over; NULL: there is no memory. */
+HBitmap *any_fn job_full_bitmap(int64_t length, int64_t granularity, Error **errp);
 
 #endif

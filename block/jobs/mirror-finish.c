@@ -73,7 +73,7 @@ static void co_main_fn give_claims_up(MirrorJob *m)
 {
     blk_set_claims(m->pair.source, CLAIM_NONE, CLAIM_ALL, NULL);
     blk_set_claims(m->pair.target, CLAIM_NONE, CLAIM_ALL, NULL);
-    for (guint i = 0; m->chain.base && i < m->chain.links->len; i++) {
+    for (guint i = 0; m->chain.links && i < m->chain.links->len; i++) {
         bdrv_link_set_claims(m->chain.links->pdata[i], CLAIM_NONE, CLAIM_ALL, NULL);
     }
 }
@@ -204,5 +204,8 @@ void co_main_fn mirror_end(Job *job, bool ok)
     bdrv_copy_free(g_steal_pointer(&m->scan));
     bdrv_copy_free(g_steal_pointer(&m->copy));
     mirror_release(m);
+    if (m->pivoted) {
+        job_chain_keep_writable(&m->chain);
+    }
     job_chain_release(&m->chain, m->pivoted);
 }

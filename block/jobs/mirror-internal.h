@@ -9,9 +9,6 @@
 #include "block/jobs/jobs-internal.h"
 #include "block/jobs/mirror-top.h"
 
-/* Bytes that are asked about at once. */
-#define MIRROR_SCAN_CHUNK (64 * MiB)
-
 typedef struct MirrorJob {
     Job job;
     BdrvLink *filter_link;          /* the job's own, on the filter */

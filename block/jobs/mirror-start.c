@@ -51,7 +51,8 @@ static bool co_main_fn take_chain(MirrorStart *s, Error **errp)
     }
     m->base = req->base;
     if (req->is_commit) {
-        return job_chain_prepare(&m->chain, &m->job, req->source, req->base, errp);
+        JobChainSpec spec = { .top = req->source, .base = req->base, .merges = true };
+        return job_chain_prepare(&m->chain, &m->job, &spec, errp);
     }
     m->base_link = req->base ? job_link(&m->job, req->base, CLAIM_NONE, CLAIM_ALL, errp) : NULL;
     return !req->base || m->base_link;
@@ -172,28 +173,19 @@ static bool main_fn check(const MirrorRequest *req, Error **errp)
     return true;
 }
 
-static bool co_main_fn pin_chain(MirrorStart *s, Error **errp)
-{
-    for (BlockDriverState *bs = job_next_image(s->req.source); bs && bs != s->req.base;
-         bs = job_next_image(bs)) {
-        if (!transaction_pin(&s->action, bs, 0, errp)) {
-            return false;
-        }
-    }
-    return !s->req.base || s->req.base == s->req.target ||
-           transaction_pin(&s->action, s->req.base, 0, errp);
-}
-
 bool co_main_fn mirror_action_add(Transaction *t, const MirrorRequest *req, Error **errp)
 {
     MirrorStart *s = transaction_add(t, &start_ops, g_strdup_printf(
         "begin a copy of '%s'", req->source->node_name));
 
+    JobChainSpec chain = { .top = req->source, .base = req->base };
+
     s->req = *req;
     if (!transaction_pin(&s->action, req->source, 0, errp) ||
         !transaction_pin(&s->action, req->target, 0, errp) ||
         (req->replaces && !transaction_pin(&s->action, req->replaces, 0, errp)) ||
-        (req->sync == MIRROR_SYNC_TOP && !pin_chain(s, errp)) || !check(req, errp) ||
+        (req->sync == MIRROR_SYNC_TOP && !job_chain_pin(&s->action, &chain, errp)) ||
+        !check(req, errp) ||
         !(s->job = mirror_new(req, errp))) {
         transaction_drop_last(t);
         return false;

@@ -16,7 +16,6 @@
  */
 #include "qemu/osdep.h"
 
-#include "block/actions.h"
 #include "block/jobs/mirror-internal.h"
 #include "qemu/log.h"
 
@@ -119,61 +118,13 @@ static void main_fn look_at_progress(void *opaque)
     aio_timer_arm(&m->timer, clock_ns() + LOOK_NS);
 }
 
-/* False: an error ends the job.  Else what failed is tried again, but not all the time. */
-static bool co_main_fn tolerate(MirrorJob *m, bool is_write, int error, Error **errp)
-{
-    BlkErrorAction action = job_io_error(&m->job, is_write, error);
-
-    if (action == BLK_ERROR_ACTION_REPORT) {
-        error_setg(errp, "%s", g_strerror(-error));
-        return false;
-    }
-    if (action == BLK_ERROR_ACTION_IGNORE) {
-        job_sleep(&m->job, 100 * NS_PER_MS);
-    }
-    return true;
-}
-
-/* Runs @copy for a while.  False: the job has failed. */
-static bool co_main_fn run_copier(MirrorJob *m, BdrvCopy *copy, BdrvCopyResult *ret_result,
-                                  Error **errp)
-{
-    BdrvCopyError e;
-
-    job_pause_point(&m->job);
-    if (job_is_cancelled(&m->job)) {
-        error_setg_errno(errp, ECANCELED, "Cannot copy");
-        return false;
-    }
-    bdrv_copy_set_speed(copy, m->job.speed);
-    m->running = copy;
-    *ret_result = bdrv_copy_run(copy, &e);
-    m->running = NULL;
-    if (*ret_result != BDRV_COPY_FAILED) {
-        return true;
-    }
-    return tolerate(m, e.is_write, e.error, errp);
-}
-
-static bool co_main_fn scan(MirrorJob *m, Error **errp)
-{
-    BdrvCopyResult result = BDRV_COPY_INTERRUPTED;
-
-    while (result != BDRV_COPY_CLEAN) {
-        if (!run_copier(m, m->scan, &result, errp)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Nothing was dirty a moment ago.  *@ret_end: that is all. */
 static bool co_main_fn caught_up(MirrorJob *m, bool *ret_end, Error **errp)
 {
     if (m->job.state == JOB_RUNNING) {
         int ret = blk_co_flush(m->pair.target, NULL);
         if (ret < 0) {
-            return tolerate(m, true, ret, errp);
+            return job_tolerate(&m->job, true, ret, errp);
         }
         int64_t done = bdrv_copy_done(m->copy);
         job_progress(&m->job, done, done);      /* what guests have changed since is yet to come */
@@ -198,7 +149,7 @@ static bool co_main_fn copy_and_follow(MirrorJob *m, Error **errp)
     while (!end) {
         BdrvCopyResult result;
 
-        if (!run_copier(m, m->copy, &result, errp)) {
+        if (!job_run_copier(&m->job, m->copy, &m->running, &result, errp)) {
             return false;
         }
         if (result == BDRV_COPY_CLEAN && !caught_up(m, &end, errp)) {
@@ -208,26 +159,14 @@ static bool co_main_fn copy_and_follow(MirrorJob *m, Error **errp)
     return true;
 }
 
-static bool co_main_fn add_growth(Transaction *t, const void *args, Error **errp)
-{
-    const MirrorJob *m = args;
-
-    return resize_action_add(t, m->chain.base, bdrv_length(m->filter_link->bs), errp);
-}
-
-/* A base that is shorter than what is merged into it. */
-static bool co_main_fn grow_base(MirrorJob *m, Error **errp)
-{
-    return !m->chain.base || bdrv_length(m->chain.base) >= bdrv_length(m->filter_link->bs) ||
-           job_run_transaction(add_growth, m, errp);
-}
-
 static bool co_main_fn mirror_run(Job *job, Error **errp)
 {
     MirrorJob *m = mirror_of(job);
 
     aio_timer_init(&m->timer, aio_context_current(), look_at_progress, m);
-    bool ok = grow_base(m, errp) && (!m->scan || scan(m, errp)) && copy_and_follow(m, errp);
+    bool ok = (!m->chain.links ||
+               job_chain_grow_base(&m->chain, bdrv_length(m->filter_link->bs), errp)) &&
+              (!m->scan || job_run_to_end(job, m->scan, &m->running, errp)) && copy_and_follow(m, errp);
     aio_timer_disarm(&m->timer);
     mirror_progress(job);
     return ok;
@@ -290,7 +229,7 @@ static const JobDriver active_commit_job = MIRROR_DRIVER("commit");
 
 bool main_fn job_is_mirror(const Job *job)
 {
-    return job->drv == &mirror_job || job->drv == &active_commit_job;
+    return job->drv == &mirror_job;
 }
 
 MirrorJob *main_fn mirror_new(const MirrorRequest *req, Error **errp)
@@ -323,7 +262,7 @@ bool main_fn mirror_make_copiers(MirrorJob *m, bool needs_scan, Error **errp)
     }
     hbitmap_set(m->unscanned, 0, hbitmap_length(m->unscanned));
     BdrvCopyParams params = {
-        .ops = &scan_ops, .opaque = m, .todo = m->unscanned, .chunk = MIRROR_SCAN_CHUNK,
+        .ops = &scan_ops, .opaque = m, .todo = m->unscanned, .chunk = JOB_LOOK_CHUNK,
     };
     m->scan = bdrv_copy_new(&params, errp);
     return m->scan != NULL;

@@ -56,8 +56,5 @@ bool co_main_fn snapshot_make(BdrvAction *a, Error **errp);
 bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp);
 void co_main_fn snapshot_abort(BdrvAction *a);
 
-/* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees.
- */
-char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
 
 #endif

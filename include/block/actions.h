@@ -41,4 +41,9 @@ bool co_main_fn bitmap_add_action_add(Transaction *t, BlockDriverState *bs, cons
 bool co_main_fn bitmap_merge_action_add(Transaction *t, BlockDriverState *bs, const char *name,
                                         const BitmapSource *sources, guint n, Error **errp);
 
+/* Record @name (NULL: none) of @format as the backing file of @bs, which is writable.  Undone if the
+ * transaction fails. */
+bool co_main_fn backing_name_action_add(Transaction *t, BlockDriverState *bs, const char *name,
+                                        const char *format, Error **errp);
+
 #endif

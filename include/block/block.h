@@ -266,6 +266,11 @@ bool main_fn bdrv_reaches(BlockDriverState *bs, BlockDriverState *target);
 bool co_main_fn bdrv_co_create(const BlockDriver *drv, BdrvLink *file,
                                const BdrvCreateOptions *opts, Error **errp);
 
+/* Record @name (NULL: none), of format @format, as the backing file of the writable node @bs.  What
+ * is open stays as it is. */
+bool co_main_fn bdrv_co_set_backing_name(BlockDriverState *bs, const char *name,
+                                         const char *format, Error **errp);
+
 /* Asserts what has to be true of the graph between commands; nothing in builds without debug
  * checks. */
 void main_fn bdrv_graph_assert(void);

@@ -53,6 +53,7 @@ typedef enum BdrvCopyResult {
 typedef struct BdrvCopyError {
     int error;                      /* -errno */
     bool is_write;
+    int64_t offset, bytes;          /* where */
 } BdrvCopyError;
 
 /* NULL: the thread cannot be started. */

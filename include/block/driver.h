@@ -232,6 +232,11 @@ struct BlockDriver {
      * way: what they add behind @length stays.  -ENOTSUP: cannot be done safely. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);
 
+    /* Record @name (NULL: none), of the format @format, as the backing file, durably: after a power
+     * cut the old one is recorded or the new one.  Fields of bs are the core's to change. */
+    bool (*co_set_backing)(BlockDriverState *bs, const char *name, const char *format,
+                           Error **errp);
+
     /* See bdrv_co_check(); NULL: there is nothing to check. */
     bool (*co_check)(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
                      BdrvCheckResult *res, Error **errp);

@@ -42,10 +42,32 @@ typedef struct MirrorRequest {
 BlockDriverState *main_fn job_next_image(BlockDriverState *bs);
 
 bool co_main_fn mirror_action_add(Transaction *t, const MirrorRequest *req, Error **errp);
-/* "mirror", of which the members of QEMU's mirror hold: do guests' writes go to the target? */
-bool main_fn mirror_is_active(const Job *job);
+/* A job of the type "mirror"; a commit of the topmost image is not called so. */
 bool main_fn job_is_mirror(const Job *job);
+/* Do guests' writes go to the target of the mirror as well? */
+bool main_fn mirror_is_active(const Job *job);
 /* From now on, for good. */
 void main_fn mirror_make_active(Job *job);
+
+/* Merge @top and what lies between it and @base into @base; @above has @top as its backing file. */
+typedef struct CommitRequest {
+    JobCommon common;
+    BlockDriverState *above, *top, *base;
+    const char *backing_name;       /* that @above records then; NULL: the base's */
+} CommitRequest;
+
+bool co_main_fn commit_action_add(Transaction *t, const CommitRequest *req, Error **errp);
+
+/* Copy what @top takes from above @base (NULL: from anywhere) into @top. */
+typedef struct StreamRequest {
+    JobCommon common;
+    BlockDriverState *top, *base;
+    const char *backing_name;       /* that @top records then; NULL: the base's */
+} StreamRequest;
+
+bool co_main_fn stream_action_add(Transaction *t, const StreamRequest *req, Error **errp);
+
+/* Does the chain of @bs, without @bs itself, have @base? */
+bool main_fn job_chain_has(BlockDriverState *bs, const BlockDriverState *base);
 
 #endif

@@ -52,4 +52,8 @@ SnapshotResult main_fn snapshot_result(const Transaction *t, guint i);
 /* Layout of the overlays that are made where a request does not say; an option of the daemon. */
 bool main_fn snapshot_set_layout(const SnapshotLayout *layout, Error **errp);
 
+/* Name by which @bs can be opened again as a backing file, and the driver to record. Caller frees.
+ */
+char *co_main_fn bdrv_backing_name(BlockDriverState *bs, const char **ret_format, Error **errp);
+
 #endif

@@ -285,6 +285,7 @@ static const BlockDriver bdrv_qcow2 = {
     .co_reclaim       = qcow2_co_reclaim,
     .co_flush         = qcow2_co_flush,
     .co_truncate      = qcow2_co_truncate,
+    .co_set_backing   = qcow2_co_set_backing,
     .co_check         = qcow2_co_check,
     .co_create        = qcow2_co_create,
 };

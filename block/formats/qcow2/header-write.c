@@ -23,7 +23,7 @@ static uint64_t known_autoclear(const Qcow2State *s)
 
 /* A copy of the header to be changed. Whatever the change is, unknown autoclear bits do not
  * survive it: they promise that nobody wrote who does not know them. Under header_lock. */
-static void begin_change(Qcow2State *s, uint8_t *sector)
+void any_fn qcow2_header_begin_change(Qcow2State *s, uint8_t *sector)
 {
     memcpy(sector, s->header_sector, sizeof(s->header_sector));
     if (s->header.version >= 3) {
@@ -36,7 +36,7 @@ static void begin_change(Qcow2State *s, uint8_t *sector)
  * Write @sector and make it durable; it becomes the known header then.  After a failure either
  * header may be on disk, so the old one is written once more.  Under header_lock.
  */
-static int co_fn write_sector(BlockDriverState *bs, const uint8_t *sector)
+int co_fn qcow2_header_write_sector(BlockDriverState *bs, const uint8_t *sector)
 {
     Qcow2State *s = qcow2_state(bs);
     int ret = put_sector(bs, sector);
@@ -74,9 +74,9 @@ int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits)
     Qcow2State *s = qcow2_state(bs);
     uint8_t sector[512];
 
-    begin_change(s, sector);
+    qcow2_header_begin_change(s, sector);
     be64_store(sector + QCOW2_HDR_AUTOCLEAR, be64_load(sector + QCOW2_HDR_AUTOCLEAR) & ~bits);
-    return write_sector(bs, sector);
+    return qcow2_header_write_sector(bs, sector);
 }
 
 int co_fn qcow2_header_drop_unknown(BlockDriverState *bs)
@@ -104,11 +104,11 @@ int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear)
         return ret;
     }
     co_mutex_lock(&s->header_lock);
-    begin_change(s, sector);
+    qcow2_header_begin_change(s, sector);
     uint64_t old = be64_load(sector + QCOW2_HDR_INCOMPATIBLE), now = (old | set) & ~clear;
     if (now != old) {
         be64_store(sector + QCOW2_HDR_INCOMPATIBLE, now);
-        ret = write_sector(bs, sector);
+        ret = qcow2_header_write_sector(bs, sector);
         if (ret == 0) {
             __atomic_store_n(&s->header.incompatible, now, __ATOMIC_RELAXED);
         }
@@ -123,10 +123,10 @@ int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uin
     uint8_t sector[512];
 
     co_mutex_lock(&s->header_lock);
-    begin_change(s, sector);
+    qcow2_header_begin_change(s, sector);
     be64_store(sector + QCOW2_HDR_REFTABLE_OFFSET, offset.v);
     be32_store(sector + QCOW2_HDR_REFTABLE_CLUSTERS, clusters);
-    int ret = write_sector(bs, sector);
+    int ret = qcow2_header_write_sector(bs, sector);
     co_mutex_unlock(&s->header_lock);
     return ret;
 }
@@ -138,11 +138,11 @@ int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset 
     uint8_t sector[512];
 
     co_mutex_lock(&s->header_lock);
-    begin_change(s, sector);
+    qcow2_header_begin_change(s, sector);
     be64_store(sector + QCOW2_HDR_SIZE, size);
     be64_store(sector + QCOW2_HDR_L1_OFFSET, l1_offset.v);
     be32_store(sector + QCOW2_HDR_L1_SIZE, l1_size);
-    int ret = write_sector(bs, sector);
+    int ret = qcow2_header_write_sector(bs, sector);
     co_mutex_unlock(&s->header_lock);
     return ret;
 }

@@ -389,6 +389,13 @@ int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear);
 int co_fn qcow2_header_drop_unknown(BlockDriverState *bs);
 /* Clear autoclear bits; durable on return.  Under header_lock. */
 int co_fn qcow2_header_clear_autoclear(BlockDriverState *bs, uint64_t bits);
+/* For other files that change fields of the first sector, under header_lock: a copy of it, and that
+ * made durable; after a failure the old one is the header, or header_unknown is set. */
+void any_fn qcow2_header_begin_change(Qcow2State *s, uint8_t *sector);
+int co_fn qcow2_header_write_sector(BlockDriverState *bs, const uint8_t *sector);
+/* backing.c: see BlockDriver.co_set_backing. */
+bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, const char *format,
+                                     Error **errp);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
 /* Another size and L1 table; durable on return. */

@@ -47,6 +47,8 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_EXT_DATA_FILE         0x44415441u
 
 /* Offsets of the header's fields, for those that are changed in place. */
+#define QCOW2_HDR_BACKING_OFFSET    8
+#define QCOW2_HDR_BACKING_SIZE      16
 #define QCOW2_HDR_SIZE              24
 #define QCOW2_HDR_L1_SIZE           36
 #define QCOW2_HDR_L1_OFFSET         40
