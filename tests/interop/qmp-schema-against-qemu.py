@@ -21,7 +21,7 @@ EXTRA = {'blockdev-group-snapshot-sync', 'BLOCK_GROUP_SNAPSHOT_COMPLETED', 'cont
 EXTRA_MEMBERS = {
     'claims', 'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
     'rerror', 'werror', 'mode', 'locks', 'for-check', 'cluster-size', 'extended-l2',
-    'actively-synced', 'unmap', 'auto-converge',
+    'actively-synced', 'unmap', 'auto-converge', 'backing-mask-protocol',
     'min-cluster-size',
 }
 # Values of enums.

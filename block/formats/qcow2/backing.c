@@ -89,14 +89,15 @@ static size_t find_place(const Layout *l, const NewName *n)
     return begin + need <= MIN(512, l->area) ? begin : 0;
 }
 
-/* Can the format be recorded with the sector that refers to the name? */
+/* Can the format be recorded with the sector that refers to the name, or before it? */
 static bool format_fits(const Layout *l, const NewName *n)
 {
     if (l->format) {
         return l->format + ROUND_UP(l->format_len, 8) <= 512 &&
                ROUND_UP(l->format_len, 8) == ROUND_UP(n->format_len, 8);
     }
-    return extensions_end(l, n) <= 512;
+    /* Without a name a format means nothing: it can come first. */
+    return extensions_end(l, n) <= (l->old_name ? 512 : l->area);
 }
 
 static void put_format(const Layout *l, const NewName *n, uint8_t *sector)
@@ -112,11 +113,35 @@ static void put_format(const Layout *l, const NewName *n, uint8_t *sector)
     }
 }
 
-static int co_fn write_name(BlockDriverState *bs, const NewName *n)
+static int co_fn write_durably(BlockDriverState *bs, size_t pos, size_t len, const void *buf)
 {
-    int ret = bdrv_co_pwrite(bs->file, n->pos, n->len, n->name, 0);
+    int ret = bdrv_co_pwrite(bs->file, pos, len, buf, 0);
 
     return ret == 0 ? bdrv_co_flush(bs->file, 0) : ret;
+}
+
+/* An extension for the format at the end of those that reach beyond the first sector.  Its head
+ * comes last: until then the list ends before it. */
+static int co_fn append_format(BlockDriverState *bs, const Layout *l, const NewName *n)
+{
+    size_t data = l->end_marker + 8, len = ROUND_UP(n->format_len, 8);
+    g_autofree uint8_t *buf = g_malloc0(len + 8);
+    uint8_t head[8];
+
+    memcpy(buf, n->format, n->format_len);
+    be32_store(head, QCOW2_EXT_BACKING_FORMAT);
+    be32_store(head + 4, n->format_len);
+    int ret = write_durably(bs, data, len + 8, buf);
+    ret = ret ?: write_durably(bs, l->end_marker, sizeof(head), head);
+    if (ret == 0 && l->end_marker < 512) {
+        memcpy(qcow2_state(bs)->header_sector + l->end_marker, head, sizeof(head));
+    }
+    return ret;
+}
+
+static bool in_sector(const Layout *l, const NewName *n)
+{
+    return l->format || extensions_end(l, n) <= 512;
 }
 
 /* Under header_lock. */
@@ -125,7 +150,7 @@ static int co_fn switch_name(BlockDriverState *bs, const Layout *l, const NewNam
     uint8_t sector[512];
 
     qcow2_header_begin_change(qcow2_state(bs), sector);
-    if (n->len) {
+    if (n->len && in_sector(l, n)) {
         put_format(l, n, sector);
     }
     if (n->len && n->pos < sizeof(sector)) {
@@ -150,12 +175,25 @@ static int co_fn record(BlockDriverState *bs, NewName *n)
         ret = n->pos ? 0 : -ENOSPC;
     }
     /* What the sector itself holds comes with it. */
+    if (ret == 0 && n->len && !in_sector(&l, n)) {
+        ret = append_format(bs, &l, n);
+    }
     if (ret == 0 && n->len && n->pos + n->len > 512) {
-        ret = write_name(bs, n);
+        ret = write_durably(bs, n->pos, n->len, n->name);
     }
     ret = ret ?: switch_name(bs, &l, n);
     free(l.buf);
     return ret;
+}
+
+static void set_error(BlockDriverState *bs, int ret, Error **errp)
+{
+    if (ret == -ENOSPC) {
+        error_setg(errp, "Cannot record the backing file of '%s': its header has no room",
+                   qcow2_name(bs));
+    } else {
+        error_setg_errno(errp, -ret, "Cannot record the backing file of '%s'", qcow2_name(bs));
+    }
 }
 
 bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, const char *format,
@@ -171,8 +209,7 @@ bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, con
     int ret = record(bs, &n);
     co_mutex_unlock(&s->header_lock);
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot record the backing file of '%s'%s", qcow2_name(bs),
-                         ret == -ENOSPC ? " in its header" : "");
+        set_error(bs, ret, errp);
         return false;
     }
     g_free(s->header.backing_file);
