@@ -254,6 +254,23 @@ options: --blockdev qcow2,node-name=top,file.driver=file,file.filename=top.qcow2
      "device": "top", "image-node-name": "top", "backing-file": "base.qcow2" } }
 <- { "return": {} }
 
+command: blockdev-backup
+handler: qmp_blockdev_backup
+disk: a.raw 1M
+disk: b.raw 1M
+options: --blockdev raw,node-name=a,file.driver=file,file.filename=a.raw --blockdev raw,node-name=b,file.driver=file,file.filename=b.raw
+-> { "execute": "blockdev-backup", "arguments": {
+     "job-id": "job0", "device": "a", "target": "b", "sync": "full" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "waiting", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "pending", "id": "job0" }, ... }
+<- { "event": "BLOCK_JOB_COMPLETED", "data": { "device": "job0", "len": 1048576,
+     "offset": 1048576, "speed": 0, "type": "backup" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "null", "id": "job0" }, ... }
+
 command: blockdev-mirror
 handler: qmp_blockdev_mirror
 disk: a.raw 1M

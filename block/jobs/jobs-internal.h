@@ -36,4 +36,13 @@ bool co_main_fn job_tolerate(Job *job, bool is_write, int error, Error **errp);
 /* A bitmap of @length bytes that is dirty all over; NULL: there is no memory. */
 HBitmap *any_fn job_full_bitmap(int64_t length, int64_t granularity, Error **errp);
 
+/*
+ * filter-removal.c.  The users of @filter, which a job has put in front of its file, move to that;
+ * *@removed is set when they have.  As an action, and as a transaction of its own: false: a
+ * disk did not come to rest, the log says so, and the filter stays.
+ */
+bool co_main_fn filter_removal_action_add(Transaction *t, BlockDriverState *filter,
+                                          bool *removed, Error **errp);
+bool co_main_fn job_remove_filter(const Job *job, BlockDriverState *filter);
+
 #endif

@@ -4,12 +4,10 @@
 #include "qemu/osdep.h"
 
 #include "block/jobs/mirror-internal.h"
-#include "qemu/log.h"
 
 typedef struct MirrorFinish {
     BdrvAction action;
     MirrorJob *m;
-    bool copies;                    /* the target is to be complete: the job ends well */
     BdrvMove moves[2];
 } MirrorFinish;
 
@@ -20,7 +18,7 @@ static MirrorFinish *of(BdrvAction *a)
 
 static bool pivots(const MirrorFinish *f)
 {
-    return f->copies && !f->m->stay;
+    return !f->m->stay;
 }
 
 /* ---- the rest of the copy ---- */
@@ -60,10 +58,8 @@ static void co_main_fn finish_start_held(BdrvAction *a)
 {
     MirrorJob *m = of(a)->m;
 
-    if (of(a)->copies) {
-        transaction_start_work(a, blk_bs(m->pair.target), "a copy that does not return",
-                               copy_rest, m, NULL);
-    }
+    transaction_start_work(a, blk_bs(m->pair.target), "a copy that does not return", copy_rest, m,
+                           NULL);
 }
 
 /* ---- prepare, commit ---- */
@@ -149,30 +145,19 @@ static const BdrvActionOps finish_ops = {
 
 /* ---- adding ---- */
 
-static bool co_main_fn add(Transaction *t, MirrorJob *m, bool copies, Error **errp)
+bool co_main_fn mirror_add_finish(Job *job, Transaction *t, Error **errp)
 {
+    MirrorJob *m = mirror_of(job);
     MirrorFinish *f = transaction_add(t, &finish_ops, g_strdup_printf("end job '%s'", m->job.id));
 
     f->m = m;
-    f->copies = copies;
     if (!transaction_pin(&f->action, m->filter_link->bs, 0, errp) ||
-        !transaction_pin(&f->action, blk_bs(m->pair.target), copies ? TRANSACTION_PIN_FLUSH : 0,
-                         errp) ||
+        !transaction_pin(&f->action, blk_bs(m->pair.target), TRANSACTION_PIN_FLUSH, errp) ||
         (m->replaces && !transaction_pin(&f->action, m->replaces->bs, 0, errp))) {
         transaction_drop_last(t);
         return false;
     }
     return true;
-}
-
-bool co_main_fn mirror_add_finish(Job *job, Transaction *t, Error **errp)
-{
-    return add(t, mirror_of(job), true, errp);
-}
-
-static bool co_main_fn add_removal(Transaction *t, const void *args, Error **errp)
-{
-    return add(t, (MirrorJob *)args, false, errp);
 }
 
 /* ---- the end ---- */
@@ -191,14 +176,11 @@ void co_main_fn mirror_release(MirrorJob *m)
 void co_main_fn mirror_end(Job *job, bool ok)
 {
     MirrorJob *m = mirror_of(job);
-    Error *err = NULL;
 
-    if (!m->off_filter && !job_run_transaction(add_removal, m, &err)) {
-        /* Users keep it; it does nothing. */
-        log_line("job '%s' has ended, but its filter stays in front of '%s': %s", job->id,
-                 m->filter_link->bs->filename, error_get_pretty(err));
-        error_free(err);
-        __atomic_store_n(&m->top->off, true, __ATOMIC_RELAXED);
+    if (!m->off_filter) {
+        give_claims_up(m);
+        job_remove_filter(job, m->filter_link->bs);
+        __atomic_store_n(&m->top->off, true, __ATOMIC_RELAXED);     /* even if it stays */
     }
     /* They know the bitmap, which goes with the filter. */
     bdrv_copy_free(g_steal_pointer(&m->scan));

@@ -91,6 +91,11 @@ BlockDriverState *main_fn blockdev_lookup_either(const char *name, Error **errp)
 /* A node that is no other node's child. */
 BlockDriverState *main_fn blockdev_lookup_root(const char *device, Error **errp);
 
+/* blockdev/backup.c: the action that begins it. @group: of jobs that end together, or NULL. */
+bool co_main_fn blockdev_add_backup(Transaction *t, const BlockdevBackup *q,
+                                    BlockDriverState *source, BlockDriverState *target,
+                                    JobGroup *group, Error **errp);
+
 /* -object */
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp);
 IOThread *main_fn blockdev_find_iothread(const char *id);

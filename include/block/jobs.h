@@ -6,6 +6,7 @@
 #ifndef BLOCK_JOBS_H
 #define BLOCK_JOBS_H
 
+#include "block/dirty-bitmap.h"
 #include "block/job.h"
 
 /* What all of them have. */
@@ -66,6 +67,36 @@ typedef struct StreamRequest {
 } StreamRequest;
 
 bool co_main_fn stream_action_add(Transaction *t, const StreamRequest *req, Error **errp);
+
+typedef enum BackupSync {
+    BACKUP_SYNC_FULL,
+    BACKUP_SYNC_TOP,                /* what lies above @base */
+    BACKUP_SYNC_NONE,               /* only what guests are about to change, until it is ended */
+    BACKUP_SYNC_BITMAP,             /* what is dirty in @bitmap */
+} BackupSync;
+
+/* What becomes of the bitmap. */
+typedef enum BackupBitmapMode {
+    BACKUP_BITMAP_ON_SUCCESS,       /* what was copied is clean, if the job succeeds */
+    BACKUP_BITMAP_NEVER,            /* it stays as it was, and records on */
+    BACKUP_BITMAP_ALWAYS,           /* what was copied is clean */
+} BackupBitmapMode;
+
+/* Copy a disk as it is at the instant of the transaction. */
+typedef struct BackupRequest {
+    JobCommon common;
+    BlockDriverState *source, *target;
+    BackupSync sync;
+    BlockDriverState *base;         /* TOP: NULL: below the whole chain */
+    BdrvDirtyBitmap *bitmap;        /* BITMAP: of the source */
+    BackupBitmapMode bitmap_mode;
+    const char *filter_name;
+    bool compress;
+    int workers;                    /* pieces at a time; 0: the default */
+    int64_t chunk, min_cluster_size;    /* bytes; 0: the default */
+} BackupRequest;
+
+bool co_main_fn backup_action_add(Transaction *t, const BackupRequest *req, Error **errp);
 
 /* Does the chain of @bs, without @bs itself, have @base? */
 bool main_fn job_chain_has(BlockDriverState *bs, const BlockDriverState *base);

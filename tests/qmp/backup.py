@@ -1,0 +1,230 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""blockdev-backup: a copy of a disk as it was at one instant, whatever guests write afterwards, and what bitmaps say
+of it."""
+import contextlib
+import time
+
+from guest import Guest
+from rig import Rig, import_nbd, main, requires, run
+
+requires('qemu-img', 'qemu-io')
+nbd = import_nbd()
+
+SIZE = 4 << 20
+
+
+def node(name, path, fmt, **extra):
+    return dict({'driver': fmt, 'node-name': name, 'discard': 'unmap',
+                 'file': {'driver': 'file', 'filename': path, 'discard': 'unmap'}}, **extra)
+
+
+@contextlib.contextmanager
+def disk(fmt='qcow2', iothread=False):
+    with Rig() as r:
+        path = r.create('src', fmt, str(SIZE))
+        run('qemu-io', '-f', fmt, '-c', 'write -P 1 1M 1M', path)
+        r.start(*(['--object', 'iothread,id=t0'] if iothread else []))
+        r.qmp.cmd('blockdev-add', node('src', path, fmt))
+        r.export('src', name='disk', **({'iothread': 't0'} if iothread else {}))
+        yield r
+
+
+def target(r, name='dst', fmt='qcow2', *options, **extra):
+    path = r.create(name, fmt, str(SIZE), *options)
+    r.qmp.cmd('blockdev-add', node(name, path, fmt, **extra))
+
+
+def backup(r, **extra):
+    r.cmd('blockdev-backup', **dict({'job_id': 'j', 'device': 'src', 'target': 'dst', 'sync': 'full'}, **extra))
+
+
+def ended(r, name='BLOCK_JOB_COMPLETED'):
+    e = r.qmp.wait_event(name)['data']
+    r.qmp.wait_event('JOB_STATUS_CHANGE', status='null')
+    return e
+
+
+def content(path, fmt='qcow2'):
+    run('qemu-img', 'convert', '-U', '-f', fmt, '-O', 'raw', path, path + '.raw')
+    with open(path + '.raw', 'rb') as f:
+        return f.read()
+
+
+def written(r, seconds=0.3, seed=1):
+    """What the disk has after a guest wrote to it for a while."""
+    with Guest(r, 'disk', SIZE, seed=seed) as guest:
+        time.sleep(seconds)
+    return bytes(guest.model)
+
+
+def check_while_guests_write(r, expected, fmt='qcow2', **options):
+    backup(r, **options)
+    with Guest(r, 'disk', SIZE, seed=7) as guest:
+        time.sleep(0.2)
+        if 'speed' in options:
+            r.cmd('block-job-set-speed', device='j', speed=0)
+        e = ended(r)
+        assert 'error' not in e and e['len'] == e['offset'], e
+    guest.check()
+    r.cmd('blockdev-del', node_name='dst')
+    assert content(r.path('dst'), fmt) == expected
+
+
+def test_the_copy_is_the_disk_when_the_command_was_given():
+    for fmt, dst, options in (('qcow2', 'qcow2', {}), ('raw', 'raw', {}), ('raw', 'qcow2', {'compress': True}),
+                              ('qcow2', 'qcow2', {'x_perf': {'max-workers': 1, 'max-chunk': 65536}})):
+        for iothread in False, True:
+            with disk(fmt, iothread) as r:
+                expected = written(r)
+                target(r, 'dst', dst)
+                check_while_guests_write(r, expected, dst, speed=4 << 20, **options)
+
+
+def test_only_the_top_image_is_copied_if_that_is_asked_for():
+    with disk() as r:
+        base = written(r)
+        r.snapshot(r.member('src', 'over', snapshot_node_name='over'))
+        expected = written(r, 0.1, seed=3)
+        assert expected != base
+        target(r, 'dst', 'qcow2', '-b', r.path('src'), '-F', 'qcow2', backing=None)
+        check_while_guests_write(r, expected, device='over', sync='top')
+
+
+def test_bitmaps_make_increments_that_add_up():
+    """full + increment + increment is the disk, each at its instant."""
+    with disk() as r:
+        written(r)
+        r.cmd('block-dirty-bitmap-add', node='src', name='b')
+        target(r)
+        backup(r)
+        ended(r)
+        below = 'dst'
+        for i, sync in enumerate(({'sync': 'incremental'}, {'sync': 'bitmap', 'bitmap_mode': 'on-success'},
+                                  {'sync': 'bitmap', 'bitmap_mode': 'always'})):
+            name = 'inc%d' % i
+            expected = written(r, 0.1, seed=20 + i)
+            r.cmd('blockdev-del', node_name=below)
+            target(r, name, 'qcow2', '-b', r.path(below), '-F', 'qcow2', backing=None)
+            backup(r, target=name, bitmap='b', speed=1 << 20, **sync)
+            e = r.error('block-dirty-bitmap-clear', node='src', name='b')
+            assert 'use' in e.desc, e.desc
+            with Guest(r, 'disk', SIZE, seed=40 + i, most=8192) as guest:
+                time.sleep(0.1)
+                r.cmd('block-job-set-speed', device='j', speed=0)
+                assert 'error' not in ended(r)
+            # What was written meanwhile is for the next increment.
+            assert content(r.path(name)) == expected
+            guest.check()
+            below = name
+
+
+def bitmap_count(r):
+    n, = (n for n in r.cmd('query-named-block-nodes', flat=True) if n['node-name'] == 'src')
+    b, = n['dirty-bitmaps']
+    assert not b['busy'], b
+    return b['count']
+
+
+def test_a_backup_that_fails_takes_nothing_out_of_its_bitmap():
+    for mode in 'on-success', 'never', 'always':
+        with disk() as r:
+            r.cmd('block-dirty-bitmap-add', node='src', name='b')
+            h = r.nbd('disk')
+            h.pwrite(b'x' * (2 << 20), 0)
+            target(r)
+            backup(r, sync='bitmap', bitmap='b', bitmap_mode=mode, speed=256 << 10)
+            time.sleep(0.3)
+            h.pwrite(b'y' * 65536, 3 << 20)
+            r.cmd('job-cancel', id='j')
+            ended(r, 'BLOCK_JOB_CANCELLED')
+            count = bitmap_count(r)
+            whole = (2 << 20) + 65536
+            assert count == whole if mode != 'always' else 65536 <= count < whole, (mode, count)
+
+
+def test_a_bitmap_that_is_never_cleared_says_afterwards_what_it_said():
+    with disk() as r:
+        r.cmd('block-dirty-bitmap-add', node='src', name='b')
+        r.nbd('disk').pwrite(b'x' * 65536, 0)
+        target(r)
+        backup(r, sync='bitmap', bitmap='b', bitmap_mode='never')
+        r.nbd('disk').pwrite(b'y' * 65536, 1 << 20)
+        ended(r)
+        assert bitmap_count(r) == 2 * 65536
+
+
+def test_what_guests_overwrite_goes_to_the_target_until_the_job_is_ended():
+    with disk('raw') as r:
+        expected = written(r)
+        target(r, 'dst', 'qcow2', '-b', r.path('src'), '-F', 'raw', backing='src')
+        backup(r, sync='none')
+        r.export('dst', writable=False, name='then')
+        h = r.nbd('then')
+        with Guest(r, 'disk', SIZE, seed=9) as guest:
+            for _ in range(20):
+                assert h.pread(SIZE, 0) == expected
+        guest.check()
+        h.shutdown()
+        r.cmd('block-export-del', id='exp-then')
+        r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+        r.cmd('block-job-cancel', device='j')
+        ended(r, 'BLOCK_JOB_CANCELLED')
+        guest.h.pwrite(b'z' * 512, 0)
+
+
+def test_a_target_that_fails_ends_the_backup_and_not_the_guest():
+    for event in 'write', 'read':
+        with disk() as r:
+            path = r.create('dst', 'qcow2', str(SIZE))
+            r.qmp.cmd('blockdev-add', node('dst', path, 'qcow2', file={
+                'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': path},
+                'inject-error': [{'event': 'none', 'iotype': 'write', 'errno': 5, 'once': False}]}))
+            r.status = 1                    # its tables cannot be written either
+            backup(r, speed=65536 if event == 'write' else 0)
+            with Guest(r, 'disk', SIZE) as guest:
+                e = ended(r)
+                assert e['error'] == 'Input/output error', e
+                before = guest.writes
+                time.sleep(0.1)
+                assert guest.writes > before
+            guest.check()
+
+
+def test_an_error_stops_the_backup_until_it_is_resumed():
+    with disk() as r:
+        expected = written(r)
+        path = r.create('dst', 'qcow2', str(SIZE))
+        r.qmp.cmd('blockdev-add', node('dst', path, 'qcow2', file={
+            'driver': 'blkdebug', 'image': {'driver': 'file', 'filename': path},
+            'inject-error': [{'event': 'none', 'iotype': 'write', 'errno': 5, 'once': True}]}))
+        backup(r, on_target_error='stop')
+        e = r.qmp.wait_event('BLOCK_JOB_ERROR')['data']
+        assert e == {'device': 'j', 'operation': 'write', 'action': 'stop'}, e
+        r.qmp.wait_event('JOB_STATUS_CHANGE', status='paused')
+        r.cmd('job-resume', id='j')
+        assert 'error' not in ended(r)
+        r.cmd('blockdev-del', node_name='dst')
+        assert content(path) == expected
+
+
+def test_what_cannot_be_backed_up_is_refused():
+    with disk() as r:
+        target(r)
+        small = r.create('small', 'qcow2', '1M')
+        r.qmp.cmd('blockdev-add', node('small', small, 'qcow2'))
+        for arguments, text in (
+                ({'target': 'src'}, 'Source and target cannot be the same'),
+                ({'target': 'small'}, 'Source and target image have different sizes'),
+                ({'target': 'nosuch'}, "Cannot find device='nosuch' nor node-name='nosuch'"),
+                ({'sync': 'bitmap'}, "must provide a valid bitmap name for 'bitmap' sync mode"),
+                ({'sync': 'bitmap', 'bitmap': 'b'}, 'Bitmap sync mode must be given when providing a bitmap'),
+                ({'sync': 'incremental', 'bitmap': 'b'}, "Bitmap 'b' could not be found")):
+            before = r.state()
+            e = r.error('blockdev-backup', **dict({'job_id': 'j', 'device': 'src', 'target': 'dst',
+                                                   'sync': 'full'}, **arguments))
+            assert e.desc == text, (arguments, e.desc)
+            assert r.state() == before
+
+
+main(globals())
