@@ -61,23 +61,44 @@ static int blocking_fn run_file_in_thread(void *opaque)
     return aio_req_run_file(opaque);
 }
 
-static ssize_t co_fn file_call(AioReq req, int aio_flags)
+static ssize_t co_fn submit_file(AioReq *req)
 {
-    AioContext *ctx = aio_context_current();
     ssize_t ret;
 
+    do {
+        req->done = false;
+        ret = submit_and_wait(req);
+    } while (ret == -EINTR);
+    return ret;
+}
+
+/*
+ * May a thread of the kernel wait for it?  Those that write or allocate do so one after the other
+ * for all regular files whose inodes have the same 6-bit hash (io_wq_hash_work() of Linux): one
+ * that hangs, in a file system that is frozen for example, would hold up every 64th file of others.
+ */
+static bool may_wait_in_kernel(AioOp op)
+{
+    return op == AIO_OP_READV || op == AIO_OP_FDATASYNC;
+}
+
+static ssize_t co_fn file_call(AioReq req, int aio_flags)
+{
+    bool uring = aio_context_backend(aio_context_current()) == AIO_BACKEND_IO_URING &&
+                 !(aio_flags & AIO_THREADS);
+    ssize_t ret = -EAGAIN;
+
     req.slow = aio_flags & AIO_SLOW;
-    if (ctx->ops->backend == AIO_BACKEND_IO_URING && !(aio_flags & AIO_THREADS)) {
-        do {
-            req.done = false;
-            ret = submit_and_wait(&req);
-        } while (ret == -EINTR);
-        /* Only for a descriptor with O_NONBLOCK: the kernel will not wait on our behalf. */
-        if (ret != -EAGAIN) {
-            return ret;
-        }
+    if (aio_flags & AIO_NOWAIT) {
+        req.flags |= RWF_NOWAIT;
+        ret = uring ? submit_file(&req) : -EAGAIN;
+        return ret == -EOPNOTSUPP ? -EAGAIN : ret;
     }
-    return thread_pool_co_run_io(run_file_in_thread, &req);
+    if (uring && may_wait_in_kernel(req.op)) {
+        ret = submit_file(&req);
+    }
+    /* Where io_uring said so: a descriptor with O_NONBLOCK, on which the kernel does not wait. */
+    return ret == -EAGAIN ? thread_pool_co_run_io(run_file_in_thread, &req) : ret;
 }
 
 ssize_t co_fn aio_co_preadv(int fd, const struct iovec *iov, int niov, int64_t offset, int flags)

@@ -23,9 +23,10 @@
 #define CQ_ENTRIES 1024
 
 /*
- * Threads of the kernel for requests to files that cannot be done without waiting.  By default
- * there are four for a processor: so few files that do not answer would leave no thread for the
- * others.  No file gets all of them, as its driver limits how many of its requests wait at once.
+ * Threads of the kernel for reading and syncing files that cannot be done without waiting.  By
+ * default there are four for a processor: so few files that do not answer would leave no thread for
+ * the others.  No file gets all of them, as its driver limits how many of its requests wait at
+ * once.
  */
 #define MAX_WORKERS 1024
 
@@ -111,9 +112,6 @@ static void prepare(struct io_uring_sqe *sqe, AioReq *req)
         break;
     case AIO_OP_FDATASYNC:
         io_uring_prep_fsync(sqe, req->fd, IORING_FSYNC_DATASYNC);
-        break;
-    case AIO_OP_FALLOCATE:
-        io_uring_prep_fallocate(sqe, req->fd, req->flags, req->offset, req->len);
         break;
     case AIO_OP_RECVMSG:
         io_uring_prep_recvmsg(sqe, req->fd, req->msg, req->flags);

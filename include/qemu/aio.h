@@ -97,8 +97,14 @@ void co_fn aio_co_sleep_ns(int64_t ns);
 /* The kernel may make whoever starts the request wait (file systems over a network or in a
  * program). */
 #define AIO_SLOW    (1 << 2)
+/* Reading and writing: -EAGAIN instead of waiting in a thread, ours or the kernel's.  Always so
+ * where the context has no io_uring, and for files that cannot be tried. */
+#define AIO_NOWAIT  (1 << 3)
 
-/* May be short, as preadv(2). */
+/*
+ * May be short, as preadv(2).  Writing without AIO_NOWAIT, and fallocate, are always done by the
+ * thread pool; whoever waits there for a file that does not answer has one of its threads.
+ */
 ssize_t co_fn aio_co_preadv(int fd, const struct iovec *iov, int niov, int64_t offset, int flags);
 ssize_t co_fn aio_co_pwritev(int fd, const struct iovec *iov, int niov, int64_t offset, int flags);
 int co_fn aio_co_fdatasync(int fd, int flags);
@@ -130,7 +136,7 @@ void any_fn aio_co_cancel(Coroutine *co);
 /*
  * Run @fn(@opaque) on a thread of the process-wide pool and return its result.  For system
  * calls that io_uring has no answer for (open of a FIFO-safe path, directory fsync, SEEK_HOLE).
- * A pool of at most 256 threads, started as needed, ended when idle.
+ * A pool of at most THREAD_POOL_MAX_THREADS (qemu/limits.h), started as needed, ended when idle.
  */
 int co_fn thread_pool_co_run(int (*fn)(void *opaque), void *opaque);
 /* The same for what clients want of disks, of which there is no end if a disk does not answer: some

@@ -39,11 +39,14 @@
 
 /* ---- threads that disks take: what one of them leaves to the others ---- */
 
-#define THREAD_POOL_MAX_THREADS 256
+#define THREAD_POOL_MAX_THREADS 1056
 /* The rest is a reserve for commands. */
-#define THREAD_POOL_MAX_IO_THREADS 224
+#define THREAD_POOL_MAX_IO_THREADS 1024
 /* Requests of one file that have a thread each. */
 #define FILE_MAX_WAITING 32
+/* Of these, changes of a local file in the page cache or of its blocks.  The file system makes them
+ * wait for each other, so more threads make nothing faster. */
+#define FILE_MAX_CHANGING 4
 
 /* Coroutines up to which those are started that somebody outside asks for: requests, connections.
  * Each takes two mappings, a stack and its guard page, of which Linux gives a process 65,530. */
@@ -102,8 +105,10 @@ _Static_assert(NBD_MAX_IN_FLIGHT_BYTES <= NBD_DEFAULT_MEMORY,
                "one connection does not take it all");
 _Static_assert(THREAD_POOL_MAX_IO_THREADS < THREAD_POOL_MAX_THREADS,
                "commands always have a thread");
-_Static_assert(4 * FILE_MAX_WAITING <= THREAD_POOL_MAX_IO_THREADS,
-               "three files that hang leave a fourth");
+_Static_assert(32 * FILE_MAX_WAITING <= THREAD_POOL_MAX_IO_THREADS,
+               "31 files that hang leave another one");
+_Static_assert(FILE_MAX_CHANGING <= FILE_MAX_WAITING,
+               "a part is not more than the whole");
 _Static_assert(TRANSACTION_MAKE_TIMEOUT_NS <= TRANSACTION_RUN_TIMEOUT_NS,
                "the shorter is the shorter");
 _Static_assert(BDRV_HOLD_TIMEOUT_NS <= TRANSACTION_RUN_TIMEOUT_NS,

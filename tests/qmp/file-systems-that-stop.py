@@ -98,6 +98,60 @@ def test_a_frozen_file_system_holds_up_only_its_own_snapshots():
                    {'device': 'frozen', 'snapshot-file': r.path('again')})
 
 
+def many(r, folder, name, count, size, direct):
+    """Options for @count nodes on files of @size zeroes in @folder."""
+    options = []
+    for i in range(count):
+        path = os.path.join(folder, '%s%d.raw' % (name, i))
+        with open(path, 'wb') as f:
+            f.write(bytes(size))
+        options += ['--blockdev', 'raw,node-name=%s%d,discard=unmap,file.driver=file,file.filename=%s,file.cache.'
+                    'direct=%s' % (name, i, path, 'on' if direct else 'off')]
+    return options
+
+
+def done_within(seconds, waiting):
+    """Poll (handle, cookie) until all have completed; those that did not within @seconds."""
+    end = time.monotonic() + seconds
+    while waiting and time.monotonic() < end:
+        for h, cookie in list(waiting):
+            h.poll(0)
+            if h.aio_command_completed(cookie):
+                waiting.remove((h, cookie))
+    return waiting
+
+
+def no_other_file_waits(direct):
+    """Linux lets its own threads work on 64 files at most at once, whatever they are: so of 150 files some would wait
+    for the frozen ones."""
+    block = bytearray(b'x' * 4096)
+    with Rig() as r, mounted(r) as mnt:
+        r.start(*many(r, mnt, 'frozen', 30, 65536, direct), *many(r, r.dir, 'disk', 150, 65536, direct))
+        for node in ['frozen%d' % i for i in range(30)] + ['disk%d' % i for i in range(150)]:
+            r.export(node)
+        frozen = [r.nbd('frozen%d' % i) for i in range(30)]
+        others = [r.nbd('disk%d' % i) for i in range(150)]
+        control(mnt, FIFREEZE)
+        stuck = [(h, h.aio_pwrite(nbd.Buffer.from_bytearray(block), k * 4096)) for h in frozen for k in range(8)]
+        stuck += [(h, h.aio_trim(4096, 61440)) for h in frozen]
+        assert len(done_within(0.5, list(stuck))) == len(stuck), 'the file system was not frozen'
+        for what in (lambda h: h.aio_pwrite(nbd.Buffer.from_bytearray(block), 0), lambda h: h.aio_flush(),
+                     lambda h: h.aio_zero(8192, 0), lambda h: h.aio_trim(4096, 8192),
+                     lambda h: h.aio_pread(nbd.Buffer(4096), 0)):
+            left = done_within(30, [(h, what(h)) for h in others])
+            assert not left, '%d of 150 files wait' % len(left)
+        control(mnt, FITHAW)
+        assert not done_within(30, stuck)
+
+
+def test_no_other_file_waits_for_frozen_ones():
+    no_other_file_waits(direct=False)
+
+
+def test_no_other_file_waits_for_frozen_ones_past_the_page_cache():
+    no_other_file_waits(direct=True)
+
+
 def test_a_file_system_that_has_shut_down_is_told_as_what_it_is():
     with Rig() as r, mounted(r) as mnt:
         images = {}

@@ -82,6 +82,35 @@ static void test_file_errors(void)
 
 static int flood_fd;
 
+/* The same bytes as a thread would move, or -EAGAIN and nothing else that a caller has to know. */
+static void co_fn nowait_entry(void *unused)
+{
+    bool uring = aio_context_backend(aio_context_current()) == AIO_BACKEND_IO_URING;
+    int fd = temp_file(), ro = open("/dev/zero", O_RDONLY | O_CLOEXEC), pipefd[2];
+    char data[512] = "data", back[512] = "";
+    struct iovec out = { data, sizeof(data) }, in = { back, sizeof(back) };
+
+    g_assert_cmpint(pipe(pipefd), ==, 0);
+    ssize_t n = aio_co_pwritev(fd, &out, 1, 0, AIO_NOWAIT);
+    g_assert_true(n == -EAGAIN || (uring && n == 512));
+    g_assert_cmpint(aio_co_pwritev(fd, &out, 1, 0, AIO_NOWAIT | AIO_THREADS), ==, -EAGAIN);
+    g_assert_cmpint(aio_co_pwritev(fd, &out, 1, 0, 0), ==, 512);
+    n = aio_co_preadv(fd, &in, 1, 0, AIO_NOWAIT);
+    g_assert_true(n == -EAGAIN || (uring && n == 512 && memcmp(data, back, 512) == 0));
+    /* Nothing is in the pipe, and nothing will be. */
+    g_assert_cmpint(aio_co_preadv(pipefd[0], &in, 1, -1, AIO_NOWAIT), ==, -EAGAIN);
+    g_assert_cmpint(aio_co_pwritev(ro, &out, 1, 0, AIO_NOWAIT), ==, uring ? -EBADF : -EAGAIN);
+    close(pipefd[0]);
+    close(pipefd[1]);
+    close(ro);
+    close(fd);
+}
+
+static void test_nowait(void)
+{
+    run_co(nowait_entry, NULL);
+}
+
 static void co_fn flood_member(void *opaque)
 {
     uint32_t want = GPOINTER_TO_UINT(opaque), got = ~want;
@@ -621,6 +650,7 @@ int main(int argc, char **argv)
 
     g_test_add_func("/aio/file", test_file);
     g_test_add_func("/aio/file-errors", test_file_errors);
+    g_test_add_func("/aio/nowait", test_nowait);
     g_test_add_func("/aio/flood", test_flood);
     g_test_add_func("/aio/stream", test_stream);
     g_test_add_func("/aio/read-and-write-at-once", test_read_and_write_at_once);

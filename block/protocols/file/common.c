@@ -58,6 +58,27 @@ void co_fn file_leave(FileState *s, bool entered)
     }
 }
 
+static bool waits_for_itself(const FileState *s, bool cached)
+{
+    return cached && s->traits.is_local && !s->is_device;
+}
+
+void co_fn file_enter_change(FileState *s, bool cached)
+{
+    if (waits_for_itself(s, cached)) {
+        co_limit_enter(&s->changing);
+    }
+    co_limit_enter(&s->waiting);
+}
+
+void co_fn file_leave_change(FileState *s, bool cached)
+{
+    co_limit_leave(&s->waiting);
+    if (waits_for_itself(s, cached)) {
+        co_limit_leave(&s->changing);
+    }
+}
+
 void any_fn file_note_length(BlockDriverState *bs, int64_t length)
 {
     int64_t seen = __atomic_load_n(&bs->length, __ATOMIC_RELAXED);

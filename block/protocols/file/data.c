@@ -23,13 +23,27 @@ static ssize_t co_fn transfer(int fd, TransferFn *fn, int64_t offset, IoVec *qio
     return n < 0 ? n : (ssize_t)done;
 }
 
+/*
+ * Past the page cache a request is tried without a thread first: most need none, and so need not
+ * count among those that wait.
+ */
+static ssize_t co_fn try_direct(const FileState *s, int fd, TransferFn *fn, int64_t offset,
+                                IoVec *qiov, int flags)
+{
+    return s->traits.bypasses_cache && fd == s->fd
+               ? transfer(fd, fn, offset, qiov, s->aio_flags | flags | AIO_NOWAIT) : -EAGAIN;
+}
+
 int co_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
 {
     FileState *s = bs->opaque;
-    bool entered = file_enter(s, false);
-    ssize_t n = transfer(s->fd, aio_co_preadv, offset, qiov, s->aio_flags);
+    ssize_t n = try_direct(s, s->fd, aio_co_preadv, offset, qiov, 0);
 
-    file_leave(s, entered);
+    if (n == -EAGAIN) {
+        bool entered = file_enter(s, s->traits.bypasses_cache);
+        n = transfer(s->fd, aio_co_preadv, offset, qiov, s->aio_flags);
+        file_leave(s, entered);
+    }
     if (n < 0) {
         return n;
     }
@@ -41,10 +55,14 @@ int co_fn file_co_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, Io
 
 static int co_fn write_all(FileState *s, int fd, int64_t offset, IoVec *qiov, int flags)
 {
-    bool entered = file_enter(s, !s->traits.bypasses_cache || fd != s->fd);
-    ssize_t n = transfer(fd, aio_co_pwritev, offset, qiov, s->aio_flags | flags);
+    ssize_t n = try_direct(s, fd, aio_co_pwritev, offset, qiov, flags);
 
-    file_leave(s, entered);
+    if (n == -EAGAIN) {
+        bool cached = !s->traits.bypasses_cache || fd != s->fd;
+        file_enter_change(s, cached);
+        n = transfer(fd, aio_co_pwritev, offset, qiov, s->aio_flags | flags);
+        file_leave_change(s, cached);
+    }
     /* Short: the end of a device. */
     return n < 0 ? (int)n : (size_t)n < qiov->size ? -ENOSPC : 0;
 }

@@ -19,6 +19,7 @@ typedef struct FileState {
     int fd;
     int aio_flags;                  /* AIO_THREADS, and AIO_SLOW where @traits say so */
     CoLimit waiting;                /* requests that occupy a thread, ours or the kernel's */
+    CoLimit changing;               /* those of them that file_enter_change() lets in */
     bool is_device;
     BdrvFileId id;
     FileTraits traits;              /* of @fd */
@@ -104,6 +105,9 @@ int co_fn file_close_fd(int fd);                    /* the same for one; 0 or -e
  */
 bool co_fn file_enter(FileState *s, bool kernel_waits);
 void co_fn file_leave(FileState *s, bool entered);
+/* The same around a change of the file.  @cached: in the page cache, or of the file's blocks. */
+void co_fn file_enter_change(FileState *s, bool cached);
+void co_fn file_leave_change(FileState *s, bool cached);
 
 int64_t main_fn file_get_allocated(BlockDriverState *bs);
 bool main_fn file_refresh_allocated(BlockDriverState *bs, bool begin);

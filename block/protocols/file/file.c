@@ -110,9 +110,11 @@ static bool co_main_fn file_open(BlockDriverState *bs, const BdrvOpenOptions *op
     }
     *s = (FileState){ .fd = -1, .tail_fd = -1, .new_fd = -1, .old_fd = -1, .old_tail_fd = -1 };
     co_limit_init(&s->waiting, FILE_MAX_WAITING);
+    co_limit_init(&s->changing, FILE_MAX_CHANGING);
     if (!choose_aio(s, o->aio, opts->cache_direct, errp) || !open_fd(bs, opts, &t, errp)) {
         file_close_fds(t.fd, -1);
         co_limit_destroy(&s->waiting);
+        co_limit_destroy(&s->changing);
         return false;
     }
     s->fd = t.fd;
@@ -139,6 +141,7 @@ static int co_main_fn file_close(BlockDriverState *bs)
     int fd = s->fd;
     s->fd = -1;                     /* a query may still see the node */
     co_limit_destroy(&s->waiting);
+    co_limit_destroy(&s->changing);
     file_close_fds(s->tail_fd, -1);
     return file_close_fd(fd);
 }

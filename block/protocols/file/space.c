@@ -24,11 +24,11 @@ static int co_fn try_fallocate(FileState *s, bool *lacks, int mode, int64_t offs
     if (__atomic_load_n(lacks, __ATOMIC_RELAXED)) {
         return -ENOTSUP;
     }
-    bool entered = file_enter(s, true);
+    file_enter_change(s, true);
     file_note_cached(s, offset, bytes);
     int ret = aio_co_fallocate(s->fd, mode, offset, bytes, s->aio_flags);
     file_note_cached(s, offset, bytes);
-    file_leave(s, entered);
+    file_leave_change(s, true);
     if (is_lacking(ret)) {
         __atomic_store_n(lacks, true, __ATOMIC_RELAXED);
     }
