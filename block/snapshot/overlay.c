@@ -329,7 +329,7 @@ static bool co_main_fn make_new(SnapshotAction *s, Error **errp)
         return false;
     }
     if (new_file_claim(s->file, errp) && lay_out(s, file, errp) &&
-        new_file_sync_dir(s->file, errp)) {
+        new_file_sync_dir(s->file, errp) && new_file_open_by_name(s->file, file->bs, errp)) {
         /* The format's own link takes over from this one; other processes stay out all the time. */
         file->leaving = true;
         s->snap = open_overlay(s, file, errp);

@@ -53,6 +53,13 @@ bool any_fn new_file_equal(const NewFile *a, const NewFile *b);
 /* The content is complete and synced: gives a new file its name ("File exists" if somebody else
  * has taken it since) and syncs the directory. */
 bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp);
+/*
+ * Afterwards @node, the one that the image was made with, and @t have the file open under the name
+ * that it got from new_file_sync_dir(), with the same locks; at no moment is it without them.  No
+ * request to @node is under way, and nobody else sees it yet.  False, and nothing has changed: the
+ * name leads to another file by now ("File exists"), or it cannot be opened.
+ */
+bool co_main_fn new_file_open_by_name(NewFile *t, BlockDriverState *node, Error **errp);
 /* Undo and free; nothing has it open any more. NULL is fine. */
 void co_main_fn new_file_abort(NewFile *t);
 /* Keep and free. NULL is fine. */

@@ -403,6 +403,28 @@ def test_memory_and_descriptors_come_back():
         assert before['fds'] == after['fds'] and before['nodes'] == after['nodes']
 
 
+def test_overlays_are_open_under_their_names():
+    """For lsof, and whoever asks /proc which process uses a disk."""
+    with Rig() as r:
+        r.drive('disk0', 'raw')
+        r.drive('disk1', 'qcow2', extra=',cache=none')
+        r.start()
+        for name in 'disk0', 'disk1':
+            r.export(name)
+        for n in range(2):
+            r.snapshot(r.member('disk0', 'a%d' % n), r.member('disk1', 'b%d' % n))
+        fds = '/proc/%d/fd' % r.proc.pid
+        files = [os.readlink(os.path.join(fds, fd)) for fd in os.listdir(fds)]
+        files = sorted(os.path.basename(f) for f in files if f.startswith(r.dir))
+        assert files == ['a0', 'a1', 'b0', 'b1', 'disk0.raw', 'disk1.qcow2'], files
+        # And locked: the newest to be written, the rest to be read.
+        for name in files:
+            fmt = 'raw' if name.endswith('raw') else 'qcow2'
+            out = subprocess.run(['qemu-img', 'resize', '-f', fmt, r.path(name), '+1M'], stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+            assert out.returncode and 'lock' in out.stdout, (name, out.stdout)
+
+
 def test_a_very_deep_chain_goes_on_working():
     with Rig() as r:
         r.drive('disk0', 'raw', '64M')

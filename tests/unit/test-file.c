@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include "block/block.h"
+#include "block/new-file.h"
 #include "test-loop.h"
 
 /* ---- system calls; those of the pool's threads happen while the test waits ---- */
@@ -311,6 +312,112 @@ static void test_length(void)
     }
 }
 
+/* ---- new files ---- */
+
+static BdrvLink *co_main_fn open_new(NewFile *file, bool direct)
+{
+    g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new(new_file_driver(file));
+    BdrvLinkSpec spec = {
+        .needs = CLAIM_READ | CLAIM_WRITE, .allows = CLAIM_READ, .holder = "the test",
+    };
+
+    opts->cache_direct = direct;
+    opts->u.file.filename = g_strdup(new_file_name(file));
+    opts->u.file.fd = new_file_dup(file, direct, &error_abort);
+    return bdrv_open(opts, &spec, &error_abort);
+}
+
+/* Descriptors of this process whose name ends so. */
+static int count_fds(const char *end)
+{
+    GDir *dir = g_dir_open("/proc/self/fd", 0, NULL);
+    const char *fd;
+    int n = 0;
+
+    while ((fd = g_dir_read_name(dir))) {
+        g_autofree char *path = g_strdup_printf("/proc/self/fd/%s", fd);
+        g_autofree char *name = g_file_read_link(path, NULL);
+        n += name && g_str_has_suffix(name, end);
+    }
+    g_dir_close(dir);
+    return n;
+}
+
+/* May another one write to DISK, as far as locks say? */
+static bool is_locked(void)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1 };
+    int fd = open(DISK, O_RDWR);
+
+    g_assert_cmpint(fcntl(fd, F_OFD_GETLK, &fl), ==, 0);
+    close(fd);
+    return fl.l_type != F_UNLCK;
+}
+
+static void co_main_fn named_entry(void *opaque)
+{
+    for (int direct = 0; direct <= *(int *)opaque; direct++) {
+        unlink(DISK);
+        NewFile *file = new_file_prepare(DISK, &error_abort);
+        BdrvLink *disk = open_new(file, direct);
+        g_assert_true(new_file_claim(file, &error_abort));
+        g_assert_cmpint(write_some(disk, 0, 4096, 0), ==, 0);
+        g_assert_true(new_file_sync_dir(file, &error_abort));
+        g_assert_true(new_file_open_by_name(file, disk->bs, &error_abort));
+        g_assert_cmpint(count_fds(" (deleted)"), ==, 0);
+        g_assert_true(is_locked());
+        g_assert_cmpint(write_some(disk, 4096, 4096, 0), ==, 0);
+        check_file(8192, 0, 'w');
+        bdrv_link_free(disk);
+        g_assert_true(is_locked());     /* what is undone is undone under the locks */
+        new_file_abort(file);
+        g_assert_false(g_file_test(DISK, G_FILE_TEST_EXISTS));
+        g_assert_cmpint(count_fds(DISK) + count_fds(" (deleted)"), ==, 0);
+    }
+}
+
+static void test_named(void)
+{
+    int direct = have_direct();
+
+    run_co(named_entry, &direct);
+}
+
+/* Somebody puts a file of their own in the place of the new one, or takes it away. */
+static void co_main_fn exchanged_entry(void *opaque)
+{
+    for (int there = 0; there < 2; there++) {
+        Error *err = NULL;
+
+        unlink(DISK);
+        NewFile *file = new_file_prepare(DISK, &error_abort);
+        BdrvLink *disk = open_new(file, false);
+        g_assert_true(new_file_claim(file, &error_abort));
+        g_assert_cmpint(write_some(disk, 0, 4096, 0), ==, 0);
+        g_assert_true(new_file_sync_dir(file, &error_abort));
+        unlink(DISK);
+        if (there) {
+            make_file(512, 'x');
+        }
+        g_assert_false(new_file_open_by_name(file, disk->bs, &err));
+        g_assert_nonnull(strstr(error_get_pretty(err), there ? "File exists" : "No such file"));
+        g_assert_nonnull(strstr(error_get_pretty(err), DISK));
+        error_free(err);
+        g_assert_cmpint(write_some(disk, 0, 4096, 0), ==, 0);   /* to the file that it was */
+        bdrv_link_free(disk);
+        new_file_abort(file);
+        if (there) {
+            check_file(512, 0, 'x');
+        }
+        g_assert_true(g_file_test(DISK, G_FILE_TEST_EXISTS) == there);
+    }
+}
+
+static void test_exchanged(void)
+{
+    run_co(exchanged_entry, NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_setenv("QEMU_AIO", "threads", TRUE);
@@ -325,6 +432,8 @@ int main(int argc, char **argv)
                     test_einval);
     g_test_add_func("/file/space-is-written-where-it-cannot-be-reserved", test_no_falloc);
     g_test_add_func("/file/writes-never-change-the-length-of-a-raw-disk", test_length);
+    g_test_add_func("/file/a-new-file-is-open-under-its-name", test_named);
+    g_test_add_func("/file/a-name-that-leads-elsewhere-is-left-alone", test_exchanged);
     int ret = g_test_run();
     unlink(DISK);
     rmdir(dir);

@@ -318,34 +318,6 @@ bool co_main_fn new_file_reserve(NewFile *t, int64_t offset, int64_t bytes, Erro
     return ret == 0;
 }
 
-static int blocking_fn sync_dir_in_thread(void *opaque)
-{
-    NewFile *t = opaque;
-
-    if (!t->named) {
-        char path[64];
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
-        if (linkat(AT_FDCWD, path, t->dir_fd, t->base, AT_SYMLINK_FOLLOW) < 0) {
-            return -errno;
-        }
-        t->linked = true;
-    }
-    return fsync(t->dir_fd) < 0 ? -errno : 0;
-}
-
-bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp)
-{
-    int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(sync_dir_in_thread, t);
-
-    t->named |= t->linked;
-    if (ret < 0 && !t->named) {
-        error_setg_errno(errp, -ret, "Cannot create '%s'", t->filename);
-    } else if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot sync the directory of '%s'", t->filename);
-    }
-    return ret == 0;
-}
-
 /* ---- the end ---- */
 
 static int blocking_fn abort_in_thread(void *opaque)
