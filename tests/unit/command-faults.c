@@ -106,7 +106,8 @@ const CommandRow command_rows[] = {
     { "blockdev-create/file-full", .names = "new.raw", .left = { "new.raw" },
       .request = CREATE_FILE("full"), .after = { ADD_FILE("disk0", "new.raw") } },
     { "blockdev-create/empty-file", .disks = { "new.raw raw 0" }, .names = "new.raw",
-      .left = { "new.raw" }, .request = CREATE_FILE("off"), .after = { ADD_FILE("disk0", "new.raw") } },
+      .left = { "new.raw" }, .request = CREATE_FILE("off"),
+      .after = { ADD_FILE("disk0", "new.raw") } },
     { "blockdev-create/qcow2", .disks = { "new.qcow2 raw 0" },
       .before = { ADD_FILE("file0", "new.qcow2") }, .names = "new.qcow2 file0",
       .changing = "new.qcow2", .request = CREATE_QCOW2(""),
@@ -231,8 +232,9 @@ const CommandRow command_rows[] = {
                  "b.snap qcow2 4194304 b.qcow2 qcow2" },
       .drives = { RAW_DRIVE, QCOW2_DRIVE }, .guests = "virtio0 virtio1", .changing = "b.qcow2",
       .names = "virtio0 virtio1 a.snap b.snap", .is_group = true,
-      .request = CMD("blockdev-group-snapshot-sync", "'devlist':[{" SNAPSHOT("virtio0", "a.snap")
-                     ",'mode':'existing'},{" SNAPSHOT("virtio1", "b.snap") ",'mode':'existing'}]") },
+      .request = CMD("blockdev-group-snapshot-sync",
+                     "'devlist':[{" SNAPSHOT("virtio0", "a.snap") ",'mode':'existing'},"
+                     "{" SNAPSHOT("virtio1", "b.snap") ",'mode':'existing'}]") },
     { "blockdev-group-snapshot-sync/empty-file",
       .disks = { "a.raw raw 1048576", "a.snap raw 0" }, .drives = { RAW_DRIVE },
       .guests = "virtio0", .names = "virtio0 a.snap", .is_group = true,

@@ -260,8 +260,8 @@ static const char *const double_rows[] = {
 };
 
 /* What works on files. */
-#define DISK_KINDS (FAULT_OPEN | FAULT_WRITE | FAULT_SYNC | FAULT_TRUNCATE | FAULT_SPACE | FAULT_READ | \
-                    FAULT_LOCK | FAULT_LINK | FAULT_UNLINK | FAULT_STAT)
+#define DISK_KINDS (FAULT_OPEN | FAULT_WRITE | FAULT_SYNC | FAULT_TRUNCATE | FAULT_SPACE | \
+                    FAULT_READ | FAULT_LOCK | FAULT_LINK | FAULT_UNLINK | FAULT_STAT)
 /* Of the pairs of calls that may fail one in so many is tried, but all of those of a reopen, which
  * makes few calls and flushes several nodes. */
 #define PAIRS_STRIDE (SANITIZE_ADDRESS ? 31 : 7)
@@ -270,8 +270,9 @@ static const char *const double_rows[] = {
  * did. */
 static bool co_main_fn run_twice(Case *c, int nth, int second, const char *alone)
 {
+    const char *often = c->sticky ? "for ever" : "once";
     g_autofree char *where = g_strdup_printf("%s, %s %d fails and then call %d %s", c->row->name,
-                                             c->fault, nth, second, c->sticky ? "for ever" : "once");
+                                             c->fault, nth, second, often);
     g_autofree char *before = NULL, *error = NULL, *data = NULL;
 
     set_up(c);
