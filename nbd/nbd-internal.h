@@ -22,6 +22,7 @@ struct NbdExport {
     IOThread *iothread;             /* NULL: main thread */
     AioContext *ctx;
     int clients;                    /* connections in transmission */
+    int running;                    /* requests with a stack; the export's thread */
     Coroutine *waiter;              /* who waits for clients to become 0 */
     GList entry;                    /* in server->exports */
 };

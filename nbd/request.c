@@ -266,5 +266,6 @@ void co_fn nbd_request_entry(void *opaque)
     }
     trace_nbd_request_end(req->conn, req->cookie, command_name(req->type), req->from, req->len,
                           req->error);
+    req->conn->exp->running--;
     nbd_request_done(req);
 }

@@ -8,6 +8,8 @@
  * (N2) The connection object lives until its last request is answered or dropped.
  * (N3) Whether the reader reads or waits for room, it notices that the client has left.  Then none
  *      of the client's requests waits in a stopped disk; those that run are finished.
+ * (N4) All disks draw on the same stacks.  One whose requests do not end gets few enough to leave
+ *      the others theirs, however many connections it has: limits.h, may_start().
  */
 #include "qemu/osdep.h"
 
@@ -16,8 +18,10 @@
 
 /* A connection that waits for memory looks so often for clients that keep it and do not move. */
 #define LOOK_FOR_LATE_NS NS_PER_SEC
-/* The reader looks so often whether others have given stacks back. */
+/* The reader looks so often whether others have given stacks back; with requests of its own, whose
+ * ends it is told of, seldom. */
 #define LOOK_FOR_STACK_NS (20 * NS_PER_MS)
+#define LOOK_FOR_STACK_SELDOM_NS NS_PER_SEC
 
 /* ---- the receive buffer ---- */
 
@@ -226,6 +230,29 @@ static NbdRequest *co_fn read_request(NbdConn *conn)
     return req;
 }
 
+static bool may_start(const NbdExport *exp)
+{
+    return exp->running < NBD_EXPORT_OWN_STACKS ||
+           exp->running < coroutine_stacks_left() / NBD_EXPORT_STACKS_PART;
+}
+
+/* @req waits for a stack, and with it what the client sends after it. */
+static void co_fn start_request(NbdConn *conn, NbdRequest *req)
+{
+    NbdExport *exp = conn->exp;
+
+    for (;;) {
+        if (may_start(exp)) {
+            exp->running++;
+            if (coroutine_try_start(nbd_request_entry, req)) {
+                return;
+            }
+            exp->running--;
+        }
+        wait_for_answer(conn, conn->in_flight > 1 ? LOOK_FOR_STACK_SELDOM_NS : LOOK_FOR_STACK_NS);
+    }
+}
+
 void co_fn nbd_transmission_entry(void *opaque)
 {
     NbdConn *conn = opaque;
@@ -241,9 +268,7 @@ void co_fn nbd_transmission_entry(void *opaque)
         if (QEMU_DEBUG_CHECKS) {
             nbd_transmission_assert(conn);
         }
-        while (!coroutine_try_start(nbd_request_entry, req)) {
-            wait_for_answer(conn, LOOK_FOR_STACK_NS);
-        }
+        start_request(conn, req);
     }
     client_leaves(conn);
     while (conn->in_flight > 0 || conn->sending) {

@@ -264,6 +264,13 @@ bool any_fn coroutine_try_start(CoroutineEntry *entry, void *opaque)
     return co != NULL;
 }
 
+int any_fn coroutine_stacks_left(void)
+{
+    int mapped = __atomic_load_n(&stacks, __ATOMIC_RELAXED);
+
+    return MAX(0, COROUTINE_MAX_ASKED_FOR - mapped) + aio_context_current()->pool_size;
+}
+
 void any_fn coroutine_start_in(AioContext *ctx, CoroutineEntry *entry, void *opaque)
 {
     bool own = ctx == aio_context_current();

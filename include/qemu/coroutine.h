@@ -27,6 +27,9 @@ void any_fn coroutine_start(CoroutineEntry *entry, void *opaque);
  */
 bool any_fn coroutine_try_start(CoroutineEntry *entry, void *opaque);
 
+/* How many more of those would be started for the calling thread now; others may be quicker. */
+int any_fn coroutine_stacks_left(void);
+
 /* A new coroutine of @ctx, put on its ready list; from any thread. */
 void any_fn coroutine_start_in(AioContext *ctx, CoroutineEntry *entry, void *opaque);
 

@@ -63,6 +63,10 @@
 /* Requests of one connection, and bytes of their payloads. */
 #define NBD_MAX_IN_FLIGHT 256
 #define NBD_MAX_IN_FLIGHT_BYTES (64 * MiB)
+/* Requests of one export that run: so many always may, where there are stacks at all; more only up
+ * to this part of the stacks that are left. */
+#define NBD_EXPORT_OWN_STACKS 64
+#define NBD_EXPORT_STACKS_PART 8
 /* What a request holds at least, bytes: a stack as far as it is used, and its answer's header. */
 #define NBD_REQUEST_MEMORY (16 * KiB)
 /* Bitmaps that an export shows. */
@@ -103,6 +107,8 @@ _Static_assert(NBD_MAX_PAYLOAD <= NBD_MAX_IN_FLIGHT_BYTES,
                "one request fits into a connection");
 _Static_assert(NBD_MAX_IN_FLIGHT_BYTES <= NBD_DEFAULT_MEMORY,
                "one connection does not take it all");
+_Static_assert(16 * NBD_EXPORT_OWN_STACKS * NBD_EXPORT_STACKS_PART < COROUTINE_MAX_ASKED_FOR,
+               "one export does not take it all");
 _Static_assert(THREAD_POOL_MAX_IO_THREADS < THREAD_POOL_MAX_THREADS,
                "commands always have a thread");
 _Static_assert(32 * FILE_MAX_WAITING <= THREAD_POOL_MAX_IO_THREADS,

@@ -132,6 +132,35 @@ def test_more_requests_than_there_are_stacks_hold_up_only_their_own_disk():
         other.check()
 
 
+def test_a_disk_that_hangs_does_not_take_the_stacks_of_others_on_its_thread():
+    """Hundreds of connections of its, each with the requests that are always served."""
+    with Rig() as r:
+        count = 50 if r.is_sanitized() else 450
+        r.drive('disk0', 'raw', '1M')
+        r.start('--blockdev', 'null-co,node-name=many,size=1M')
+        r.export('disk0')
+        r.export('many')
+        limit(r, 'exp-many', iops=1)
+        clients = [Wire(r.path('nbd.sock'), timeout=300).negotiate('many') for _ in range(count)]
+        old = Wire(r.path('nbd.sock'), timeout=30).negotiate('disk0', structured=False)
+        for w in clients:
+            w.send(w.request_bytes(TRIM, 0, 512) * 256)
+        wait_until_it_reads_no_more(r)
+        for _ in range(4):
+            new = Wire(r.path('nbd.sock'), timeout=30).negotiate('disk0', structured=False)
+            for w in old, new:
+                w.send(w.request_bytes(TRIM, 0, 512) * 200)
+                for _ in range(200):
+                    assert w.recv_answer()[1:] == (True, 'simple', 0)
+            new.close()
+        limit(r, 'exp-many', iops=0)
+        for w in clients:                       # none was lost
+            for _ in range(256):
+                answer = w.recv_answer()[1:]
+                assert answer == (True, 'simple', 0), answer
+            w.close()
+
+
 def test_clients_that_do_not_move_are_left_alone_while_there_is_memory():
     with Rig() as r:
         r.drive('disk0', 'raw', '64M')
