@@ -403,6 +403,13 @@ def test_memory_and_descriptors_come_back():
         assert before['fds'] == after['fds'] and before['nodes'] == after['nodes']
 
 
+def check_locked(path):
+    """QEMU's programs do not write to it."""
+    out = subprocess.run(['qemu-img', 'resize', '-f', 'raw' if path.endswith('raw') else 'qcow2', path, '+1M'],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert out.returncode and 'lock' in out.stdout, (path, out.stdout)
+
+
 def test_overlays_are_open_under_their_names():
     """For lsof, and whoever asks /proc which process uses a disk."""
     with Rig() as r:
@@ -419,10 +426,17 @@ def test_overlays_are_open_under_their_names():
         assert files == ['a0', 'a1', 'b0', 'b1', 'disk0.raw', 'disk1.qcow2'], files
         # And locked: the newest to be written, the rest to be read.
         for name in files:
-            fmt = 'raw' if name.endswith('raw') else 'qcow2'
-            out = subprocess.run(['qemu-img', 'resize', '-f', fmt, r.path(name), '+1M'], stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT, text=True)
-            assert out.returncode and 'lock' in out.stdout, (name, out.stdout)
+            check_locked(r.path(name))
+
+
+def test_the_base_of_a_disk_that_nobody_uses_yet_is_locked():
+    with Rig() as r:
+        r.drive('disk0', 'raw')
+        r.drive('disk1', 'qcow2')
+        r.start()
+        r.snapshot(r.member('disk0', 'a'), r.member('disk1', 'b'))
+        for name in 'disk0.raw', 'disk1.qcow2', 'a', 'b':
+            check_locked(r.path(name))
 
 
 def test_a_very_deep_chain_goes_on_working():

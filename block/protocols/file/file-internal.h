@@ -45,6 +45,7 @@ typedef struct FileState {
 
     /* Being reopened (block/protocols/file/reopen.c). */
     int new_fd;                     /* prepared, -1: none */
+    bool new_read_only;             /* with it */
     FileTraits new_traits;          /* with it */
     int old_fd, old_tail_fd;        /* to be closed in clean, -1: none */
 } FileState;
@@ -62,7 +63,8 @@ bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned 
  * keeps out; 0 or -errno.
  */
 int blocking_fn file_take_locks_on(const FileState *s, int fd, bool read_only);
-unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only);
+/* What a description that has @locked has when it is open again. */
+unsigned any_fn file_locks_after_reopen(unsigned locked, bool read_only);
 
 bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
 void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to);

@@ -279,6 +279,40 @@ static void co_main_fn give_up(const FileState *s, unsigned bits)
 }
 
 /*
+ * A second description that is prepared (reopen.c) gets the locks that the first one gets
+ * meanwhile, in the form that it is to have them.  Others were looked for through the first.
+ */
+static unsigned on_new_fd(const FileState *s, unsigned bits, unsigned without)
+{
+    return s->new_fd < 0 ? 0 : file_locks_after_reopen(bits, s->new_read_only) &
+                               ~file_locks_after_reopen(without, s->new_read_only);
+}
+
+static int blocking_fn take_unseen_in_thread(void *opaque)
+{
+    LockTask *t = opaque;
+
+    return lock_bits_on(t->fd, t->bits);
+}
+
+static int co_main_fn take_on_new_fd(const FileState *s)
+{
+    LockTask t = { .fd = s->new_fd, .bits = on_new_fd(s, s->new_locked, s->locked) };
+
+    return t.bits ? file_run(s, take_unseen_in_thread, &t) : 0;
+}
+
+/* What it has for @s->new_locked and need not have for @s->locked. */
+static void co_main_fn give_up_on_new_fd(const FileState *s)
+{
+    LockTask t = { .fd = s->new_fd, .bits = on_new_fd(s, s->new_locked, s->locked) };
+
+    if (t.bits) {
+        file_run(s, give_up_in_thread, &t);
+    }
+}
+
+/*
  * After a process was killed the kernel may need a moment to finish its requests, and as long its
  * files stay open and locked, though there is no such process any more.  So a lock without a holder
  * is waited for, but not for long: it may be one of a process that cannot be seen from here.
@@ -328,7 +362,13 @@ bool co_main_fn file_claims_prepare(BlockDriverState *bs, unsigned needs, unsign
         return true;
     }
     s->new_locked = s->locked | added;
-    return true;
+    ret = take_on_new_fd(s);
+    if (ret < 0) {
+        file_claims_abort(bs);
+        s->new_locked = s->locked;
+        error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
+    }
+    return ret == 0;
 }
 
 void co_main_fn file_claims_commit(BlockDriverState *bs)
@@ -338,6 +378,7 @@ void co_main_fn file_claims_commit(BlockDriverState *bs)
 
     s->locked = s->goal;
     give_up(s, needless);
+    give_up_on_new_fd(s);
 }
 
 void co_main_fn file_claims_abort(BlockDriverState *bs)
@@ -345,6 +386,7 @@ void co_main_fn file_claims_abort(BlockDriverState *bs)
     FileState *s = bs->opaque;
 
     give_up(s, s->new_locked & ~s->locked);
+    give_up_on_new_fd(s);
 }
 
 bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned *ret_refuses)
@@ -356,14 +398,14 @@ bool main_fn file_get_locks(BlockDriverState *bs, unsigned *ret_needs, unsigned 
     return locked != 0;
 }
 
-unsigned any_fn file_locks_after_reopen(const FileState *s, bool read_only)
+unsigned any_fn file_locks_after_reopen(unsigned locked, bool read_only)
 {
-    /* Nothing is locked where locks cannot be had. */
-    return !s->locked || !read_only
-           ? s->locked : lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE));
+    /* Nothing is locked where locks cannot be had, or nobody uses the node. */
+    return !locked || !read_only
+           ? locked : lock_bits(CLAIM_READ, CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE));
 }
 
 int blocking_fn file_take_locks_on(const FileState *s, int fd, bool read_only)
 {
-    return lock_bits_on(fd, file_locks_after_reopen(s, read_only));
+    return lock_bits_on(fd, file_locks_after_reopen(s->locked, read_only));
 }

@@ -68,6 +68,7 @@ bool co_main_fn file_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, 
     }
     int ret = thread_pool_co_run(reopen_in_thread, &t);
     s->new_fd = t.fd;
+    s->new_read_only = to->read_only;
     if (t.unlockable) {
         error_setg_errno(errp, -ret, "Failed to lock '%s'", bs->filename);
     } else if (ret < 0) {
@@ -93,7 +94,7 @@ void main_fn file_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
     s->new_fd = -1;
     s->old_tail_fd = s->tail_fd;
     s->tail_fd = -1;
-    s->locked = file_locks_after_reopen(s, to->read_only);
+    s->locked = file_locks_after_reopen(s->locked, to->read_only);
     s->used_cache |= !s->traits.bypasses_cache;
     s->traits = s->new_traits;
     bs->limits = s->traits.limits;
