@@ -375,6 +375,7 @@ bool co_main_fn qmp_blockdev_group_snapshot_sync(const QmpBlockdevGroupSnapshotS
     if (ok && transaction_count(t) > 0) {
         send_completed(t);
         log_completed(t);
+        coroutine_reschedule();     /* of a thousand members each of these takes a while */
     }
     transaction_free(t);
     return ok;

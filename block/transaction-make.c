@@ -89,12 +89,18 @@ static bool co_main_fn make_step(Transaction *t, bool making, int64_t deadline_n
     return ok && t->makers == 0;
 }
 
-static bool main_fn check_all_taken(Transaction *t)
+/* Actions whose files are compared with those of all before them, until others have their turn. */
+#define CHECKED_IN_ONE_GO 16
+
+static bool co_main_fn check_all_taken(Transaction *t)
 {
     for (guint i = 0; i < t->actions->len; i++) {
         BdrvAction *a = transaction_action(t, i);
         if (!a->made && a->ops->check_taken && !a->ops->check_taken(a, &a->err)) {
             return false;
+        }
+        if (i % CHECKED_IN_ONE_GO == CHECKED_IN_ONE_GO - 1) {
+            coroutine_reschedule();
         }
     }
     return true;

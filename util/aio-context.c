@@ -10,6 +10,10 @@
 /* Coroutines run in one go, and such rounds in one turn, before the kernel is asked for news. */
 #define ROUND_MAX 256
 #define TURN_ROUNDS 8
+/* When a turn has lasted so long nothing further is begun in it.  What divides long work by
+ * coroutine_reschedule() would otherwise do eight parts in one go. */
+#define TURN_NS NS_PER_MS
+#define LOOK_AT_CLOCK 16        /* coroutines between two looks where none did that */
 
 /* ---- making and freeing ---- */
 
@@ -87,16 +91,22 @@ void any_fn aio_context_free(AioContext *ctx)
 
 /* ---- ready coroutines ---- */
 
-static void run_ready(AioContext *ctx)
+/* False: the time is over. */
+static bool run_ready(AioContext *ctx, int64_t end_ns)
 {
     for (int i = 0; i < ROUND_MAX && ctx->ready_head; i++) {
         Coroutine *co = ctx->ready_head;
 
+        if ((ctx->gave_way || i % LOOK_AT_CLOCK == LOOK_AT_CLOCK - 1) && clock_ns() >= end_ns) {
+            return false;
+        }
+        ctx->gave_way = false;
         ctx->ready_head = co->next;
         co->next = NULL;
         __atomic_store_n(&co->scheduled, 0, __ATOMIC_RELAXED);
         coroutine_enter(co);
     }
+    return true;
 }
 
 /* ---- the loop ---- */
@@ -111,13 +121,18 @@ static bool has_work(AioContext *ctx)
 
 static void run_work(AioContext *ctx)
 {
+    int64_t end_ns = clock_ns() + TURN_NS;
+
     for (int i = 0; i < TURN_ROUNDS; i++) {
         aio_take_remote(ctx);
-        run_ready(ctx);
+        bool in_time = run_ready(ctx, end_ns);
         aio_run_bhs(ctx);
         if (!ctx->ready_head && !ctx->bh_head &&
             !__atomic_load_n(&ctx->bh_stack, __ATOMIC_RELAXED) &&
             !__atomic_load_n(&ctx->remote, __ATOMIC_RELAXED)) {
+            break;
+        }
+        if (!in_time || clock_ns() >= end_ns) {
             break;
         }
     }

@@ -125,6 +125,7 @@ struct AioContext {
     unsigned stack_colour;
     int inflight;               /* requests and pool tasks not yet complete */
     int immediate;              /* calls of this turn that may not have had to wait */
+    bool gave_way;              /* somebody divides long work: how long does this turn last? */
     bool running;
     bool coroutine_done;        /* the one that aio_context_run_coroutine() waits for */
 };

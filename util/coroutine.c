@@ -299,6 +299,7 @@ void any_fn coroutine_wake(Coroutine *co)
 
 void co_fn coroutine_reschedule(void)
 {
+    aio_context_current()->gave_way = true;
     coroutine_wake(coroutine_self());
     coroutine_yield();
 }

@@ -107,7 +107,8 @@ static void co_fn bh_entry(void *opaque)
     append_cb((void *)".");
     coroutine_reschedule();
     aio_co_sleep_ns(1);
-    g_assert_cmpstr(trace->str, ==, "r.bao");
+    /* ".": on a slow machine the turn's time may have been over before. */
+    g_assert_true(strcmp(trace->str, "r.bao") == 0 || strcmp(trace->str, "rbao.") == 0);
     g_string_truncate(trace, 0);
 
     aio_bh_schedule(&bh_a);
@@ -248,6 +249,37 @@ static void test_thread_pool(void)
     run_co(pool_entry, NULL);
 }
 
+static int slices, slices_seen = -1;
+
+static void look_cb(void *opaque)
+{
+    slices_seen = slices;
+}
+
+static void co_fn divided_entry(void *opaque)
+{
+    AioTimer t;
+
+    aio_timer_init(&t, ctx, look_cb, NULL);
+    aio_timer_arm(&t, clock_ns() + NS_PER_MS);
+    for (slices = 0; slices < 100; slices++) {
+        int64_t end = clock_ns() + NS_PER_MS / 2;
+        while (clock_ns() < end) {
+        }
+        coroutine_reschedule();
+    }
+    /* Due during the second, if not before, and seen when a turn of the loop has lasted a
+     * millisecond. */
+    g_assert_cmpint(slices_seen, >=, 0);
+    g_assert_cmpint(slices_seen, <=, 6);
+}
+
+/* Whoever divides long work gives way to timers, clients and disks, not only to coroutines. */
+static void test_divided_work(void)
+{
+    run_co(divided_entry, NULL);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
@@ -258,6 +290,7 @@ int main(int argc, char **argv)
     g_test_add_func("/event-loop/many-timers", test_many_timers);
     g_test_add_func("/event-loop/bottom-halves", test_bottom_halves);
     g_test_add_func("/event-loop/no-starvation", test_no_starvation);
+    g_test_add_func("/event-loop/divided-work-gives-way", test_divided_work);
     g_test_add_func("/event-loop/idle-is-idle", test_idle_is_idle);
     g_test_add_func("/event-loop/quit-from-signal", test_quit_from_signal);
     g_test_add_func("/event-loop/thread-pool", test_thread_pool);
