@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
+#include "qemu/trace.h"
 #include "util/aio-internal.h"
 
 /* Coroutines run in one go, and such rounds in one turn, before the kernel is asked for news. */
@@ -14,6 +15,9 @@
  * coroutine_reschedule() would otherwise do eight parts in one go. */
 #define TURN_NS NS_PER_MS
 #define LOOK_AT_CLOCK 16        /* coroutines between two looks where none did that */
+
+/* Of the processor, in one turn: what is told of for whoever looks for what holds others up. */
+#define LONG_TURN_NS NS_PER_MS
 
 /* ---- making and freeing ---- */
 
@@ -138,9 +142,26 @@ static void run_work(AioContext *ctx)
     }
 }
 
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * NS_PER_SEC + ts.tv_nsec;
+}
+
+static void trace_turn(int64_t begin_ns)
+{
+    int64_t ns = thread_cpu_ns() - begin_ns;
+
+    if (ns >= LONG_TURN_NS) {
+        trace_loop_long_turn(ns);
+    }
+}
+
 static void turn(AioContext *ctx)
 {
-    int64_t timeout_ns;
+    int64_t timeout_ns, cpu_ns = trace_enabled(LOOP_LONG_TURN) ? thread_cpu_ns() : -1;
 
     aio_timers_run(ctx);
     run_work(ctx);
@@ -154,6 +175,9 @@ static void turn(AioContext *ctx)
     ctx->ops->poll(ctx, timeout_ns);
     __atomic_store_n(&ctx->sleeping, 0, __ATOMIC_RELAXED);
     ctx->immediate = 0;
+    if (cpu_ns >= 0) {
+        trace_turn(cpu_ns);
+    }
 }
 
 static void loop_begin(AioContext *ctx)

@@ -97,6 +97,7 @@ def work(qmp):
         qmp.cmd('block-export-add', {'type': 'nbd', 'id': 'e' + name, 'node-name': name,
                                      'name': name, 'writable': True})
     fails(qmp, 'blockdev-add', **{'node-name': 'c', 'driver': 'file', 'filename': 'nosuch'})
+    fails(qmp, 'blockdev-add', junk=[{}] * 300000)      # takes the loop a while
     wire = Wire('n').negotiate('a')
     wire.write(4096, b'x' * 512)
     wire.close()
