@@ -34,6 +34,8 @@ void main_fn monitor_output_destroy(MonitorOutput *out);
 void co_main_fn monitor_output_writer(void *out);
 /* Queue @len bytes; never waits.  Past the limit the client is cut off. */
 void main_fn monitor_output_put(MonitorOutput *out, const char *text, size_t len);
+/* The same for all of @text, which it takes. */
+void main_fn monitor_output_give(MonitorOutput *out, GString *text);
 /* Wait until the client has taken most of it, or is gone. */
 void co_main_fn monitor_output_wait_short(MonitorOutput *out);
 /* The writer ends once everything is written. */

@@ -64,17 +64,40 @@ void monitor_output_end(MonitorOutput *out)
     wake_writer(out);
 }
 
-void monitor_output_put(MonitorOutput *out, const char *text, size_t len)
+/* Is more taken from whoever has something to say? */
+static bool main_fn has_room(MonitorOutput *out)
 {
     if (out->broken || out->ending) {
-        return;
+        return false;
     }
     if (out->pending->len + out->writing > MONITOR_MAX_BYTES) {
         monitor_output_break(out);
-        return;
+        return false;
     }
-    g_string_append_len(out->pending, text, len);
-    wake_writer(out);
+    return true;
+}
+
+void monitor_output_put(MonitorOutput *out, const char *text, size_t len)
+{
+    if (has_room(out)) {
+        g_string_append_len(out->pending, text, len);
+        wake_writer(out);
+    }
+}
+
+void monitor_output_give(MonitorOutput *out, GString *text)
+{
+    if (has_room(out)) {
+        if (out->pending->len == 0) {
+            GString *empty = out->pending;
+            out->pending = text;        /* megabytes are not copied */
+            text = empty;
+        } else {
+            g_string_append_len(out->pending, text->str, text->len);
+        }
+        wake_writer(out);
+    }
+    g_string_free(text, TRUE);
 }
 
 void monitor_output_wait_short(MonitorOutput *out)

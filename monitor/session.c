@@ -94,8 +94,7 @@ static void co_main_fn answer(MonitorSession *s, MonitorRequest *req)
     reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
                      : qmp_dispatch(s, req->value);
     if (reply) {
-        g_autoptr(GString) text = monitor_reply_line(reply, s->pretty);
-        monitor_output_put(&s->out, text->str, text->len);
+        monitor_output_give(&s->out, monitor_reply_line(reply, s->pretty));
     }
     if (--commands_running == 0) {
         wake(&finish_waiter);
