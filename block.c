@@ -23,6 +23,7 @@
 static BlockDriverState *first_node, *last_node;
 static GHashTable *nodes_by_name;       /* of BlockDriverState, hidden ones too */
 static GHashTable *reserved_names;      /* a set of strings: for nodes to come */
+static unsigned limiting_nodes;         /* whose driver has set_unlimited */
 static GHashTable *device_names;        /* a set of strings: drives have no name of a node */
 
 static void __attribute__((constructor)) graph_init(void)
@@ -106,13 +107,20 @@ void main_fn bdrv_registry_add(BlockDriverState *bs)
 {
     bs->prev = last_node;
     bs->next = NULL;
+    limiting_nodes += bs->drv->set_unlimited != NULL;
     *(last_node ? &last_node->next : &first_node) = bs;
     last_node = bs;
     g_hash_table_insert(nodes_by_name, bs->node_name, bs);
 }
 
+unsigned main_fn bdrv_limiting_nodes(void)
+{
+    return limiting_nodes;
+}
+
 static void main_fn registry_remove(BlockDriverState *bs)
 {
+    limiting_nodes -= bs->drv->set_unlimited != NULL;
     g_hash_table_remove(nodes_by_name, bs->node_name);
     *(bs->prev ? &bs->prev->next : &first_node) = bs->next;
     *(bs->next ? &bs->next->prev : &last_node) = bs->prev;

@@ -93,6 +93,7 @@ bool co_main_fn bdrv_hold_begin(BdrvHold *h, int64_t deadline_ns, BlockBackend *
     for (guint i = 0; i < h->backends->len; i++) {
         blk_hold(h->backends->pdata[i]);
     }
+    blk_update_limiting_nodes();
     for (guint i = 0; i < h->backends->len; i++) {
         if (!drain_one(h->backends->pdata[i], deadline_ns)) {
             *ret_late = h->backends->pdata[i];
@@ -118,6 +119,7 @@ int64_t main_fn bdrv_hold_end(BdrvHold *h)
         __atomic_fetch_add(&blk->stats.held_count, 1, __ATOMIC_RELAXED);
         blk_release(blk);
     }
+    blk_update_limiting_nodes();
     g_ptr_array_set_size(h->backends, 0);
     h->held_since_ns = 0;
     h->state = BDRV_HOLD_IDLE;

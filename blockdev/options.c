@@ -390,6 +390,14 @@ static bool from_copy_before_write(const BlockdevOptions *q, BdrvOpenOptions *o,
     return true;
 }
 
+static bool from_throttle(const BlockdevOptions *q, BdrvOpenOptions *o,
+                          const BlockdevRef **ret_file, Error **errp)
+{
+    *ret_file = q->u.throttle.file;
+    o->u.throttle.group = g_strdup(q->u.throttle.throttle_group);
+    return set_child(&o->file, *ret_file, errp);
+}
+
 static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_BLKDEBUG]    = from_blkdebug,
     [BLOCKDEV_DRIVER_COMPRESS]    = from_compress,
@@ -402,6 +410,7 @@ static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_QCOW2]       = from_qcow2,
     [BLOCKDEV_DRIVER_RAW]         = from_raw,
     [BLOCKDEV_DRIVER_SNAPSHOT_ACCESS] = from_snapshot_access,
+    [BLOCKDEV_DRIVER_THROTTLE]    = from_throttle,
 };
 
 static bool convert(const BlockdevOptions *q, BdrvOpenOptions *o, Error **errp)

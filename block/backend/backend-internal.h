@@ -84,6 +84,12 @@ void main_fn blk_unref(BlockBackend *blk);
 /* Wait for the turn of a request that is not in flight yet. */
 void co_fn blk_throttle(BlockBackend *blk, bool is_write, int64_t bytes);
 
+/*
+ * Backends were held or let go, or a user leaves: requests that wait for their turn in a node below
+ * go at once while that is so, and no longer.
+ */
+void main_fn blk_update_limiting_nodes(void);
+
 /* Begin a hold / end it and let the queued requests go.  Holds nest. */
 void main_fn blk_hold(BlockBackend *blk);
 void main_fn blk_release(BlockBackend *blk);

@@ -147,6 +147,7 @@ static void co_main_fn hold_alone(BlockBackend *blk)
             blk_wait_while_held(blk);
         }
         blk_hold(blk);
+        blk_update_limiting_nodes();
         while (!blk_drain_check(blk)) {
             coroutine_yield();
         }
@@ -154,6 +155,7 @@ static void co_main_fn hold_alone(BlockBackend *blk)
             return;
         }
         blk_release(blk);
+        blk_update_limiting_nodes();
     }
 }
 
@@ -163,6 +165,7 @@ void co_main_fn blk_remove(BlockBackend *blk)
     BdrvLink *link = g_steal_pointer(&blk->root);
     blk_release(blk);
     bdrv_link_free(link);
+    blk_update_limiting_nodes();
 }
 
 bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp)

@@ -58,7 +58,37 @@ void main_fn blk_user_leaves(BlockBackend *blk)
         begin_unlimited(blk, blk->throttle);        /* never to end */
     }
     __atomic_store_n(&blk->user_leaves, true, __ATOMIC_SEQ_CST);
+    blk_update_limiting_nodes();
     blk_give_up_stopped(blk);
+}
+
+/* Does somebody wait for the requests that are inside of @bs? */
+static bool main_fn is_waited_for(BlockDriverState *bs)
+{
+    g_autoptr(GHashTable) backends = g_hash_table_new(NULL, NULL);
+    GHashTableIter i;
+    gpointer key;
+    bool found = false;
+
+    bdrv_collect_backends(bs, backends);
+    g_hash_table_iter_init(&i, backends);
+    while (!found && g_hash_table_iter_next(&i, &key, NULL)) {
+        const BlockBackend *blk = key;
+        found = blk_is_held(blk) || blk->user_leaves;
+    }
+    return found;
+}
+
+void main_fn blk_update_limiting_nodes(void)
+{
+    BlockDriverState *bs = bdrv_limiting_nodes() > 0 ? bdrv_next_of_all_nodes(NULL) : NULL;
+
+    for (; bs; bs = bdrv_next_of_all_nodes(bs)) {
+        /* One that is not open yet, or is closing, has no user. */
+        if (bs->drv->set_unlimited && bs->followers.length + bs->others.length > 0) {
+            bs->drv->set_unlimited(bs, is_waited_for(bs));
+        }
+    }
 }
 
 static void co_main_fn wait_for_empty_queue(BlockBackend *blk)

@@ -151,6 +151,8 @@ bool main_fn bdrv_nest(BlockDriverState *bs, const BlockDriverState *file, Error
 BlockDriverState *main_fn bdrv_find_node(const char *node_name);
 /* All nodes but hidden ones, oldest first; NULL @prev: the first. */
 BlockDriverState *main_fn bdrv_next_node(BlockDriverState *prev);
+/* How many open nodes have a driver with set_unlimited. */
+unsigned main_fn bdrv_limiting_nodes(void);
 /* Hidden ones as well. */
 BlockDriverState *main_fn bdrv_next_of_all_nodes(BlockDriverState *prev);
 /* @bs and all hidden nodes below it are complete: everybody may find them. */

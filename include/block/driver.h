@@ -255,6 +255,10 @@ struct BlockDriver {
      */
     void (*get_info)(BlockDriverState *bs, BdrvInfo *ret);
 
+    /* Drivers at which requests wait for their turn: while @on they do not, for somebody waits
+     * until all that are in flight have ended.  Main thread. */
+    void (*set_unlimited)(BlockDriverState *bs, bool on);
+
     /* Protocols on local files: which file this is. False: not a local file. */
     bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);
 

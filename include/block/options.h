@@ -115,6 +115,10 @@ typedef struct CbwOpenOptions {             /* copy-before-write */
     int64_t min_cluster_size;               /* bytes; 0: not given */
 } CbwOpenOptions;
 
+typedef struct ThrottleOpenOptions {        /* throttle */
+    char *group;                    /* name of a throttle group */
+} ThrottleOpenOptions;
+
 struct BdrvOpenOptions {
     char *driver;                   /* "qcow2" */
     char *node_name;                /* NULL: a generated one, "#block123" */
@@ -137,6 +141,7 @@ struct BdrvOpenOptions {
         BlkdebugOpenOptions blkdebug;
         CorOpenOptions cor;
         CbwOpenOptions cbw;
+        ThrottleOpenOptions throttle;
     } u;                            /* by @driver */
 };
 

@@ -191,4 +191,72 @@ def test_limits_that_make_no_sense_are_refused():
                 raise AssertionError('%s was accepted' % limits)
 
 
+# -- nodes of the driver throttle
+
+
+def filtered(r, n=1, **limits):
+    """Disks with throttle nodes "thr0"... in group "tg", exported as that."""
+    r.start('--object', 'iothread,id=io0')
+    r.cmd('object-add', qom_type='throttle-group', id='tg', limits=limits)
+    handles = []
+    for i in range(n):
+        r.cmd('blockdev-add', driver='raw', node_name='img%d' % i,
+              file={'driver': 'file', 'filename': r.create('disk%d.raw' % i)})
+        r.cmd('blockdev-add', driver='throttle', node_name='thr%d' % i, throttle_group='tg', file='img%d' % i)
+        r.export('thr%d' % i, iothread='io0')
+        handles.append(r.nbd('thr%d' % i))
+    return handles
+
+
+def test_nodes_share_the_limits_of_a_group():
+    with Rig() as r:
+        a, b = filtered(r, 2, **{'iops-write': 100})
+        check_rate(100, 10, a, b)
+        start = time.monotonic()
+        for _ in range(300):
+            a.pread(4096, 0)
+        assert time.monotonic() - start < 2.5, 'reads are not limited'
+        assert 'in use' in r.error('object-del', id='tg').desc
+        e = r.error('blockdev-add', driver='throttle', node_name='x', throttle_group='none', file='img0')
+        assert e.desc == "Throttle group 'none' does not exist", e.desc
+
+
+def test_a_node_gets_another_group():
+    with Rig() as r:
+        h, = filtered(r, **{'iops-total': 1})
+        r.cmd('object-add', qom_type='throttle-group', id='quick', limits={'iops-total': 100000})
+        cookies = queue_up(h, 20)
+        start = time.monotonic()
+        r.cmd('blockdev-reopen', options=[{'driver': 'throttle', 'node-name': 'thr0', 'throttle-group': 'quick',
+                                           'file': 'img0'}])
+        while not h.aio_command_completed(cookies[-1]):
+            h.poll(-1)
+        write_for(0.2, h)
+        assert time.monotonic() - start < 10
+        r.cmd('object-del', id='tg')
+        e = r.error('blockdev-reopen', options=[{'driver': 'throttle', 'node-name': 'thr0', 'throttle-group': 'none',
+                                                 'file': 'img0'}])
+        assert 'does not exist' in e.desc
+        write_for(0.2, h)
+
+
+def test_nobody_waits_for_requests_that_wait_in_a_node():
+    """A snapshot and the end of the export: in the queue there is work for minutes."""
+    with Rig() as r:
+        h, = filtered(r, **{'iops-total': 1})
+        queue_up(h, 200)
+        start = time.monotonic()
+        r.snapshot(r.member('exp-thr0', 'overlay'))
+        assert time.monotonic() - start < 10
+        h.pwrite(b'x' * 512, 4096)
+        assert h.pread(512, 4096) == b'x' * 512
+    with Rig() as r:
+        h, = filtered(r, **{'iops-total': 1})
+        queue_up(h, 200)
+        start = time.monotonic()
+        r.cmd('block-export-del', id='exp-thr0', mode='hard')
+        assert time.monotonic() - start < 10
+
+
+
 main(globals())
