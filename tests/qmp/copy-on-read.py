@@ -88,6 +88,17 @@ def test_nothing_below_the_bottom_is_copied():
         assert own(r) == (1 << 20) + 2 * CLUSTER
 
 
+def test_a_drive_copies_what_is_read():
+    with Rig() as r:
+        data = chain(r)
+        r.start('--drive', 'if=none,id=d,copy-on-read=on,format=qcow2,file=' + r.path('top'))
+        r.cmd('block-export-add', type='nbd', id='e', name='d', node_name=r.inserted('d')['node-name'])
+        h = r.nbd('d')
+        assert h.pread(CLUSTER, 0) == data[:CLUSTER]
+        h.shutdown()
+        assert own(r) == CLUSTER + 2 * CLUSTER
+
+
 def test_guests_write_and_read_side_by_side():
     with Rig() as r:
         model = bytearray(chain(r))

@@ -113,7 +113,7 @@ bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp)
 
 typedef struct DriveOptions {
     const char *id, *file, *format, *node_name;
-    bool read_only, direct, no_flush, writeback, discard;
+    bool read_only, copy_on_read, direct, no_flush, writeback, discard;
     FileAio aio;
     BdrvDetectZeroes detect_zeroes;
 } DriveOptions;
@@ -182,6 +182,8 @@ static bool set_drive_key(DriveOptions *d, const char *key, const char *value, E
         d->node_name = value;
     } else if (strcmp(key, "readonly") == 0 || strcmp(key, "read-only") == 0) {
         return parse_bool_value(key, value, &d->read_only, errp);
+    } else if (strcmp(key, "copy-on-read") == 0) {
+        return parse_bool_value(key, value, &d->copy_on_read, errp);
     } else if (strcmp(key, "cache") == 0) {
         return parse_cache(value, d, errp);
     } else if (strcmp(key, "discard") == 0) {
@@ -219,11 +221,26 @@ static bool parse_drive(const QDict *dict, DriveOptions *d, Error **errp)
     return true;
 }
 
+/* @opts, which it takes, behind a filter that copies what is read of backing files. */
+static BdrvOpenOptions *main_fn copy_on_read(BdrvOpenOptions *opts)
+{
+    BdrvOpenOptions *filter = bdrv_open_options_new("copy-on-read");
+
+    filter->discard = opts->discard;
+    filter->file.options = opts;
+    return filter;
+}
+
 static BdrvOpenOptions *co_main_fn drive_open_options(const DriveOptions *d, Error **errp)
 {
     BdrvOpenOptions *opts = bdrv_options_from_filename(d->file, d->format, NULL, errp);
 
     if (!opts) {
+        return NULL;
+    }
+    if (d->copy_on_read && d->read_only) {
+        error_setg(errp, "Can't use copy-on-read on read-only device");
+        bdrv_open_options_free(opts);
         return NULL;
     }
     if (!d->format && !d->read_only && strcmp(opts->driver, "raw") == 0) {
@@ -245,7 +262,7 @@ static BdrvOpenOptions *co_main_fn drive_open_options(const DriveOptions *d, Err
             o->u.file.aio = d->aio;
         }
     }
-    return opts;
+    return d->copy_on_read ? copy_on_read(opts) : opts;
 }
 
 static bool co_main_fn add_drive(const DriveOptions *d, Error **errp)
