@@ -4,6 +4,7 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/quorum.h"
 #include "block/corruption.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
@@ -67,8 +68,28 @@ static void main_fn image_corrupted(const BdrvCorruption *c)
     qapi_event_send_block_image_corrupted(&ev);
 }
 
+static void main_fn quorum_reports(const QuorumReport *r)
+{
+    const char *disk = r->failure ? disk_of(r->node_name) : "";
+    EventQuorumFailureArgs failure = {
+        .reference = (char *)(disk[0] ? disk : r->node_name), .sector_num = r->sector,
+        .sectors_count = r->sectors,
+    };
+    EventQuorumReportBadArgs bad = {
+        .type = (QuorumOpType)r->op, .error = (char *)r->error, .node_name = (char *)r->node_name,
+        .sector_num = r->sector, .sectors_count = r->sectors,
+    };
+
+    if (r->failure) {
+        qapi_event_send_quorum_failure(&failure);
+    } else {
+        qapi_event_send_quorum_report_bad(&bad);
+    }
+}
+
 void main_fn blockdev_io_error_init(void)
 {
+    quorum_set_report_cb(quorum_reports);
     blk_set_io_error_cb(io_error);
     bdrv_set_corruption_cb(image_corrupted);
 }

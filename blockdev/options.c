@@ -398,8 +398,76 @@ static bool from_throttle(const BlockdevOptions *q, BdrvOpenOptions *o,
     return set_child(&o->file, *ret_file, errp);
 }
 
+static bool from_blkverify(const BlockdevOptions *q, BdrvOpenOptions *o,
+                           const BlockdevRef **ret_file, Error **errp)
+{
+    *ret_file = q->u.blkverify.raw;
+    if (!set_child(&o->file, *ret_file, errp) ||
+        !set_child(&o->u.blkverify.test, q->u.blkverify.test, errp)) {
+        return false;
+    }
+    inherit_down(o, definition_of(q->u.blkverify.test), &o->u.blkverify.test);
+    return true;
+}
+
+static bool from_blklogwrites(const BlockdevOptions *q, BdrvOpenOptions *o,
+                              const BlockdevRef **ret_file, Error **errp)
+{
+    const BlockdevOptionsBlklogwrites *b = &q->u.blklogwrites;
+    BlklogwritesOpenOptions *l = &o->u.blklogwrites;
+
+    *ret_file = b->file;
+    l->has_sector_size = b->has_log_sector_size;
+    l->sector_size = b->has_log_sector_size ? b->log_sector_size : 0;
+    l->append = b->has_log_append && b->log_append;
+    l->update_interval = b->has_log_super_update_interval ? b->log_super_update_interval : 4096;
+    if (!set_child(&o->file, *ret_file, errp) || !set_child(&l->log, b->log, errp)) {
+        return false;
+    }
+    inherit_down(o, definition_of(b->log), &l->log);
+    return true;
+}
+
+static bool from_preallocate(const BlockdevOptions *q, BdrvOpenOptions *o,
+                             const BlockdevRef **ret_file, Error **errp)
+{
+    const BlockdevOptionsPreallocate *p = &q->u.preallocate;
+
+    *ret_file = p->file;
+    if (p->has_prealloc_align) {
+        o->u.preallocate.align = p->prealloc_align;
+    }
+    if (p->has_prealloc_size) {
+        o->u.preallocate.size = p->prealloc_size;
+    }
+    return set_child(&o->file, *ret_file, errp);
+}
+
+static bool from_quorum(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                        Error **errp)
+{
+    const BlockdevOptionsQuorum *p = &q->u.quorum;
+    QuorumOpenOptions *u = &o->u.quorum;
+
+    u->threshold = p->vote_threshold;
+    u->blkverify = p->has_blkverify && p->blkverify;
+    u->rewrite_corrupted = p->has_rewrite_corrupted && p->rewrite_corrupted;
+    u->fifo = p->has_read_pattern && p->read_pattern == QUORUM_READ_PATTERN_FIFO;
+    for (const BlockdevRefList *l = p->children; l; l = l->next) {
+        BdrvChildOption child = { NULL };
+        if (!set_child(&child, l->value, errp)) {
+            return false;
+        }
+        inherit_down(o, definition_of(l->value), &child);
+        g_array_append_val(u->children, child);
+    }
+    return true;
+}
+
 static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_BLKDEBUG]    = from_blkdebug,
+    [BLOCKDEV_DRIVER_BLKLOGWRITES] = from_blklogwrites,
+    [BLOCKDEV_DRIVER_BLKVERIFY]   = from_blkverify,
     [BLOCKDEV_DRIVER_COMPRESS]    = from_compress,
     [BLOCKDEV_DRIVER_COPY_BEFORE_WRITE] = from_copy_before_write,
     [BLOCKDEV_DRIVER_COPY_ON_READ] = from_copy_on_read,
@@ -407,7 +475,9 @@ static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_HOST_DEVICE] = from_host_device,
     [BLOCKDEV_DRIVER_NULL_AIO]    = from_null_aio,
     [BLOCKDEV_DRIVER_NULL_CO]     = from_null,
+    [BLOCKDEV_DRIVER_PREALLOCATE] = from_preallocate,
     [BLOCKDEV_DRIVER_QCOW2]       = from_qcow2,
+    [BLOCKDEV_DRIVER_QUORUM]      = from_quorum,
     [BLOCKDEV_DRIVER_RAW]         = from_raw,
     [BLOCKDEV_DRIVER_SNAPSHOT_ACCESS] = from_snapshot_access,
     [BLOCKDEV_DRIVER_THROTTLE]    = from_throttle,

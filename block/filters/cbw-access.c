@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Reading the snapshot that a node of copy-before-write keeps: (B3), (B5) and (B7) in cbw-copy.c. */
+/* Reading the snapshot that a copy-before-write node keeps: (B3), (B5), (B7) in cbw-copy.c. */
 #include "qemu/osdep.h"
 
 #include "block/filters/cbw-internal.h"

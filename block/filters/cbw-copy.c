@@ -2,22 +2,22 @@
 /*
  * Copy before write: a guest's change waits until what it changes has been copied.
  *
- * (B1) A cluster is in @to_copy from the beginning (if it is part of the snapshot) until its copy is
- *      in the target, or nobody wants it.  It is taken out only by who holds it exclusively in
+ * (B1) A cluster is in @to_copy from the beginning (if it is part of the snapshot) until its copy
+ *      is in the target, or nobody wants it.  It is taken out only by who holds it exclusively in
  *      @ranges, and never comes back.
  * (B2) A guest's request that changes a cluster goes to the file only when the cluster is not in
  *      @to_copy, or the snapshot is broken.  So what is in @to_copy is in the file as it was.
  * (B3) A reader of the snapshot looks at @to_copy and reads the file while it holds the range,
- *      shared: by (B1) the cluster stays in @to_copy until it has read, and by (B2) no guest changes
- *      it.  What is not in @to_copy, it reads from the target.
+ *      shared: by (B1) the cluster stays in @to_copy until it has read, and by (B2) no guest
+ *      changes it.  What is not in @to_copy, it reads from the target.
  * (B4) So a request to clusters that were copied costs one look at @to_copy, without a lock: there
  *      are no readers of theirs in the file any more.
  * (B5) @readable only gets less, under the same hold.
- * (B6) CBW_MAX_COPIES copies of RUN_BYTES or a cluster run at a time, for guests and for jobs together,
- *      and MAX_TIMED requests wait for theirs with a deadline, late ones included.
- * (B7) After a copy that failed or was late either the guest's request fails, and (B2) holds; or the
- *      snapshot is broken first, for good, and all its readers fail: those too that had begun, for
- *      they look again when they have read.
+ * (B6) CBW_MAX_COPIES copies of RUN_BYTES or a cluster run at a time, for guests and for jobs
+ *      together, and MAX_TIMED requests wait for theirs with a deadline, late ones included.
+ * (B7) After a copy that failed or was late either the guest's request fails, and (B2) holds; or
+ *      the snapshot is broken first, for good, and its readers fail: those too that had begun to
+ *      read the file, for they look again when they have read.
  *
  * Neighbouring clusters are copied with one read and one write.
  */

@@ -23,6 +23,11 @@ static void cbw_options_clear(BdrvOpenOptions *opts)
 
 /* ---- opening ---- */
 
+static int64_t timeout_of(const CbwOpenOptions *o)
+{
+    return (int64_t)o->timeout_s * 1000 * NS_PER_MS;
+}
+
 static BlockDriverState *main_fn behind_filters(BlockDriverState *bs)
 {
     while (bs->drv->is_filter) {
@@ -147,7 +152,7 @@ static bool co_main_fn cbw_open(BlockDriverState *bs, const BdrvOpenOptions *opt
     }
     s->length = bs->length;
     s->break_snapshot = o->break_snapshot;
-    s->timeout_ns = (int64_t)o->timeout_s * 1000 * NS_PER_MS;
+    s->timeout_ns = timeout_of(o);
     if (!check_target(bs, bs->target->bs, errp) || !choose_cluster_size(bs, o, errp) ||
         !find_bitmap(bs, o, &which, errp) || !make_bitmaps(bs, which, errp)) {
         return false;
@@ -180,7 +185,7 @@ static bool co_main_fn cbw_reopen_prepare(BlockDriverState *bs, const BdrvReopen
     const char *what = to->file.replaces ? "file" : !o ? NULL :
                        !reference || strcmp(reference, bs->target->bs->node_name) != 0 ? "target" :
                        o->break_snapshot != s->break_snapshot ? "on-cbw-error" :
-                       (int64_t)o->timeout_s * 1000 * NS_PER_MS != s->timeout_ns ? "cbw-timeout" : NULL;
+                       timeout_of(o) != s->timeout_ns ? "cbw-timeout" : NULL;
 
     if (what) {
         error_setg(errp, "Cannot change the option '%s'", what);
@@ -188,7 +193,7 @@ static bool co_main_fn cbw_reopen_prepare(BlockDriverState *bs, const BdrvReopen
     return !what;
 }
 
-/* The target has nothing that anybody reads but through this node; it may have the file below it. */
+/* The target, which may have the file below it, has nothing that anybody reads but through us. */
 static void main_fn cbw_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
                                      unsigned allows, unsigned *ret_needs, unsigned *ret_allows)
 {

@@ -25,6 +25,16 @@ bool co_main_fn filter_keeps_file(BlockDriverState *bs, const BdrvReopen *to, Er
     return !to->file.replaces;
 }
 
+bool co_main_fn filter_cannot_reopen(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
+{
+    if (to->options || to->file.replaces) {
+        error_setg(errp, "Block format '%s' used by node '%s' does not support reopening files",
+                   bs->drv->name, bs->node_name);
+        return false;
+    }
+    return true;
+}
+
 int co_fn filter_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
 {
     return bdrv_co_preadv(bs->file, offset, bytes, qiov);

@@ -13,6 +13,9 @@ void any_fn filter_note_length(BlockDriverState *bs);
 /* For drivers whose options cannot change: refuses another file, and nothing else. */
 bool co_main_fn filter_keeps_file(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
 
+/* For drivers that take no other options while they are open; becoming read-only is fine. */
+bool co_main_fn filter_cannot_reopen(BlockDriverState *bs, const BdrvReopen *to, Error **errp);
+
 /* Operations of the driver, see BlockDriver. */
 int co_fn filter_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov);
 int co_fn filter_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,

@@ -39,6 +39,28 @@ static int co_fn flush_stores(BlockDriverState *bs, unsigned flags)
     return ret;
 }
 
+/* Formats flush their files by themselves and know nothing of settling what lies below. */
+static bool is_to_be_settled(const BlockDriverState *bs)
+{
+    while (!bs->drv->settles && bs->file && (bs->drv->is_filter || bs->drv->shows_file)) {
+        bs = bs->file->bs;
+    }
+    return bs->drv->settles;
+}
+
+static int co_fn settle_stores(BlockDriverState *bs)
+{
+    BdrvLink *child;
+    int ret = 0;
+
+    BDRV_FOREACH_CHILD(bs, child) {
+        if (ret == 0 && child->role->stores && is_to_be_settled(child->bs)) {
+            ret = bdrv_co_flush(child, BDRV_FLUSH_SETTLE);
+        }
+    }
+    return ret;
+}
+
 int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
 {
     int ret = 0;
@@ -61,6 +83,9 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
         uint64_t gen = __atomic_load_n(&bs->write_gen, __ATOMIC_SEQ_CST);
         int64_t bytes = __atomic_load_n(&bs->unflushed_bytes, __ATOMIC_RELAXED);
         ret = bs->drv->co_flush ? bdrv_drv_flush(bs, flags) : flush_stores(bs, flags);
+        if (ret == 0 && settle && bs->drv->co_flush) {
+            ret = settle_stores(bs);
+        }
         if (ret == 0) {
             __atomic_store_n(&bs->flushed_gen, gen, __ATOMIC_SEQ_CST);
             __atomic_fetch_sub(&bs->unflushed_bytes, bytes, __ATOMIC_RELAXED);

@@ -21,8 +21,8 @@ int64_t any_fn bdrv_cbw_cluster_size(BlockDriverState *bs);
 int64_t any_fn bdrv_cbw_length(BlockDriverState *bs);
 
 /*
- * What is still to be copied, cluster by cluster: for finding areas and for progress; nobody but the
- * functions below changes it.  It never gets more.  The node's.
+ * What is still to be copied, cluster by cluster: for finding areas and for progress; nobody but
+ * the functions below changes it.  It never gets more.  The node's.
  */
 HBitmap *any_fn bdrv_cbw_to_copy(BlockDriverState *bs);
 

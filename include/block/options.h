@@ -119,6 +119,27 @@ typedef struct ThrottleOpenOptions {        /* throttle */
     char *group;                    /* name of a throttle group */
 } ThrottleOpenOptions;
 
+typedef struct BlkverifyOpenOptions {       /* blkverify; the raw node is the file */
+    BdrvChildOption test;
+} BlkverifyOpenOptions;
+
+typedef struct BlklogwritesOpenOptions {    /* blklogwrites */
+    BdrvChildOption log;
+    int64_t sector_size;                    /* bytes */
+    bool has_sector_size, append;
+    uint64_t update_interval;               /* entries */
+} BlklogwritesOpenOptions;
+
+typedef struct PreallocateOpenOptions {     /* preallocate */
+    int64_t align, size;                    /* bytes */
+} PreallocateOpenOptions;
+
+typedef struct QuorumOpenOptions {          /* quorum */
+    GArray *children;                       /* of BdrvChildOption */
+    int64_t threshold;                      /* votes */
+    bool blkverify, rewrite_corrupted, fifo;
+} QuorumOpenOptions;
+
 struct BdrvOpenOptions {
     char *driver;                   /* "qcow2" */
     char *node_name;                /* NULL: a generated one, "#block123" */
@@ -142,6 +163,10 @@ struct BdrvOpenOptions {
         CorOpenOptions cor;
         CbwOpenOptions cbw;
         ThrottleOpenOptions throttle;
+        BlkverifyOpenOptions blkverify;
+        BlklogwritesOpenOptions blklogwrites;
+        PreallocateOpenOptions preallocate;
+        QuorumOpenOptions quorum;
     } u;                            /* by @driver */
 };
 
