@@ -133,6 +133,54 @@ def test_with_a_slow_target_and_a_deadline_that_is_kept():
                        cbw_timeout=60, iothreads=True)
 
 
+def test_the_target_itself_shows_the_old_state_where_it_is_an_overlay():
+    """As older programs read it; what the overlay lacks is read from the disk, and guests' writes wait for that."""
+    with Rig() as r:
+        content = fleece(r, iothreads=True)
+        r.export('tgt', writable=False, iothread='t1')
+        model, stop = bytearray(content), threading.Event()
+        guests = [Guest(r, i, i * (SIZE // 4), model, stop) for i in range(4)]
+        for g in guests:
+            g.start()
+        h, rng, end = r.nbd('tgt'), random.Random(6), time.monotonic() + 3
+        while time.monotonic() < end:
+            n = rng.choice((1000, 100000, 3000000))
+            at = rng.randrange(len(content) - n)
+            assert h.pread(n, at) == content[at:at + n]
+        stop.set()
+        for g in guests:
+            g.join()
+            assert g.failure is None, g.failure
+        assert read_all(h, len(content)) == content
+
+
+def snapshot_meanwhile(take):
+    with Rig() as r:
+        content = fleece(r, fmt='qcow2')
+        model, stop = bytearray(content), threading.Event()
+        guests = [Guest(r, i, i * (SIZE // 4), model, stop) for i in range(2)]
+        for g in guests:
+            g.start()
+        time.sleep(0.3)
+        take(r)
+        time.sleep(0.5)
+        stop.set()
+        for g in guests:
+            g.join()
+            assert g.failure is None, g.failure
+        assert read_all(r.nbd('snap'), len(content)) == content
+        assert read_all(r.nbd('cbw'), len(content)) == bytes(model)
+
+
+def test_a_snapshot_above_it_changes_nothing():
+    snapshot_meanwhile(lambda r: r.snapshot(r.member('exp-cbw', 'overlay')))
+
+
+def test_a_snapshot_below_it_changes_nothing():
+    snapshot_meanwhile(lambda r: r.cmd('blockdev-snapshot-sync', node_name='src', snapshot_node_name='new',
+                                       snapshot_file=r.path('overlay')))
+
+
 def fails(call, *args):
     try:
         call(*args)
