@@ -513,7 +513,9 @@ BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, E
 /* What the format recorded beside a name, and a file's name alone, say of the driver. */
 static void fill_in_drivers(QDict *dict, const char *format)
 {
-    static const char *const children[] = { "file", "data-file", "image" };
+    static const char *const children[] = {
+        "file", "data-file", "image", "target", "test", "raw", "log",
+    };
 
     if (format && !qdict_has(dict, "driver")) {
         qdict_put_str(dict, "driver", format);

@@ -24,6 +24,7 @@
 #include "qemu/osdep.h"
 
 #include "block/filters/cbw-internal.h"
+#include "qemu/log.h"
 
 /* What one read and one write copy, unless clusters are larger. */
 #define RUN_BYTES MiB
@@ -251,6 +252,16 @@ static int64_t window_end(const Cbw *s, int64_t start, int64_t end)
     return MIN(end, ROUND_DOWN(start, s->cluster_size) + MAX(WINDOW_BYTES, s->cluster_size));
 }
 
+/* (B7) For good, because of @error (-errno). */
+static void break_snapshot(BlockDriverState *bs, int error)
+{
+    if (__atomic_compare_exchange_n(&cbw_state(bs)->error, &(int){ 0 }, error, false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        log_line("node '%s': its snapshot cannot be read any more: a copy to node '%s' failed: %s",
+                 bs->node_name, bs->target->bs->node_name, g_strerror(-error));
+    }
+}
+
 int co_fn cbw_before_change(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     Cbw *s = cbw_state(bs);
@@ -273,9 +284,8 @@ int co_fn cbw_before_change(BlockDriverState *bs, int64_t offset, int64_t bytes)
                                                      .target = bs->target }, start, next);
     }
     if (ret < 0 && s->break_snapshot) {
-        __atomic_compare_exchange_n(&s->error, &(int){ 0 }, ret, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-        ret = 0;
+        break_snapshot(bs, ret);
+        return 0;
     }
     return ret;
 }

@@ -140,6 +140,11 @@ BdrvLink *co_main_fn bdrv_open_own_child(BlockDriverState *bs, const BdrvLinkRol
         return NULL;
     }
     bdrv_add_child(link);           /* a node that cannot be opened frees its children */
+    if (!bs->read_only && link->bs->read_only) {
+        error_setg(errp, "Cannot open node '%s' for writing: its %s node '%s' is read-only",
+                   bs->node_name, role->name, link->bs->node_name);
+        return NULL;
+    }
     return bdrv_nest(bs, link->bs, errp) ? link : NULL;
 }
 

@@ -216,6 +216,10 @@ def test_a_failed_copy_breaks_the_snapshot_and_the_guest_goes_on():
             assert fails(h.pread, 512, at) == 'EPERM'
         g.pwrite(b'y' * 5000, 700000)
         assert g.pread(5000, 700000) == b'y' * 5000
+        g.shutdown()
+        h.shutdown()
+        r.stop()
+        assert "node 'cbw': its snapshot cannot be read any more: a copy to node 'tgt' failed: No space" in r.log, r.log
 
 
 def test_a_copy_that_takes_too_long_counts_as_failed():
