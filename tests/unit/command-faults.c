@@ -65,6 +65,19 @@ const CommandRow command_rows[] = {
       .before = { ADD_RAW("base", "a.raw") }, .names = "a.raw b.qcow2",
       .request = ADD_QCOW2("disk0", "b.qcow2", "'backing':'base',"),
       .after = { DEL("disk0"), DEL("base") } },
+    { "blockdev-add/copy-before-write",
+      .disks = { "a.raw raw 1048576", "b.qcow2 qcow2 1048576" },
+      .before = { ADD_RAW("disk0", "a.raw") }, .names = "a.raw b.qcow2 filter",
+      .request = CMD("blockdev-add", "'driver':'copy-before-write','node-name':'filter',"
+                     "'file':'disk0','target':{'driver':'qcow2','backing':'disk0',"
+                     "'file':{'driver':'file','filename':'b.qcow2'}}"),
+      .after = { DEL("filter"), DEL("disk0") } },
+    { "blockdev-add/quorum", .disks = { "a.raw raw 1048576", "b.raw raw 1048576" },
+      .names = "a.raw b.raw",
+      .request = CMD("blockdev-add", "'driver':'quorum','node-name':'filter','vote-threshold':2,"
+                     "'children':[{'driver':'file','filename':'a.raw'},"
+                     "{'driver':'file','filename':'b.raw'}]"),
+      .after = { DEL("filter") } },
     { "blockdev-del/raw", .disks = { "a.raw raw 1048576" }, .before = { ADD_RAW("disk0", "a.raw") },
       .request = DEL("disk0"), .after = { ADD_RAW("disk0", "a.raw") } },
     { "blockdev-del/chain",
