@@ -122,6 +122,7 @@ static int co_fn copy_data(CopyUp *c, int64_t offset, int64_t bytes)
     if (ret < 0) {
         return ret;
     }
+    bdrv_debug_event(bs->file, "cor_write");
     return bs->drv->co_zero && iovec_is_zero(&v)
            ? bdrv_zero_held(bs, offset, bytes, BDRV_WRITE_COPIED)
            : bdrv_write_mapped_held(bs, offset, bytes, &v, BDRV_WRITE_COPIED, &c->range);

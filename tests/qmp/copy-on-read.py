@@ -144,6 +144,16 @@ def test_a_copy_that_fails_harms_no_reader():
         r.stop(check=False)
 
 
+def test_a_copy_fails_at_its_event():
+    with Rig() as r:
+        data = chain(r)
+        h = start(r, rules=[{'event': 'cor_write', 'errno': 5}])
+        for at in range(0, 1 << 20, CLUSTER):
+            assert h.pread(CLUSTER, at) == data[at:at + CLUSTER]
+        h.shutdown()
+        assert own(r) == 2 * CLUSTER
+
+
 def test_options_that_make_no_sense_are_refused():
     with Rig() as r:
         chain(r)
