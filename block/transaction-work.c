@@ -7,12 +7,26 @@
 #include "block/transaction-internal.h"
 #include "qemu/trace.h"
 
+typedef struct FlushWork {
+    char *name;                     /* for messages */
+    unsigned flags;
+} FlushWork;
+
+static void flush_work_free(void *opaque)
+{
+    FlushWork *w = opaque;
+
+    g_free(w->name);
+    g_free(w);
+}
+
 static bool co_main_fn flush_fn(BlockDriverState *bs, void *opaque, Error **errp)
 {
-    int ret = bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
+    FlushWork *w = opaque;
+    int ret = bdrv_flush_node(bs, w->flags);
 
     if (ret < 0) {
-        error_setg_errno(errp, -ret, "Cannot flush '%s' (%s)", (const char *)opaque, bs->filename);
+        error_setg_errno(errp, -ret, "Cannot flush '%s' (%s)", w->name, bs->filename);
         error_change_class(*errp, ERROR_CLASS_IO_ERROR);
     }
     return ret == 0;
@@ -33,8 +47,14 @@ static void co_main_fn start_flushes(Transaction *t)
         BlockDriverState *bs = p->link->bs;
         if (p->flush && !bs->read_only) {
             const char *name = p->action->device ?: bs->node_name;
-            transaction_start_work(p->action, bs, "a flush that does not return", flush_fn,
-                                   g_strdup(name), g_free);
+            FlushWork *w = g_new(FlushWork, 1);
+            *w = (FlushWork){
+                .name = g_strdup(name),
+                .flags = BDRV_FLUSH_SETTLE |
+                         (t->state == TRANSACTION_HELD ? BDRV_FLUSH_BITMAPS : 0),
+            };
+            transaction_start_work(p->action, bs, "a flush that does not return", flush_fn, w,
+                                   flush_work_free);
         }
     }
 }

@@ -55,6 +55,16 @@ static bool main_fn find_own(BitmapAction *b, unsigned uses, Error **errp)
     return true;
 }
 
+/* What the image has of a persistent one is not valid from now on: that takes a write. */
+static bool co_main_fn note_change(BdrvAction *a, Error **errp)
+{
+    BitmapAction *b = of(a);
+    BdrvDirtyBitmap *bitmap = bdrv_find_dirty_bitmap(b->bs, b->name);
+
+    return !(bitmap ? bdrv_dirty_bitmap_persistent(bitmap) : b->persistent) ||
+           bdrv_dirty_bitmap_changing(b->bs, b->name, errp);
+}
+
 /* ---- add ---- */
 
 static bool co_main_fn add_prepare(BdrvAction *a, Error **errp)
@@ -203,7 +213,8 @@ static void main_fn bitmap_release(BdrvAction *a)
 }
 
 #define BITMAP_OPS(command) \
-    .holder = command, .instance_size = sizeof(BitmapAction), .release = bitmap_release
+    .holder = command, .instance_size = sizeof(BitmapAction), .co_make = note_change, \
+    .release = bitmap_release
 
 static const BdrvActionOps ops[BITMAP_VERB__MAX] = {
     [BITMAP_ADD] = { BITMAP_OPS("block-dirty-bitmap-add"), .co_prepare = add_prepare,

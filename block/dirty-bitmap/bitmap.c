@@ -20,6 +20,7 @@
 
 #include "block/block.h"
 #include "block/dirty-bitmap.h"
+#include "block/driver-calls.h"
 
 #define MIN_GRANULARITY 512
 #define MAX_GRANULARITY (2 * GiB)
@@ -34,7 +35,7 @@ struct BdrvDirtyBitmap {
     HBitmap *bits;
     bool enabled;                   /* atomic */
     bool inconsistent;              /* atomic */
-    bool readonly, persistent;
+    bool persistent;
     const char *owner;              /* who uses it; NULL: nobody */
     const void *hidden_by;          /* NULL: it is not hidden */
 };
@@ -127,6 +128,11 @@ static bool main_fn check_new(BlockDriverState *bs, int64_t granularity, const c
     }
     if (name && bdrv_find_any_dirty_bitmap(bs, name)) {
         error_setg(errp, "Bitmap already exists: %s", name);
+        return false;
+    }
+    if (g_slist_length(bs->bitmaps) >= BDRV_BITMAP_MAX_COUNT) {
+        error_setg(errp, "Node '%s' has %d bitmaps already", bs->node_name,
+                   BDRV_BITMAP_MAX_COUNT);
         return false;
     }
     if (name && strlen(name) > BDRV_BITMAP_MAX_NAME) {
@@ -291,14 +297,9 @@ const void *main_fn bdrv_dirty_bitmap_hidden_by(const BdrvDirtyBitmap *b)
     return b->hidden_by;
 }
 
-void main_fn bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *b, bool readonly)
-{
-    b->readonly = readonly;
-}
-
 bool main_fn bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *b)
 {
-    return b->readonly;
+    return b->persistent && b->bs->read_only;
 }
 
 void main_fn bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *b, bool persistent)
@@ -309,6 +310,17 @@ void main_fn bdrv_dirty_bitmap_set_persistent(BdrvDirtyBitmap *b, bool persisten
 bool main_fn bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *b)
 {
     return b->persistent;
+}
+
+bool co_main_fn bdrv_dirty_bitmap_changing(BlockDriverState *bs, const char *name, Error **errp)
+{
+    int ret = bdrv_drv_bitmap_changing(bs, name);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot change bitmap '%s' of node '%s' in its image '%s'",
+                         name, bs->node_name, bs->filename);
+    }
+    return ret == 0;
 }
 
 bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
@@ -343,7 +355,7 @@ bool main_fn bdrv_dirty_bitmap_check(const BdrvDirtyBitmap *b, unsigned uses, Er
                    b->name);
         return false;
     }
-    if (uses & BDRV_BITMAP_NOT_READONLY && b->readonly) {
+    if (uses & BDRV_BITMAP_NOT_READONLY && bdrv_dirty_bitmap_readonly(b)) {
         error_setg(errp, "Bitmap '%s' is readonly and cannot be modified", b->name);
         return false;
     }

@@ -179,6 +179,13 @@ int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags)
     return bs->drv->co_flush ? checked(bs->drv->co_flush(bs, flags), bs, "flush", 0, 0) : 0;
 }
 
+int co_fn bdrv_drv_bitmap_changing(BlockDriverState *bs, const char *name)
+{
+    g_assert(!bs->closing);
+    return bs->drv->co_bitmap_changing
+           ? checked(bs->drv->co_bitmap_changing(bs, name), bs, "bitmap-changing", 0, 0) : 0;
+}
+
 void co_main_fn bdrv_drv_close(BlockDriverState *bs)
 {
     bs->closing = true;

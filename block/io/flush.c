@@ -109,7 +109,9 @@ unsigned any_fn bdrv_lossy_closes(void)
 
 void co_main_fn bdrv_flush_before_close(BlockDriverState *bs)
 {
-    int ret = bs->read_only ? 0 : bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
+    /* Others may go on writing to what stores a node that has no bitmaps to store itself. */
+    unsigned flags = BDRV_FLUSH_SETTLE | (bs->drv->can_store_bitmap ? BDRV_FLUSH_BITMAPS : 0);
+    int ret = bs->read_only ? 0 : bdrv_flush_node(bs, flags);
 
     if (ret < 0) {
         log_line("cannot flush node '%s' (%s) on close: %s", bs->node_name, bs->filename,

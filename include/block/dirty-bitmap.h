@@ -21,8 +21,8 @@ typedef struct BdrvDirtyBitmap BdrvDirtyBitmap;
 
 /* The longest name, bytes: what qcow2 can record. */
 #define BDRV_BITMAP_MAX_NAME 1023
-/* Of one node: as many as qcow2 can record. */
-#define BDRV_BITMAP_MAX_COUNT 65535
+/* Of one node: each write looks at all of them. */
+#define BDRV_BITMAP_MAX_COUNT 1000
 
 /* ---- life ---- */
 
@@ -80,8 +80,7 @@ const char *main_fn bdrv_dirty_bitmap_owner(const BdrvDirtyBitmap *bitmap);
 void main_fn bdrv_dirty_bitmap_set_hidden(BdrvDirtyBitmap *bitmap, const void *owner);
 const void *main_fn bdrv_dirty_bitmap_hidden_by(const BdrvDirtyBitmap *bitmap);
 
-/* Its image cannot be changed: nor can it. */
-void main_fn bdrv_dirty_bitmap_set_readonly(BdrvDirtyBitmap *bitmap, bool readonly);
+/* Its image, which is to store it, cannot be changed: nor can it. */
 bool main_fn bdrv_dirty_bitmap_readonly(const BdrvDirtyBitmap *bitmap);
 
 /* It is to be stored in the image. */
@@ -92,6 +91,10 @@ bool main_fn bdrv_dirty_bitmap_persistent(const BdrvDirtyBitmap *bitmap);
  * 0: the default. */
 bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
                                    Error **errp);
+
+/* Before a command changes, adds or removes it, where it is persistent: what the image has of it is
+ * not valid any more, also if the process dies. */
+bool co_main_fn bdrv_dirty_bitmap_changing(BlockDriverState *bs, const char *name, Error **errp);
 
 /* It has missed writes: it can only be removed.  It is disabled and stays inconsistent. */
 void any_fn bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);

@@ -32,6 +32,7 @@ int co_fn bdrv_drv_write_compressed(BlockDriverState *bs, int64_t offset, int64_
 int co_fn bdrv_drv_extend(BlockDriverState *bs, int64_t length);
 void co_fn bdrv_drv_reclaim(BlockDriverState *bs);
 int co_fn bdrv_drv_flush(BlockDriverState *bs, unsigned flags);
+int co_fn bdrv_drv_bitmap_changing(BlockDriverState *bs, const char *name);
 
 /* A failure is logged: it has nowhere else to go. */
 void co_main_fn bdrv_drv_close(BlockDriverState *bs);

@@ -83,6 +83,9 @@ typedef enum BdrvFlushFlags {
     /* Also finish what a later flush would have to (deferred frees, dirty marks), so that the
      * image on disk is what a clean close leaves: it is about to become read-only. */
     BDRV_FLUSH_SETTLE = 1 << 0,
+    /* On the main thread: nobody writes to the node and to what stores it, and it is going to be
+     * closed, or become read-only, unless something fails.  So persistent bitmaps are stored. */
+    BDRV_FLUSH_BITMAPS = 1 << 1,
 } BdrvFlushFlags;
 
 /* A local file, whatever it is called.  For block devices the device, not its name in /dev. */
@@ -252,6 +255,9 @@ struct BlockDriver {
      * that the node has? NULL: it cannot store any. */
     bool (*can_store_bitmap)(BlockDriverState *bs, const char *name, int64_t granularity,
                              Error **errp);
+    /* A command is about to change, add or remove the persistent bitmap of that name: what the image
+     * has of it must not be taken for valid if the process dies.  0 or -errno. */
+    int (*co_bitmap_changing)(BlockDriverState *bs, const char *name);
 
     /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed.
      */

@@ -1,68 +1,109 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Persistent bitmaps.  They are not kept up to date here, so before the first change of the disk
- * those that record changes are marked as being in use, which they stay: whoever opens the image
- * next knows that they are not to be trusted.  Disabled ones record nothing and stay valid,
- * unless the disk's size changes.
+ * Persistent bitmaps: when what is on disk is valid.
+ *
+ * In memory they are bitmaps of the node (block/dirty-bitmap/), which record each change.  On disk
+ * they are as they were when they were last stored:
+ *
+ * (P1) A bitmap on disk that is not marked as being in use is what it is in memory.  So before the
+ *      first change of the disk those that record are marked, durably, and one that a command
+ *      changes is marked before.  A process that dies leaves them marked: whoever opens the image
+ *      next knows that they have missed writes.
+ * (P2) They are stored (bitmaps-store.c) when nobody writes: at close, and before the image becomes
+ *      read-only.  From then on (P1) is true of them, and the mark of the next change is due again:
+ *      that is said before the first bit is copied, and who wants to change something waits until
+ *      they are stored.
+ * (P3) Bitmaps that cannot be used here are kept as they are, marks apart.
  */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "bitmap-dir.h"
 
-#define ENTRY_BYTES 24
-#define FLAG_IN_USE (UINT32_C(1) << 0)
-#define FLAG_AUTO   (UINT32_C(1) << 1)
-
-/* Set the flags in @dir; false: it is not a directory. */
-static bool mark_entries(const Qcow2Header *h, uint8_t *dir, bool all, bool *ret_changed)
+/* Does (P1) want a mark?  @name: of the one that a command is about to change. */
+static bool is_due(const Qcow2BitmapEntry *e, Qcow2BitmapMark which, const char *name)
 {
-    uint64_t size = h->bitmap_directory_size, pos = 0;
-
-    for (uint32_t i = 0; i < h->nb_bitmaps; i++) {
-        if (size - pos < ENTRY_BYTES) {
-            return false;
-        }
-        uint8_t *e = dir + pos;
-        uint32_t flags = be32_load(e + 12);
-        uint64_t len = ROUND_UP(ENTRY_BYTES + (uint64_t)be16_load(e + 18) + be32_load(e + 20), 8);
-
-        if (len > size - pos) {
-            return false;
-        }
-        if ((all || flags & FLAG_AUTO) && !(flags & FLAG_IN_USE)) {
-            be32_store(e + 12, flags | FLAG_IN_USE);
-            *ret_changed = true;
-        }
-        pos += len;
+    if (e->flags & QCOW2_BITMAP_IN_USE) {
+        return false;
     }
-    return true;
+    return which == QCOW2_MARK_ALL || (which == QCOW2_MARK_NAMED && g_strcmp0(e->name, name) == 0) ||
+           (which == QCOW2_MARK_RECORDING && e->flags & QCOW2_BITMAP_AUTO);
 }
 
-int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, bool all)
+int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, Qcow2BitmapMark which, const char *name)
 {
-    const Qcow2Header *h = &qcow2_state(bs)->header;
+    Qcow2State *s = qcow2_state(bs);
     bool changed = false;
     int ret;
 
-    if (!h->has_bitmaps) {
+    if (!s->header.has_bitmaps) {
         return -EINVAL;
     }
-    g_autofree uint8_t *dir = g_try_malloc(MAX(h->bitmap_directory_size, 1));
+    g_autoptr(GPtrArray) dir = qcow2_bitmap_dir_read(bs, &ret);
     if (!dir) {
-        return -ENOMEM;
-    }
-    ret = qcow2_read_table(bs, h->bitmap_directory, dir, h->bitmap_directory_size);
-    if (ret < 0) {
         return ret;
     }
-    if (!mark_entries(h, dir, all, &changed)) {
-        return -EINVAL;
-    }
-    if (changed) {
-        ret = qcow2_write_table(bs, h->bitmap_directory, dir, h->bitmap_directory_size);
-        if (ret == 0) {
-            ret = bdrv_co_flush(bs->file, 0);
+    for (guint i = 0; i < dir->len; i++) {
+        Qcow2BitmapEntry *e = dir->pdata[i];
+
+        if (is_due(e, which, name)) {
+            qcow2_bitmap_entry_set_flags(e, e->flags | QCOW2_BITMAP_IN_USE);
+            changed = true;
         }
     }
+    if (!changed) {
+        return 0;
+    }
+    __atomic_store_n(&s->bitmaps_stale, true, __ATOMIC_SEQ_CST);
+    size_t bytes;
+    g_autofree uint8_t *buf = qcow2_bitmap_dir_format(dir, &bytes);
+    ret = qcow2_write_table(bs, s->header.bitmap_directory, buf, bytes);
+    return ret == 0 ? bdrv_co_flush(bs->file, 0) : ret;
+}
+
+bool main_fn qcow2_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
+                                    Error **errp)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int64_t bits = DIV_ROUND_UP((uint64_t)bdrv_length(bs), (uint64_t)granularity);
+    uint64_t directory = 0;
+    guint count = 0;
+
+    for (BdrvDirtyBitmap *b = bdrv_next_dirty_bitmap(bs, NULL); b;
+         b = bdrv_next_dirty_bitmap(bs, b)) {
+        if (bdrv_dirty_bitmap_persistent(b)) {
+            count++;
+            directory += ROUND_UP(24 + strlen(bdrv_dirty_bitmap_name(b)), 8);
+        }
+    }
+    const char *why =
+        s->header.version < 3 ? "Cannot store dirty bitmaps in qcow2 v2 files" :
+        bs->read_only ? "The image is read-only" :
+        !s->bitmaps_loaded ? "The bitmaps that it has could not be read" :
+        count >= QCOW2_MAX_BITMAPS ? "Maximum number of persistent bitmaps is already reached" :
+        directory + 24 + strlen(name) > QCOW2_MAX_BITMAP_DIRECTORY - 8
+            ? "Not enough space in the bitmap directory" :
+        DIV_ROUND_UP(bits, 8) > QCOW2_MAX_BITMAP_BYTES
+            ? "Too much space will be occupied by the bitmap. Use larger granularity" : NULL;
+    if (why) {
+        error_setg(errp, "Can't make bitmap '%s' persistent in '%s': %s", name, bs->node_name,
+                   why);
+    }
+    return !why;
+}
+
+int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = 0;
+
+    if (bs->read_only || !s->bitmaps_loaded) {
+        return 0;
+    }
+    co_mutex_lock(&s->bitmaps_lock);
+    __atomic_store_n(&s->bitmaps_stale, true, __ATOMIC_SEQ_CST);
+    if (s->header.has_bitmaps) {
+        ret = qcow2_bitmaps_mark_in_use(bs, QCOW2_MARK_NAMED, name);
+    }
+    co_mutex_unlock(&s->bitmaps_lock);
     return ret;
 }

@@ -130,6 +130,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     co_mutex_init(&s->l2_lock);
     co_mutex_init(&s->refcount_lock);
     co_mutex_init(&s->space_lock);
+    co_mutex_init(&s->bitmaps_lock);
     co_mutex_init(&s->header_lock);
     co_mutex_init(&s->writeback_lock);
     qcow2_cache_init(&s->cache, s->g.page_size);
@@ -167,6 +168,7 @@ static void state_destroy(BlockDriverState *bs)
     co_mutex_destroy(&s->l2_lock);
     co_mutex_destroy(&s->refcount_lock);
     co_mutex_destroy(&s->space_lock);
+    co_mutex_destroy(&s->bitmaps_lock);
     co_mutex_destroy(&s->header_lock);
     co_mutex_destroy(&s->writeback_lock);
 }
@@ -216,6 +218,9 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
         state_destroy(bs);
         qcow2_header_clear(&s->header);
         return false;
+    }
+    if (!opts->u.qcow2.for_check) {
+        qcow2_bitmaps_load(bs);
     }
     return true;
 }
@@ -270,6 +275,8 @@ static const BlockDriver bdrv_qcow2 = {
     .probe            = qcow2_probe,
     .options_init     = qcow2_options_init,
     .get_info         = qcow2_get_info,
+    .can_store_bitmap = qcow2_can_store_bitmap,
+    .co_bitmap_changing = qcow2_co_bitmap_changing,
     .co_open          = qcow2_co_open,
     .co_close         = qcow2_co_close,
     .co_reopen_prepare = qcow2_co_reopen_prepare,

@@ -21,15 +21,21 @@ static uint64_t known_autoclear(const Qcow2State *s)
     return QCOW2_AUTOCLEAR_BITMAPS | (s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
 }
 
-/* A copy of the header to be changed. Whatever the change is, unknown autoclear bits do not
- * survive it: they promise that nobody wrote who does not know them. Under header_lock. */
-void any_fn qcow2_header_begin_change(Qcow2State *s, uint8_t *sector)
+/* Whatever a change is, unknown autoclear bits do not survive it: they promise that nobody wrote who
+ * does not know them. */
+static void drop_unknown(const Qcow2State *s, uint8_t *sector)
 {
-    memcpy(sector, s->header_sector, sizeof(s->header_sector));
     if (s->header.version >= 3) {
         be64_store(sector + QCOW2_HDR_AUTOCLEAR,
                    be64_load(sector + QCOW2_HDR_AUTOCLEAR) & known_autoclear(s));
     }
+}
+
+/* A copy of the header to be changed. Under header_lock. */
+void any_fn qcow2_header_begin_change(Qcow2State *s, uint8_t *sector)
+{
+    memcpy(sector, s->header_sector, sizeof(s->header_sector));
+    drop_unknown(s, sector);
 }
 
 /*
@@ -48,6 +54,16 @@ int co_fn qcow2_header_write_sector(BlockDriverState *bs, const uint8_t *sector)
         __atomic_store_n(&s->header_unknown, true, __ATOMIC_RELEASE);
     }
     return ret;
+}
+
+int co_fn qcow2_header_put(BlockDriverState *bs, const uint8_t *first)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t sector[512];
+
+    memcpy(sector, first, sizeof(sector));
+    drop_unknown(s, sector);
+    return qcow2_header_write_sector(bs, sector);
 }
 
 int co_fn qcow2_header_settle(BlockDriverState *bs)

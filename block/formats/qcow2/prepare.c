@@ -12,7 +12,7 @@ static int co_fn clear_autoclear_bits(BlockDriverState *bs)
     uint64_t clear = s->autoclear_pending;
 
     if (clear & QCOW2_AUTOCLEAR_BITMAPS) {
-        int ret = qcow2_bitmaps_mark_in_use(bs, false);
+        int ret = qcow2_bitmaps_mark_in_use(bs, QCOW2_MARK_RECORDING, NULL);
         if (ret < 0 && ret != -EINVAL) {
             return ret;
         }
@@ -46,6 +46,12 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
     if (ret < 0 || qcow2_may_change(s)) {
         return ret;
     }
+    /* (P2) in bitmaps.c */
+    bool bitmaps = __atomic_load_n(&s->autoclear_pending, __ATOMIC_ACQUIRE) &
+                   QCOW2_AUTOCLEAR_BITMAPS;
+    if (bitmaps) {
+        co_mutex_lock(&s->bitmaps_lock);
+    }
     co_mutex_lock(&s->header_lock);
     if (!s->overlap_loaded) {
         ret = qcow2_overlap_load(bs);
@@ -58,5 +64,8 @@ int co_fn qcow2_prepare_change(BlockDriverState *bs)
         }
     }
     co_mutex_unlock(&s->header_lock);
+    if (bitmaps) {
+        co_mutex_unlock(&s->bitmaps_lock);
+    }
     return ret;
 }

@@ -9,6 +9,7 @@
  *   refcount_lock   making room for refcounts (refgrow.c)
  *   space_lock      taking space for a page (space.c)
  *   writeback_lock  writing dirty metadata (flush.c)
+ *   bitmaps_lock    storing persistent bitmaps, and marking them as in use (bitmaps.c)
  *   header_lock     writing the header
  *   cache.lock      everything else; a plain mutex that is never held across a yield
  * All but the last are CoMutexes that are held over I/O; requests that find what they need in the
@@ -23,6 +24,7 @@
 
 #include "block/block.h"
 #include "block/check.h"
+#include "block/dirty-bitmap.h"
 #include "block/driver.h"
 #include "cache.h"
 #include "header.h"
@@ -61,6 +63,10 @@ typedef struct Qcow2State {
     uint64_t writebacks;
     int writeback_ret;              /* of the last one of any kind; guarded by writeback_lock */
     bool marked_dirty;              /* by us (flush.c); guarded by writeback_lock */
+
+    CoMutex bitmaps_lock;
+    bool bitmaps_loaded;            /* those on disk are the node's, and can be stored */
+    bool bitmaps_stale;             /* those on disk are not what is in memory; atomic */
 
     /* ---- guarded by header_lock ---- */
     uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
@@ -396,6 +402,8 @@ int co_fn qcow2_header_write_sector(BlockDriverState *bs, const uint8_t *sector)
 /* backing.c: see BlockDriver.co_set_backing. */
 bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, const char *format,
                                      Error **errp);
+/* @first becomes the first sector; durable on return.  Under header_lock. */
+int co_fn qcow2_header_put(BlockDriverState *bs, const uint8_t *first);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
 /* Another size and L1 table; durable on return. */
@@ -418,11 +426,29 @@ void any_fn qcow2_free_timer_init(BlockDriverState *bs, AioContext *ctx);
 /* The end of it. No locks held. */
 void co_main_fn qcow2_free_timer_stop(BlockDriverState *bs);
 
-/* ---- bitmaps.c ---- */
+/* ---- bitmaps.c: when persistent bitmaps on disk are valid ---- */
 
-/* Mark the persistent bitmaps that record changes (@all: all) as in use; durable on return.
- * -EINVAL: there is no directory of bitmaps, or it makes no sense. */
-int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, bool all);
+typedef enum Qcow2BitmapMark {
+    QCOW2_MARK_RECORDING,           /* those that record */
+    QCOW2_MARK_NAMED,
+    QCOW2_MARK_ALL,
+} Qcow2BitmapMark;
+
+/* Mark them on disk as in use; durable on return.  -EINVAL: there is no directory of bitmaps, or it
+ * makes no sense.  Under bitmaps_lock. */
+int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, Qcow2BitmapMark which, const char *name);
+bool main_fn qcow2_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
+                                    Error **errp);
+int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name);
+/* bitmaps-load.c: make them bitmaps of the node, which is just being opened. */
+void co_main_fn qcow2_bitmaps_load(BlockDriverState *bs);
+/* bitmaps-store.c: store them if they have changed; nobody writes to the disk, or whoever does
+ * waits until they are stored.  A failure is logged. */
+void co_main_fn qcow2_bitmaps_store(BlockDriverState *bs);
+/* header-bitmaps.c: the header says that there are @n bitmaps, listed in a directory of @bytes; 0:
+ * none.  Durable on return; after a failure the old ones count. */
+int co_fn qcow2_header_set_bitmaps(BlockDriverState *bs, uint32_t n, HostOffset directory,
+                                   uint64_t bytes);
 
 /* ---- operations of the driver ---- */
 

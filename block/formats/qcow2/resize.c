@@ -230,8 +230,10 @@ bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc 
         return false;
     }
     int ret = qcow2_prepare_change(bs);
-    if (ret == 0 && s->header.autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
-        ret = qcow2_bitmaps_mark_in_use(bs, true);
+    if (ret == 0 && s->header.has_bitmaps) {
+        co_mutex_lock(&s->bitmaps_lock);
+        ret = qcow2_bitmaps_mark_in_use(bs, QCOW2_MARK_ALL, NULL);
+        co_mutex_unlock(&s->bitmaps_lock);
         ret = ret == -EINVAL ? 0 : ret;     /* then the bit is off by now */
     }
     if (ret == 0) {
