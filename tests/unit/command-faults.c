@@ -38,6 +38,11 @@
 #define CHARDEV(command, type, data) \
     CMD(command, "'id':'chr0','backend':{'type':'" type "','data':{" data "}}")
 #define CHARDEV_REMOVE CMD("chardev-remove", "'id':'chr0'")
+#define BITMAP(verb, name, more) \
+    CMD("block-dirty-bitmap-" verb, "'node':'disk0','name':'" name "'" more)
+#define BITMAP_ADD BITMAP("add", "b", ",'persistent':true")
+#define BITMAP_DISK .disks = { "a.qcow2 qcow2 4194304" }, .guests = "disk0", \
+    .changing = "a.qcow2", .names = "disk0 a.qcow2 b"
 #define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
 
 #define RAW_DRIVE "id=virtio0,file=a.raw,format=raw,if=none,discard=unmap"
@@ -234,7 +239,39 @@ const CommandRow command_rows[] = {
       .before = { LISTEN(""), ADD_QCOW2("disk0", "a.qcow2", ""), EXPORT("") },
       .request = CMD("block-export-del", "'id':'exp0'"), .after = { DEL("disk0") } },
 
+    /* ---- bitmaps ---- */
+    { "block-dirty-bitmap-add", BITMAP_DISK, .before = { ADD_QCOW2("disk0", "a.qcow2", "") },
+      .request = BITMAP_ADD, .after = { BITMAP("remove", "b", "") } },
+    { "block-dirty-bitmap-remove", BITMAP_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
+      .request = BITMAP("remove", "b", ""), .after = { BITMAP_ADD } },
+    { "block-dirty-bitmap-clear/stored", BITMAP_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD, DEL("disk0"),
+                  ADD_QCOW2("disk0", "a.qcow2", "") },
+      .request = BITMAP("clear", "b", ""), .after = { BITMAP("clear", "b", "") } },
+    { "block-dirty-bitmap-enable", BITMAP_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
+      .request = BITMAP("enable", "b", "") },
+    { "block-dirty-bitmap-disable", BITMAP_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
+      .request = BITMAP("disable", "b", "") },
+    { "block-dirty-bitmap-merge", BITMAP_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD, BITMAP("add", "c", "") },
+      .request = CMD("block-dirty-bitmap-merge",
+                     "'node':'disk0','target':'b','bitmaps':['c']") },
+    { "x-debug-block-dirty-bitmap-sha256", BITMAP_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
+      .request = CMD("x-debug-block-dirty-bitmap-sha256", "'node':'disk0','name':'b'") },
+    { "blockdev-del/bitmap", .disks = { "a.qcow2 qcow2 4194304" }, .changing = "a.qcow2",
+      .names = "disk0 a.qcow2", .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
+      .request = DEL("disk0"), .after = { ADD_QCOW2("disk0", "a.qcow2", "") } },
+
     /* ---- snapshots ---- */
+    { "blockdev-snapshot-sync/bitmap", .disks = { "a.qcow2 qcow2 4194304" }, .guests = "disk0",
+      .changing = "a.qcow2", .names = "disk0 a.qcow2 a.snap",
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
+      .request = CMD("blockdev-snapshot-sync", "'node-name':'disk0','snapshot-node-name':'top',"
+                     "'snapshot-file':'a.snap'"), .left = { "a.snap" } },
     { "blockdev-group-snapshot-sync/new", TWO_DRIVES, .is_group = true,
       .names = "virtio0 virtio1 a.snap b.snap",
       .request = CMD("blockdev-group-snapshot-sync", "'devlist':[{" SNAPSHOT("virtio0", "a.snap")

@@ -253,13 +253,21 @@ static int co_main_fn store_locked(BlockDriverState *bs)
     return ret;
 }
 
-void co_main_fn qcow2_bitmaps_store(BlockDriverState *bs)
+/* A reason to go on without: the disk itself is complete, and a snapshot may be what gets it off a
+ * file system that is full. */
+static bool is_tolerated(BlockDriverState *bs, int ret)
+{
+    return ret == -ENOSPC || ret == -EDQUOT || ret == -EFBIG ||
+           __atomic_load_n(&qcow2_state(bs)->damaged, __ATOMIC_ACQUIRE);
+}
+
+int co_main_fn qcow2_bitmaps_store(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
 
     if (bs->read_only || !s->bitmaps_loaded ||
         !__atomic_load_n(&s->bitmaps_stale, __ATOMIC_SEQ_CST)) {
-        return;
+        return 0;
     }
     int ret = qcow2_prepare_change(bs);
     if (ret == 0) {
@@ -267,9 +275,10 @@ void co_main_fn qcow2_bitmaps_store(BlockDriverState *bs)
         ret = store_locked(bs);
         co_mutex_unlock(&s->bitmaps_lock);
     }
-    if (ret < 0) {
-        /* No reason to fail: the disk itself is complete, and the next reader knows of it. */
+    if (ret < 0 && is_tolerated(bs, ret)) {
         log_line("cannot store the bitmaps of node '%s' (%s): %s; they will be inconsistent when "
                  "it is opened next", bs->node_name, qcow2_name(bs), g_strerror(-ret));
+        ret = 0;
     }
+    return ret;
 }

@@ -133,12 +133,12 @@ int co_fn qcow2_co_flush(BlockDriverState *bs, unsigned flags)
     Qcow2State *s = qcow2_state(bs);
     Qcow2WritebackMode mode = flags & BDRV_FLUSH_SETTLE ? QCOW2_WRITEBACK_SETTLE
                                                         : QCOW2_WRITEBACK_FLUSH;
-    if (flags & BDRV_FLUSH_BITMAPS) {
-        context_assert_main();
-        qcow2_bitmaps_store(bs);
-    }
     int ret = write_and_free(bs, mode);
 
+    if (ret == 0 && flags & BDRV_FLUSH_BITMAPS) {
+        context_assert_main();
+        ret = qcow2_bitmaps_store(bs);
+    }
     if (!(flags & BDRV_FLUSH_SETTLE) || ret < 0) {
         return qcow2_end(bs, ret);
     }
