@@ -115,6 +115,13 @@ bool co_main_fn transaction_work_held(Transaction *t, Error **errp)
     int64_t start = clock_ns();
 
     g_assert(t->state == TRANSACTION_HELD);
+    for (guint i = 0; i < t->actions->len; i++) {
+        BdrvAction *a = transaction_action(t, i);
+        a->applied = true;
+        if (a->ops->apply_held) {
+            a->ops->apply_held(a);
+        }
+    }
     begin_work(t);
     for (guint i = 0; i < t->pins->len; i++) {
         TransactionPin *p = transaction_pin_at(t, i);

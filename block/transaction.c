@@ -359,6 +359,12 @@ void main_fn transaction_commit(Transaction *t)
 
 void main_fn transaction_resume(Transaction *t)
 {
+    for (guint i = t->actions->len; t->state == TRANSACTION_HELD && i-- > 0; ) {
+        BdrvAction *a = transaction_action(t, i);
+        if (a->applied && a->ops->undo_held) {
+            a->ops->undo_held(a);
+        }
+    }
     t->times.pause_ns = bdrv_hold_end(&t->hold);
     trace_transaction_step(t, "resume", t->times.pause_ns,
                            t->state == TRANSACTION_COMMITTED);

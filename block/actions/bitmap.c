@@ -5,8 +5,10 @@
  *
  * What can fail is looked at in the prepare, in the order of the actions, so that a later one finds
  * what an earlier one makes: a bitmap that is being made is hidden from everybody but the
- * transaction, and one that is going to be removed is busy.  The commits change bits, in the same
- * order; nobody else has the node meanwhile, so what was true at the prepare is still true.
+ * transaction, and one that is going to be removed is busy.  Once guests are held the bitmaps change,
+ * in the same order, before the flushes that may store them; nobody else has the node meanwhile, so
+ * what was true at the prepare is still true.  If there is no commit after all they change back
+ * before guests run again.
  */
 #include "qemu/osdep.h"
 
@@ -23,6 +25,8 @@ typedef struct BitmapAction {
     BitmapSource *sources;          /* merge; names owned */
     guint n_sources;
     GPtrArray *from;                /* merge: bitmaps, from the prepare on */
+    HBitmap *before;                /* clear, merge: room for the bits as they were */
+    bool was_enabled;
 } BitmapAction;
 
 static BitmapAction *of(BdrvAction *a)
@@ -84,7 +88,7 @@ static bool co_main_fn add_prepare(BdrvAction *a, Error **errp)
     return true;
 }
 
-static void main_fn add_commit(BdrvAction *a)
+static void main_fn add_apply(BdrvAction *a)
 {
     BitmapAction *b = of(a);
 
@@ -92,6 +96,15 @@ static void main_fn add_commit(BdrvAction *a)
     if (!b->disabled) {
         bdrv_enable_dirty_bitmap(b->bitmap);
     }
+}
+
+static void main_fn add_undo(BdrvAction *a)
+{
+    BitmapAction *b = of(a);
+
+    bdrv_disable_dirty_bitmap(b->bitmap);
+    bdrv_dirty_bitmap_set_hidden(b->bitmap, a->txn);
+    bdrv_dirty_bitmaps_undone(b->bs);
 }
 
 static void co_main_fn add_abort(BdrvAction *a)
@@ -112,6 +125,18 @@ static bool co_main_fn remove_prepare(BdrvAction *a, Error **errp)
     return true;
 }
 
+/* Hidden: it is not stored any more. */
+static void main_fn remove_apply(BdrvAction *a)
+{
+    bdrv_dirty_bitmap_set_hidden(of(a)->bitmap, a->txn);
+}
+
+static void main_fn remove_undo(BdrvAction *a)
+{
+    bdrv_dirty_bitmap_set_hidden(of(a)->bitmap, NULL);
+    bdrv_dirty_bitmaps_undone(of(a)->bs);
+}
+
 static void main_fn remove_commit(BdrvAction *a)
 {
     BitmapAction *b = of(a);
@@ -129,9 +154,20 @@ static void co_main_fn remove_abort(BdrvAction *a)
 
 /* ---- clear, enable, disable ---- */
 
+/* The bitmap, and room for its bits, from which an undo gets them back. */
 static bool co_main_fn change_prepare(BdrvAction *a, Error **errp)
 {
-    return find_own(of(a), BDRV_BITMAP_TO_CHANGE, errp);
+    BitmapAction *b = of(a);
+
+    if (!find_own(b, BDRV_BITMAP_TO_CHANGE, errp)) {
+        return false;
+    }
+    const HBitmap *h = bdrv_dirty_bitmap_hbitmap(b->bitmap);
+    b->before = hbitmap_new(hbitmap_length(h), hbitmap_granularity(h));
+    if (!b->before) {
+        error_setg(errp, "Cannot %s: no memory for a copy", a->what);
+    }
+    return b->before != NULL;
 }
 
 /* Of what records or not nothing is on disk while the image is open. */
@@ -140,19 +176,43 @@ static bool co_main_fn switch_prepare(BdrvAction *a, Error **errp)
     return find_own(of(a), BDRV_BITMAP_TO_READ, errp);
 }
 
-static void main_fn clear_commit(BdrvAction *a)
+static void main_fn bits_undo(BdrvAction *a)
 {
-    bdrv_reset_dirty_bitmap(of(a)->bitmap, 0, INT64_MAX);
+    BitmapAction *b = of(a);
+
+    bdrv_reset_dirty_bitmap(b->bitmap, 0, INT64_MAX);
+    hbitmap_merge(bdrv_dirty_bitmap_hbitmap(b->bitmap), b->before);
+    bdrv_dirty_bitmaps_undone(b->bs);
 }
 
-static void main_fn enable_commit(BdrvAction *a)
+static void main_fn clear_apply(BdrvAction *a)
 {
+    BitmapAction *b = of(a);
+
+    hbitmap_merge(b->before, bdrv_dirty_bitmap_hbitmap(b->bitmap));
+    bdrv_reset_dirty_bitmap(b->bitmap, 0, INT64_MAX);
+}
+
+static void main_fn enable_apply(BdrvAction *a)
+{
+    of(a)->was_enabled = bdrv_dirty_bitmap_enabled(of(a)->bitmap);
     bdrv_enable_dirty_bitmap(of(a)->bitmap);
 }
 
-static void main_fn disable_commit(BdrvAction *a)
+static void main_fn disable_apply(BdrvAction *a)
 {
+    of(a)->was_enabled = bdrv_dirty_bitmap_enabled(of(a)->bitmap);
     bdrv_disable_dirty_bitmap(of(a)->bitmap);
+}
+
+static void main_fn switch_undo(BdrvAction *a)
+{
+    if (of(a)->was_enabled) {
+        bdrv_enable_dirty_bitmap(of(a)->bitmap);
+    } else {
+        bdrv_disable_dirty_bitmap(of(a)->bitmap);
+    }
+    bdrv_dirty_bitmaps_undone(of(a)->bs);
 }
 
 /* ---- merge ---- */
@@ -178,7 +238,7 @@ static bool main_fn find_source(BitmapAction *b, const BitmapSource *source, Err
 static bool co_main_fn merge_prepare(BdrvAction *a, Error **errp)
 {
     BitmapAction *b = of(a);
-    bool ok = find_own(b, BDRV_BITMAP_TO_CHANGE, errp);
+    bool ok = change_prepare(a, errp);
 
     for (guint i = 0; ok && i < b->n_sources; i++) {
         ok = find_source(b, &b->sources[i], errp);
@@ -186,10 +246,11 @@ static bool co_main_fn merge_prepare(BdrvAction *a, Error **errp)
     return ok;
 }
 
-static void main_fn merge_commit(BdrvAction *a)
+static void main_fn merge_apply(BdrvAction *a)
 {
     BitmapAction *b = of(a);
 
+    hbitmap_merge(b->before, bdrv_dirty_bitmap_hbitmap(b->bitmap));
     for (guint i = 0; i < b->from->len; i++) {
         hbitmap_merge(bdrv_dirty_bitmap_hbitmap(b->bitmap),
                       bdrv_dirty_bitmap_hbitmap(b->from->pdata[i]));
@@ -206,6 +267,7 @@ static void main_fn bitmap_release(BdrvAction *a)
         g_free((char *)b->sources[i].name);
     }
     g_free(b->sources);
+    hbitmap_free(b->before);
     if (b->from) {
         g_ptr_array_unref(b->from);
     }
@@ -218,17 +280,18 @@ static void main_fn bitmap_release(BdrvAction *a)
 
 static const BdrvActionOps ops[BITMAP_VERB__MAX] = {
     [BITMAP_ADD] = { BITMAP_OPS("block-dirty-bitmap-add"), .co_prepare = add_prepare,
-                     .commit = add_commit, .co_abort = add_abort },
+                     .apply_held = add_apply, .undo_held = add_undo, .co_abort = add_abort },
     [BITMAP_REMOVE] = { BITMAP_OPS("block-dirty-bitmap-remove"), .co_prepare = remove_prepare,
+                        .apply_held = remove_apply, .undo_held = remove_undo,
                         .commit = remove_commit, .co_abort = remove_abort },
     [BITMAP_CLEAR] = { BITMAP_OPS("block-dirty-bitmap-clear"), .co_prepare = change_prepare,
-                       .commit = clear_commit },
+                       .apply_held = clear_apply, .undo_held = bits_undo },
     [BITMAP_ENABLE] = { BITMAP_OPS("block-dirty-bitmap-enable"), .co_prepare = switch_prepare,
-                        .commit = enable_commit },
+                        .apply_held = enable_apply, .undo_held = switch_undo },
     [BITMAP_DISABLE] = { BITMAP_OPS("block-dirty-bitmap-disable"), .co_prepare = switch_prepare,
-                         .commit = disable_commit },
+                         .apply_held = disable_apply, .undo_held = switch_undo },
     [BITMAP_MERGE] = { BITMAP_OPS("block-dirty-bitmap-merge"), .co_prepare = merge_prepare,
-                       .commit = merge_commit },
+                       .apply_held = merge_apply, .undo_held = bits_undo },
 };
 
 static const char *const doing[BITMAP_VERB__MAX] = {

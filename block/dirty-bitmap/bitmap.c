@@ -323,6 +323,13 @@ bool co_main_fn bdrv_dirty_bitmap_changing(BlockDriverState *bs, const char *nam
     return ret == 0;
 }
 
+void main_fn bdrv_dirty_bitmaps_undone(BlockDriverState *bs)
+{
+    if (bs->drv->bitmaps_undone) {
+        bs->drv->bitmaps_undone(bs);
+    }
+}
+
 bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
                                    Error **errp)
 {

@@ -96,6 +96,9 @@ bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64
  * not valid any more, also if the process dies. */
 bool co_main_fn bdrv_dirty_bitmap_changing(BlockDriverState *bs, const char *name, Error **errp);
 
+/* Changes that may have been stored were taken back: what is stored is not valid. */
+void main_fn bdrv_dirty_bitmaps_undone(BlockDriverState *bs);
+
 /* It has missed writes: it can only be removed.  It is disabled and stays inconsistent. */
 void any_fn bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 bool any_fn bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);

@@ -258,6 +258,8 @@ struct BlockDriver {
     /* A command is about to change, add or remove the persistent bitmap of that name: what the image
      * has of it must not be taken for valid if the process dies.  0 or -errno. */
     int (*co_bitmap_changing)(BlockDriverState *bs, const char *name);
+    /* Bitmaps may have been stored in a state that they were taken back from. */
+    void (*bitmaps_undone)(BlockDriverState *bs);
 
     /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed.
      */

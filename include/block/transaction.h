@@ -58,6 +58,13 @@ typedef struct BdrvActionOps {
     /* Second half: under the graph mutex, in the order of the actions.  What was true when the
      * action was checked is looked at again, for others have changed the graph meanwhile. */
     bool (*co_prepare)(BdrvAction *a, Error **errp);
+    /*
+     * First of all while guests are held, in the order of the actions: what the flushes that come
+     * then are to store.  undo_held takes it back before guests run again, if there is no commit.
+     * Neither yields, fails or allocates.
+     */
+    void (*apply_held)(BdrvAction *a);
+    void (*undo_held)(BdrvAction *a);
     /* Work to be done while guests are held, begun by transaction_start_work(). */
     void (*co_start_held)(BdrvAction *a);
     void (*commit)(BdrvAction *a);       /* guests are held; does not yield, cannot fail */
@@ -76,6 +83,7 @@ struct BdrvAction {
     /* The transaction's own. */
     Error *err;
     bool taken, made, prepared;     /* co_take, co_make, co_prepare has been begun */
+    bool applied;                   /* apply_held */
 };
 
 /* Durations of the steps, ns. */

@@ -24,6 +24,7 @@ typedef struct Store {
     BlockDriverState *bs;
     GPtrArray *old, *new;           /* directories: of Qcow2BitmapEntry */
     GHashTable *by_name;            /* of @old */
+    bool all;                       /* (P1) is not true of what is on disk */
     GArray *made;                   /* of Range: new clusters */
     uint8_t *buf;                   /* a cluster */
 } Store;
@@ -92,7 +93,7 @@ static int co_main_fn store_one(Store *st, BdrvDirtyBitmap *b)
     HostOffset table;
     uint32_t entries;
 
-    if (e && (inconsistent || !(e->flags & QCOW2_BITMAP_IN_USE))) {
+    if (e && (inconsistent || (!st->all && e->flags == flags))) {
         g_ptr_array_add(st->new, qcow2_bitmap_entry_copy(e));
         return 0;
     }
@@ -228,6 +229,8 @@ static int co_main_fn store_locked(BlockDriverState *bs)
 
     /* (P2): what comes now has to mark them. */
     __atomic_store_n(&s->bitmaps_stale, false, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->bitmaps_stored, true, __ATOMIC_SEQ_CST);
+    st.all = __atomic_exchange_n(&s->bitmaps_undone, false, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&s->autoclear_pending, QCOW2_AUTOCLEAR_BITMAPS, __ATOMIC_SEQ_CST);
     st.old = st.buf ? qcow2_bitmap_dir_read(bs, &ret) : NULL;
     if (st.old) {
@@ -249,6 +252,9 @@ static int co_main_fn store_locked(BlockDriverState *bs)
     }
     if (ret < 0) {
         __atomic_store_n(&s->bitmaps_stale, true, __ATOMIC_SEQ_CST);
+        if (st.all) {
+            __atomic_store_n(&s->bitmaps_undone, true, __ATOMIC_SEQ_CST);
+        }
     }
     return ret;
 }

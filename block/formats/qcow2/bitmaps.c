@@ -13,6 +13,8 @@
  *      read-only.  From then on (P1) is true of them, and the mark of the next change is due again:
  *      that is said before the first bit is copied, and who wants to change something waits until
  *      they are stored.
+ *      As a transaction may have changed what was stored and have taken that back, all are
+ *      marked then, and all written by the next storing.
  * (P3) Bitmaps that cannot be used here are kept as they are, marks apart.
  */
 #include "qemu/osdep.h"
@@ -58,6 +60,14 @@ int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, Qcow2BitmapMark which,
     g_autofree uint8_t *buf = qcow2_bitmap_dir_format(dir, &bytes);
     ret = qcow2_write_table(bs, s->header.bitmap_directory, buf, bytes);
     return ret == 0 ? bdrv_co_flush(bs->file, 0) : ret;
+}
+
+void any_fn qcow2_bitmaps_undone(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    __atomic_store_n(&s->bitmaps_undone, true, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->bitmaps_stale, true, __ATOMIC_SEQ_CST);
 }
 
 bool main_fn qcow2_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,

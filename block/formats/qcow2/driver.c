@@ -277,6 +277,7 @@ static const BlockDriver bdrv_qcow2 = {
     .get_info         = qcow2_get_info,
     .can_store_bitmap = qcow2_can_store_bitmap,
     .co_bitmap_changing = qcow2_co_bitmap_changing,
+    .bitmaps_undone   = qcow2_bitmaps_undone,
     .co_open          = qcow2_co_open,
     .co_close         = qcow2_co_close,
     .co_reopen_prepare = qcow2_co_reopen_prepare,

@@ -12,7 +12,10 @@ static int co_fn clear_autoclear_bits(BlockDriverState *bs)
     uint64_t clear = s->autoclear_pending;
 
     if (clear & QCOW2_AUTOCLEAR_BITMAPS) {
-        int ret = qcow2_bitmaps_mark_in_use(bs, QCOW2_MARK_RECORDING, NULL);
+        int ret = qcow2_bitmaps_mark_in_use(
+            bs, __atomic_load_n(&s->bitmaps_stored, __ATOMIC_SEQ_CST) ? QCOW2_MARK_ALL
+                                                                      : QCOW2_MARK_RECORDING,
+            NULL);
         if (ret < 0 && ret != -EINVAL) {
             return ret;
         }

@@ -67,6 +67,8 @@ typedef struct Qcow2State {
     CoMutex bitmaps_lock;
     bool bitmaps_loaded;            /* those on disk are the node's, and can be stored */
     bool bitmaps_stale;             /* those on disk are not what is in memory; atomic */
+    bool bitmaps_stored;            /* since the image was opened or made read-only; atomic */
+    bool bitmaps_undone;            /* changes were taken back since they were stored; atomic */
 
     /* ---- guarded by header_lock ---- */
     uint8_t header_sector[512];     /* the first bytes of the file as they are on disk */
@@ -440,6 +442,7 @@ int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, Qcow2BitmapMark which,
 bool main_fn qcow2_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
                                     Error **errp);
 int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name);
+void any_fn qcow2_bitmaps_undone(BlockDriverState *bs);
 /* bitmaps-load.c: make them bitmaps of the node, which is just being opened. */
 void co_main_fn qcow2_bitmaps_load(BlockDriverState *bs);
 /* bitmaps-store.c: store them if they have changed; nobody writes to the disk, or whoever does

@@ -67,4 +67,7 @@ void main_fn qcow2_reopen_commit(BlockDriverState *bs, const BdrvReopen *to)
     if (to->options) {
         qcow2_apply_options(qcow2_state(bs), &to->options->u.qcow2, to->discard);
     }
+    if (to->read_only) {
+        qcow2_state(bs)->bitmaps_stored = false;        /* as they are: the transaction is done */
+    }
 }
