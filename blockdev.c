@@ -321,7 +321,7 @@ SnapshotLayout any_fn blockdev_snapshot_layout(bool has_cluster_size, uint64_t c
 }
 
 static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMember *q,
-                                  int64_t index, Error **errp)
+                                  int64_t index, bool carry_bitmaps, Error **errp)
 {
     ErrorMember member = { .device = q->device, .filename = q->snapshot_file, .index = index };
     Error *err = NULL;
@@ -336,6 +336,7 @@ static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMem
         .device = q->device, .base = bs, .filename = q->snapshot_file,
         .format = q->format ?: "qcow2", .node_name = q->snapshot_node_name,
         .existing = q->has_mode && q->mode == NEW_IMAGE_MODE_EXISTING,
+        .carry_bitmaps = carry_bitmaps,
         .layout = blockdev_snapshot_layout(q->has_cluster_size, q->cluster_size,
                                            q->has_extended_l2, q->extended_l2),
     };
@@ -348,6 +349,7 @@ static bool co_main_fn add_member(Transaction *t, const BlockdevGroupSnapshotMem
 static bool co_main_fn add_members(Transaction *t, const void *opaque, Error **errp)
 {
     const QmpBlockdevGroupSnapshotSyncArgs *args = opaque;
+    bool carry = args->has_bitmaps && args->bitmaps == SNAPSHOT_BITMAPS_CARRY;
     int64_t index = 0;
 
     if (!args->devlist) {
@@ -355,7 +357,7 @@ static bool co_main_fn add_members(Transaction *t, const void *opaque, Error **e
                  "snapshot");
     }
     for (BlockdevGroupSnapshotMemberList *l = args->devlist; l; l = l->next) {
-        if (!add_member(t, l->value, index++, errp)) {
+        if (!add_member(t, l->value, index++, carry, errp)) {
             return false;
         }
         if (index % MEMBERS_IN_ONE_GO == 0) {

@@ -73,6 +73,7 @@ static bool co_main_fn add_snapshot_sync(Transaction *t, const TransactionAction
         .device = q->device ?: q->node_name, .base = bs, .filename = q->snapshot_file,
         .format = q->format ?: "qcow2", .node_name = q->snapshot_node_name,
         .existing = q->has_mode && q->mode == NEW_IMAGE_MODE_EXISTING,
+        .carry_bitmaps = q->has_bitmaps && q->bitmaps == SNAPSHOT_BITMAPS_CARRY,
         .layout = blockdev_snapshot_layout(q->has_cluster_size, q->cluster_size,
                                            q->has_extended_l2, q->extended_l2),
     };
@@ -88,7 +89,10 @@ static bool co_main_fn add_snapshot(Transaction *t, const TransactionAction *a, 
     if (!overlay) {
         return false;
     }
-    SnapshotRequest req = { .device = q->node, .base = bs, .overlay = overlay };
+    SnapshotRequest req = {
+        .device = q->node, .base = bs, .overlay = overlay,
+        .carry_bitmaps = q->has_bitmaps && q->bitmaps == SNAPSHOT_BITMAPS_CARRY,
+    };
     return snapshot_action_add(t, &req, errp);
 }
 

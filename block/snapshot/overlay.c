@@ -316,7 +316,7 @@ bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp)
     }
     s->backing_linked = true;
     s->overlay->backing_as_recorded = !s->req.overlay;
-    return true;
+    return snapshot_bitmaps_prepare(s, errp);
 }
 
 /* ---- making it ---- */
@@ -352,7 +352,7 @@ bool co_main_fn snapshot_make(BdrvAction *a, Error **errp)
     SnapshotAction *s = container_of(a, SnapshotAction, action);
     Error *err = NULL;
 
-    if (s->req.overlay || make_overlay(s, &err)) {
+    if ((s->req.overlay || make_overlay(s, &err)) && snapshot_bitmaps_make(s, &err)) {
         /* That the base stays writable is a pity and no reason to fail: the event tells. */
         s->ro_nodes = bdrv_ro_prepare(s->req.base, &s->ro_error);
         return true;
@@ -370,6 +370,7 @@ void co_main_fn snapshot_abort(BdrvAction *a)
 {
     SnapshotAction *s = container_of(a, SnapshotAction, action);
 
+    snapshot_bitmaps_end(s, false);
     if (s->ro_nodes) {
         bdrv_reopen_abort(s->ro_nodes);
         g_clear_pointer(&s->ro_nodes, g_ptr_array_unref);

@@ -19,6 +19,7 @@ typedef struct SnapshotAction {
                                      * the pivot it leads to the base */
     BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
     bool backing_linked;
+    GArray *bitmaps;                /* bitmaps.c: those that are carried over; NULL: none */
     GPtrArray *ro_nodes;            /* prepared to become read-only: the base and its files, or
                                      * NULL */
     Error *ro_error;                /* the base cannot become read-only */
@@ -56,5 +57,12 @@ bool co_main_fn snapshot_make(BdrvAction *a, Error **errp);
 bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp);
 void co_main_fn snapshot_abort(BdrvAction *a);
 
+/* bitmaps.c: carrying bitmaps over, if the request says so: the steps of the action. */
+bool co_main_fn snapshot_bitmaps_make(SnapshotAction *s, Error **errp);
+bool main_fn snapshot_bitmaps_prepare(SnapshotAction *s, Error **errp);
+void main_fn snapshot_bitmaps_apply(SnapshotAction *s);
+void main_fn snapshot_bitmaps_undo(SnapshotAction *s);
+/* After a commit, or to undo the prepare. */
+void main_fn snapshot_bitmaps_end(SnapshotAction *s, bool committed);
 
 #endif

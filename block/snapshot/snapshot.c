@@ -39,6 +39,18 @@ static void main_fn snapshot_assert(const SnapshotAction *s)
     }
 }
 
+/* ---- held ---- */
+
+static void main_fn snapshot_apply(BdrvAction *a)
+{
+    snapshot_bitmaps_apply(of(a));
+}
+
+static void main_fn snapshot_undo(BdrvAction *a)
+{
+    snapshot_bitmaps_undo(of(a));
+}
+
 /* ---- commit ---- */
 
 static void main_fn snapshot_commit(BdrvAction *a)
@@ -50,6 +62,7 @@ static void main_fn snapshot_commit(BdrvAction *a)
     bdrv_backing_link_seal(s->overlay->backing);
     bdrv_append(s->overlay, base);
     bdrv_show(s->overlay);
+    snapshot_bitmaps_end(s, true);
     /* The command's own link is on the base now and wants nothing of it. */
     s->snap->needs = CLAIM_NONE;
     s->snap->allows = CLAIM_ALL;
@@ -104,6 +117,8 @@ static const BdrvActionOps snapshot_ops = {
     .check_taken   = snapshot_check_taken,
     .co_make       = snapshot_make,
     .co_prepare    = snapshot_prepare,
+    .apply_held    = snapshot_apply,
+    .undo_held     = snapshot_undo,
     .commit        = snapshot_commit,
     .co_abort      = snapshot_abort,
     .co_clean      = snapshot_clean,

@@ -18,6 +18,7 @@ typedef struct SnapshotLayout {
 typedef struct SnapshotRequest {
     const char *device;             /* as the user named it, for messages */
     BlockDriverState *base;         /* node to put the overlay in front of */
+    bool carry_bitmaps;             /* those of the base that record go on in the overlay */
     /* either: a new image ... */
     const char *filename;
     const char *format;

@@ -22,7 +22,7 @@ EXTRA_MEMBERS = {
     'claims', 'id', 'server', 'handshake-max-seconds', 'held-ns', 'held-count', 'delay-ns', 'nth',
     'rerror', 'werror', 'mode', 'locks', 'for-check', 'cluster-size', 'extended-l2',
     'actively-synced', 'unmap', 'auto-converge', 'backing-mask-protocol',
-    'min-cluster-size',
+    'min-cluster-size', 'bitmaps',
 }
 # Values of enums.
 EXTRA_VALUES = {'check'}

@@ -8,6 +8,8 @@ import os
 import random
 import subprocess
 import tempfile
+import threading
+import time
 
 import nbdwire as w
 from daemon import Daemon, MiB
@@ -268,6 +270,132 @@ def test_a_base_stores_its_bitmaps_at_the_snapshot():
         ours = bitmaps(r, 'disk')
         close(r)
         assert theirs(path) == ours
+
+
+def test_bitmaps_go_with_the_snapshot_in_its_instant():
+    """While a guest writes, snapshots carry bitmaps over: each write is in exactly one layer's; the bases' are stored,
+    disabled; and a copy of the first state, brought up to date by all of them, is the disk."""
+    with Daemon() as r:
+        for name in 'disk', 'other':
+            path = r.create(name, 'qcow2', str(SIZE))
+            r.cmd('blockdev-add', driver='qcow2', node_name=name, file={'driver': 'file', 'filename': path})
+            for bitmap, more in (('kept', {'persistent': True}), ('lost', {}), ('off', {'disabled': True})):
+                r.cmd('block-dirty-bitmap-add', node=name, name=bitmap, granularity=512, **more)
+        r.export('disk')
+        stop, written = threading.Event(), []
+
+        def guest():
+            with r.wire('disk') as c:
+                for i in random.Random(5).sample(range(SIZE // 512), SIZE // 512):
+                    if stop.is_set():
+                        break
+                    c.write(i * 512, bytes([i % 255 + 1]) * 512)
+                    written.append(i)
+        thread = threading.Thread(target=guest)
+        thread.start()
+        layers = ['disk']
+
+        def wait_for_writes():
+            n = len(written)
+            while len(written) < n + 50 and thread.is_alive():
+                time.sleep(0.001)
+        for i in range(3):
+            wait_for_writes()
+            layer = 'layer%d' % i
+            if i == 0:
+                r.cmd('blockdev-snapshot-sync', node_name=layers[-1], snapshot_file=r.path(layer),
+                      snapshot_node_name=layer, bitmaps='carry')
+            elif i == 1:
+                r.snapshot(r.member(layers[-1], layer, snapshot_node_name=layer),
+                           r.member('other', 'other1', snapshot_node_name='other1'), bitmaps='carry')
+            else:
+                r.create(layer, 'qcow2', str(SIZE))
+                r.cmd('blockdev-add', driver='qcow2', node_name=layer, backing=None,
+                      file={'driver': 'file', 'filename': r.path(layer)})
+                r.cmd('blockdev-snapshot', node=layers[-1], overlay=layer, bitmaps='carry')
+            layers.append(layer)
+        wait_for_writes()
+        stop.set()
+        thread.join()
+        state = {layer: bitmaps(r, layer) for layer in layers}
+        for name in 'kept', 'lost':
+            counts = [state[layer][name][0] for layer in layers]
+            assert sum(counts) == len(written) * 512 and all(counts), (name, counts, len(written))
+            assert [state[layer][name][2] for layer in layers] == [False, False, False, True]
+        assert set(state['layer0']) == {'kept', 'lost'}, state['layer0']
+        for layer in layers[:-1]:
+            assert theirs(r.path(layer)) == {n: s for n, s in state[layer].items() if n == 'kept'}, layer
+
+        # The full copy was of zeroes; the increments are what the layers' bitmaps say.
+        r.cmd('block-dirty-bitmap-add', node=layers[-1], name='all', granularity=512, disabled=True)
+        r.cmd('block-dirty-bitmap-merge', node=layers[-1], target='all',
+              bitmaps=[{'node': layer, 'name': 'kept'} for layer in layers])
+        r.export(layers[-1], writable=False, bitmaps=['all'])
+        h = r.nbd(layers[-1], add_meta_context='qemu:dirty-bitmap:all')
+        copy, at = bytearray(SIZE), 0
+        while at < SIZE:
+            extents = []
+            h.block_status(SIZE - at, at, lambda c, o, e, err: extents.extend(e if 'dirty' in c else []) or 0)
+            for n, dirty in zip(extents[::2], extents[1::2]):
+                if dirty:
+                    copy[at:at + n] = h.pread(n, at)
+                at += n
+        assert copy == h.pread(SIZE, 0)
+        model = bytearray(SIZE)
+        for i in written:
+            model[i * 512:i * 512 + 512] = bytes([i % 255 + 1]) * 512
+        assert copy == model
+        h.shutdown()
+
+
+def test_a_snapshot_that_fails_carries_nothing():
+    with Daemon() as r:
+        for name in 'a', 'b':
+            path = r.create(name, 'qcow2', str(SIZE))
+            r.cmd('blockdev-add', driver='qcow2', node_name=name, file={'driver': 'file', 'filename': path})
+            r.cmd('block-dirty-bitmap-add', node=name, name='p', persistent=True)
+        r.cmd('block-dirty-bitmap-add', node='b', name='q')
+        r.export('b', bitmaps=['q'])
+        before = {name: bitmaps(r, name) for name in ('a', 'b')}
+        e = r.snapshot_error(r.member('a', 'a1'), r.member('b', 'b1'), bitmaps='carry')
+        assert e.desc == ("Cannot carry the bitmaps of 'b' over to its snapshot: Bitmap 'q' is currently in use by "
+                          "another operation and cannot be used"), e
+        assert before == {name: bitmaps(r, name) for name in ('a', 'b')}
+        assert not os.path.exists(r.path('a1'))
+        r.error('transaction', actions=[
+            {'type': 'blockdev-snapshot-sync', 'data': {'node-name': 'a', 'snapshot-file': r.path('a1'),
+                                                        'snapshot-node-name': 'a1', 'bitmaps': 'carry'}},
+            {'type': 'abort', 'data': {}}])
+        assert before == {name: bitmaps(r, name) for name in ('a', 'b')}
+        # Two of one disk at once: the one in between gets one that is disabled at once.
+        r.cmd('transaction', actions=[
+            {'type': 'blockdev-snapshot-sync', 'data': {'node-name': 'a', 'snapshot-file': r.path('a1'),
+                                                        'snapshot-node-name': 'a1', 'bitmaps': 'carry'}},
+            {'type': 'blockdev-snapshot-sync', 'data': {'node-name': 'a1', 'snapshot-file': r.path('a2'),
+                                                        'snapshot-node-name': 'a2', 'bitmaps': 'carry'}}])
+        assert [bitmaps(r, n)['p'][2] for n in ('a', 'a1', 'a2')] == [False, False, True]
+
+
+def test_what_a_transaction_changes_is_what_its_snapshot_stores():
+    """Disabled, cleared and merged in the same transaction: the base's image has it as it is in memory."""
+    with Daemon() as r:
+        path = r.create('disk', 'qcow2', str(SIZE))
+        open_disk(r, path)
+        for name in 'a', 'b', 'c':
+            r.cmd('block-dirty-bitmap-add', node='disk', name=name, persistent=True, disabled=name == 'c')
+        write(r, 1 << 20, 65536)
+
+        def of(name):
+            return {'node': 'disk', 'name': name}
+        r.cmd('transaction', actions=[
+            {'type': 'block-dirty-bitmap-merge', 'data': {'node': 'disk', 'target': 'c', 'bitmaps': ['a']}},
+            {'type': 'block-dirty-bitmap-clear', 'data': of('a')},
+            {'type': 'block-dirty-bitmap-disable', 'data': of('b')},
+            {'type': 'blockdev-snapshot-sync',
+             'data': {'node-name': 'disk', 'snapshot-file': r.path('over'), 'snapshot-node-name': 'over'}}])
+        state = bitmaps(r, 'disk')
+        assert [state[n][0] for n in 'abc'] == [0, 65536, 65536] and not state['b'][2]
+        assert theirs(path) == state, (theirs(path), state)
 
 
 def test_what_cannot_store_says_so():
