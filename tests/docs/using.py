@@ -113,7 +113,7 @@ def tidy(directory, work):
 
 
 def main():
-    requires('qemu-img', 'nbdinfo', 'nbdcopy', 'nbdfuse', 'qemu-system-x86_64', 'mkfs.ext4', 'bash')
+    requires('qemu-img', 'qemu-io', 'nbdinfo', 'nbdcopy', 'nbdfuse', 'qemu-system-x86_64', 'mkfs.ext4', 'bash')
     if not os.path.exists('/dev/fuse'):
         skip('there is no /dev/fuse')
     with open(os.path.join(TOP, 'docs/using.md'), encoding='utf-8') as f:
