@@ -45,7 +45,7 @@ static bool is_usable(const Qcow2Geometry *g, const uint8_t *p)
            p[OFF_GRANULARITY] >= MIN_GRANULARITY_BITS &&
            p[OFF_GRANULARITY] <= MAX_GRANULARITY_BITS && extra == 0 &&
            name_bytes > 0 && name_bytes <= BDRV_BITMAP_MAX_NAME &&
-           !memchr(p + FIXED_BYTES, 0, name_bytes) && table != 0 &&
+           g_utf8_validate_len((const char *)p + FIXED_BYTES, name_bytes, NULL) && table != 0 &&
            (table & (g->cluster_size - 1)) == 0 && table < QCOW2_MAX_HOST_OFFSET;
 }
 

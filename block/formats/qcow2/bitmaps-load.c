@@ -2,7 +2,8 @@
 /*
  * Persistent bitmaps read into memory when the image is opened.  The disk can be used whatever they
  * are: one that cannot be read becomes inconsistent, and can be removed; a directory that makes no
- * sense is left alone, and what the first change does to it is in prepare.c.
+ * sense is left alone, and what the first change does to it is in prepare.c.  Where one cannot even
+ * be in memory none is stored, and on disk those that record become inconsistent.
  */
 #include "qemu/osdep.h"
 
@@ -56,7 +57,8 @@ static int co_fn load_bits(BlockDriverState *bs, HBitmap *bits, const Qcow2Bitma
     return ret;
 }
 
-static void co_main_fn load_one(BlockDriverState *bs, const Qcow2BitmapEntry *e, int64_t *left)
+/* False: it cannot be in memory. */
+static bool co_main_fn load_one(BlockDriverState *bs, const Qcow2BitmapEntry *e, int64_t *left)
 {
     Error *err = NULL;
     BdrvDirtyBitmap *b = bdrv_create_dirty_bitmap(bs, INT64_C(1) << e->granularity_bits, e->name,
@@ -66,7 +68,7 @@ static void co_main_fn load_one(BlockDriverState *bs, const Qcow2BitmapEntry *e,
     if (!b) {
         log_line("cannot load a bitmap of '%s': %s", qcow2_name(bs), error_get_pretty(err));
         error_free(err);
-        return;
+        return false;
     }
     bdrv_dirty_bitmap_set_persistent(b, true);
     if (!(e->flags & QCOW2_BITMAP_AUTO)) {
@@ -83,6 +85,7 @@ static void co_main_fn load_one(BlockDriverState *bs, const Qcow2BitmapEntry *e,
         bdrv_reset_dirty_bitmap(b, 0, INT64_MAX);
         bdrv_dirty_bitmap_set_inconsistent(b);
     }
+    return true;
 }
 
 void co_main_fn qcow2_bitmaps_load(BlockDriverState *bs)
@@ -97,12 +100,12 @@ void co_main_fn qcow2_bitmaps_load(BlockDriverState *bs)
                  g_strerror(-ret));
         return;
     }
+    bool all = true;
     for (guint i = 0; i < dir->len; i++) {
         const Qcow2BitmapEntry *e = dir->pdata[i];
 
-        if (e->name) {
-            load_one(bs, e, &left);
-        }
+        all = all && (!e->name || load_one(bs, e, &left));
     }
-    s->bitmaps_loaded = true;
+    /* Else storing those in memory would lose the others. */
+    s->bitmaps_loaded = all;
 }

@@ -288,3 +288,26 @@ int co_main_fn qcow2_bitmaps_store(BlockDriverState *bs)
     }
     return ret;
 }
+
+/* ---- changes by commands ---- */
+
+int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name)
+{
+    Qcow2State *s = qcow2_state(bs);
+    int ret = 0;
+
+    if (bs->read_only || !s->bitmaps_loaded) {
+        return 0;
+    }
+    __atomic_store_n(&s->bitmaps_stale, true, __ATOMIC_SEQ_CST);
+    if (!s->header.has_bitmaps) {
+        return 0;
+    }
+    ret = qcow2_prepare_change(bs);
+    co_mutex_lock(&s->bitmaps_lock);
+    if (ret == 0 && s->header.has_bitmaps) {
+        ret = qcow2_bitmaps_mark_in_use(bs, QCOW2_MARK_NAMED, name);
+    }
+    co_mutex_unlock(&s->bitmaps_lock);
+    return qcow2_end(bs, ret);
+}

@@ -100,20 +100,3 @@ bool main_fn qcow2_can_store_bitmap(BlockDriverState *bs, const char *name, int6
     }
     return !why;
 }
-
-int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name)
-{
-    Qcow2State *s = qcow2_state(bs);
-    int ret = 0;
-
-    if (bs->read_only || !s->bitmaps_loaded) {
-        return 0;
-    }
-    co_mutex_lock(&s->bitmaps_lock);
-    __atomic_store_n(&s->bitmaps_stale, true, __ATOMIC_SEQ_CST);
-    if (s->header.has_bitmaps) {
-        ret = qcow2_bitmaps_mark_in_use(bs, QCOW2_MARK_NAMED, name);
-    }
-    co_mutex_unlock(&s->bitmaps_lock);
-    return ret;
-}

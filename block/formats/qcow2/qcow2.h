@@ -441,13 +441,13 @@ typedef enum Qcow2BitmapMark {
 int co_fn qcow2_bitmaps_mark_in_use(BlockDriverState *bs, Qcow2BitmapMark which, const char *name);
 bool main_fn qcow2_can_store_bitmap(BlockDriverState *bs, const char *name, int64_t granularity,
                                     Error **errp);
-int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name);
 void any_fn qcow2_bitmaps_undone(BlockDriverState *bs);
 /* bitmaps-load.c: make them bitmaps of the node, which is just being opened. */
 void co_main_fn qcow2_bitmaps_load(BlockDriverState *bs);
 /* bitmaps-store.c: store them if they have changed; nobody writes to the disk, or whoever does
  * waits until they are stored.  0 or -errno; that there is no space for them is logged, and 0. */
 int co_main_fn qcow2_bitmaps_store(BlockDriverState *bs);
+int co_fn qcow2_co_bitmap_changing(BlockDriverState *bs, const char *name);
 /* header-bitmaps.c: the header says that there are @n bitmaps, listed in a directory of @bytes; 0:
  * none.  Durable on return; after a failure the old ones count. */
 int co_fn qcow2_header_set_bitmaps(BlockDriverState *bs, uint32_t n, HostOffset directory,
