@@ -319,7 +319,8 @@ bool co_main_fn transaction_hold(Transaction *t, Error **errp)
     if (t->timeout_ns < 0) {
         t->deadline_ns = start + timeout_ns;
     }
-    for (guint i = 0; i < t->pins->len; i++) {
+    bool unheld = t->actions->len == 1 && transaction_action(t, 0)->ops->alone_unheld;
+    for (guint i = 0; i < t->pins->len && !unheld; i++) {
         bdrv_hold_add(&t->hold, transaction_pin_at(t, i)->link->bs);
     }
     if (bdrv_hold_begin(&t->hold, t->deadline_ns, &late)) {

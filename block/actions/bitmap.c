@@ -9,6 +9,10 @@
  * in the same order, before the flushes that may store them; nobody else has the node meanwhile, so
  * what was true at the prepare is still true.  If there is no commit after all they change back
  * before guests run again.
+ *
+ * A single action holds nobody, so that a disk that hangs does not fail it: a write that is under way
+ * meanwhile may be taken for one before it or for one after it, and by (B1) is in a bitmap that
+ * records after it.
  */
 #include "qemu/osdep.h"
 
@@ -275,8 +279,8 @@ static void main_fn bitmap_release(BdrvAction *a)
 }
 
 #define BITMAP_OPS(command) \
-    .holder = command, .instance_size = sizeof(BitmapAction), .co_make = note_change, \
-    .release = bitmap_release
+    .holder = command, .instance_size = sizeof(BitmapAction), .alone_unheld = true, \
+    .co_make = note_change, .release = bitmap_release
 
 static const BdrvActionOps ops[BITMAP_VERB__MAX] = {
     [BITMAP_ADD] = { BITMAP_OPS("block-dirty-bitmap-add"), .co_prepare = add_prepare,

@@ -46,6 +46,8 @@ typedef enum TransactionState {
 typedef struct BdrvActionOps {
     const char *holder;             /* of pinned nodes, for messages: "the snapshot command" */
     size_t instance_size;           /* of the struct that begins with a BdrvAction, zeroed */
+    bool alone_unheld;              /* alone in its transaction it needs no instant: nobody is held,
+                                     * and requests are under way while it is done */
     /*
      * First half of the preparation: all that takes as long as a disk likes, side by side with
      * other actions, without the graph mutex.  All actions take what they want for themselves

@@ -63,6 +63,23 @@ def test_a_new_size_and_new_options():
         r.cmd('block_resize', node_name='slow', size=1 << 20)
 
 
+def test_bitmaps_of_the_disk_itself():
+    """What is done with one bitmap waits for no request, and the write under way is in it."""
+    with Rig() as r:
+        slow_disk(r, 'write')
+        h, cookie = start_write(r)
+        start = time.monotonic()
+        for verb in 'add', 'clear', 'disable', 'enable':
+            r.cmd('block-dirty-bitmap-' + verb, node='slow', name='b')
+        r.cmd('block-dirty-bitmap-add', node='slow', name='gone')
+        r.cmd('block-dirty-bitmap-remove', node='slow', name='gone')
+        assert time.monotonic() - start < DELAY / 2
+        while not h.aio_command_completed(cookie):
+            h.poll(-1)
+        found = [n['dirty-bitmaps'] for n in r.cmd('query-named-block-nodes') if n['node-name'] == 'slow']
+        assert [(b['name'], b['count']) for b in found[0]] == [('b', 65536)], found
+
+
 def test_a_flush_of_a_base_that_takes_too_long():
     """Guests run again at the deadline; the flush ends by itself and the disk stays usable."""
     with Rig() as r:

@@ -272,6 +272,11 @@ const CommandRow command_rows[] = {
       .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
       .request = CMD("blockdev-snapshot-sync", "'node-name':'disk0','snapshot-node-name':'top',"
                      "'snapshot-file':'a.snap'"), .left = { "a.snap" } },
+    { "blockdev-snapshot-sync/carried-bitmap", .disks = { "a.qcow2 qcow2 4194304" },
+      .guests = "disk0", .changing = "a.qcow2", .names = "disk0 a.qcow2 a.snap",
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD, BITMAP("add", "c", "") },
+      .request = CMD("blockdev-snapshot-sync", "'node-name':'disk0','snapshot-node-name':'top',"
+                     "'snapshot-file':'a.snap','bitmaps':'carry'"), .left = { "a.snap" } },
     { "blockdev-group-snapshot-sync/new", TWO_DRIVES, .is_group = true,
       .names = "virtio0 virtio1 a.snap b.snap",
       .request = CMD("blockdev-group-snapshot-sync", "'devlist':[{" SNAPSHOT("virtio0", "a.snap")
