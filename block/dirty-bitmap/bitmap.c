@@ -35,7 +35,7 @@ struct BdrvDirtyBitmap {
     HBitmap *bits;
     bool enabled;                   /* atomic */
     bool inconsistent;              /* atomic */
-    bool persistent;
+    bool persistent, taken;
     const char *owner;              /* who uses it; NULL: nobody */
     const void *hidden_by;          /* NULL: it is not hidden */
 };
@@ -285,6 +285,16 @@ void main_fn bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *b, const char *owner)
 const char *main_fn bdrv_dirty_bitmap_owner(const BdrvDirtyBitmap *b)
 {
     return b->owner;
+}
+
+void main_fn bdrv_dirty_bitmap_set_taken(BdrvDirtyBitmap *b, bool taken)
+{
+    b->taken = taken;
+}
+
+bool main_fn bdrv_dirty_bitmap_taken(const BdrvDirtyBitmap *b)
+{
+    return b->taken;
 }
 
 void main_fn bdrv_dirty_bitmap_set_hidden(BdrvDirtyBitmap *b, const void *owner)

@@ -192,6 +192,7 @@ static void main_fn settle_bitmap(BackupJob *b, bool ok)
     } else if (!ok) {               /* ALWAYS: what was copied is not */
         hbitmap_merge(bits, bdrv_cbw_to_copy(filter_of(b)));
     }
+    bdrv_dirty_bitmap_set_taken(b->bitmap, false);
     bdrv_dirty_bitmap_set_busy(b->bitmap, NULL);
     b->bitmap = NULL;
 }
@@ -335,6 +336,15 @@ static bool main_fn take_bitmap(BackupStart *s, Error **errp)
     return true;
 }
 
+/* The image that stores the bitmap is told that it changes: that takes a write. */
+static bool co_main_fn start_make(BdrvAction *a, Error **errp)
+{
+    const BackupRequest *req = &of(a)->req;
+
+    return req->sync != BACKUP_SYNC_BITMAP || !bdrv_dirty_bitmap_persistent(req->bitmap) ||
+           bdrv_dirty_bitmap_changing(req->source, bdrv_dirty_bitmap_name(req->bitmap), errp);
+}
+
 static bool co_main_fn start_prepare(BdrvAction *a, Error **errp)
 {
     BackupStart *s = of(a);
@@ -365,6 +375,7 @@ static void main_fn start_commit(BdrvAction *a)
         hbitmap_merge(b->taken, bits);
         bdrv_cbw_set_to_copy(filter_of(b), bits);
         hbitmap_reset(bits, 0, hbitmap_length(bits));
+        bdrv_dirty_bitmap_set_taken(b->bitmap, true);
     }
 }
 
@@ -398,6 +409,7 @@ static void main_fn start_release(BdrvAction *a)
 static const BdrvActionOps start_ops = {
     .holder        = "a job that begins",
     .instance_size = sizeof(BackupStart),
+    .co_make       = start_make,
     .co_prepare    = start_prepare,
     .commit        = start_commit,
     .co_abort      = start_abort,

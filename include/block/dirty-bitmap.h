@@ -76,6 +76,11 @@ void main_fn bdrv_disable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void main_fn bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, const char *owner);
 const char *main_fn bdrv_dirty_bitmap_owner(const BdrvDirtyBitmap *bitmap);
 
+/* A job has taken its bits and may give some of them back: what is stored meanwhile is not valid. The
+ * job has called bdrv_dirty_bitmap_changing() before. */
+void main_fn bdrv_dirty_bitmap_set_taken(BdrvDirtyBitmap *bitmap, bool taken);
+bool main_fn bdrv_dirty_bitmap_taken(const BdrvDirtyBitmap *bitmap);
+
 /* Being made by somebody: only who knows finds it. @owner NULL: it is there for everybody. */
 void main_fn bdrv_dirty_bitmap_set_hidden(BdrvDirtyBitmap *bitmap, const void *owner);
 const void *main_fn bdrv_dirty_bitmap_hidden_by(const BdrvDirtyBitmap *bitmap);

@@ -398,6 +398,36 @@ def test_what_a_transaction_changes_is_what_its_snapshot_stores():
         assert theirs(path) == state, (theirs(path), state)
 
 
+def test_a_backup_that_did_not_end_leaves_no_bitmap_that_lies():
+    """The job has taken the bits, the disk gets a snapshot, the daemon is killed: nobody is told that all is copied."""
+    for kill in True, False:
+        with Daemon() as r:
+            path = r.create('disk', 'qcow2', str(SIZE))
+            open_disk(r, path)
+            r.cmd('block-dirty-bitmap-add', node='disk', name='b', persistent=True)
+            write(r, 1 << 20, 65536)
+            close(r)
+            open_disk(r, path)
+            r.create('target', 'raw', str(SIZE))
+            r.cmd('blockdev-add', driver='raw', node_name='target', file={'driver': 'file', 'filename': r.path('target')})
+            r.cmd('blockdev-backup', job_id='j', device='disk', target='target', sync='incremental', bitmap='b',
+                  speed=1, auto_dismiss=False)
+            if kill:
+                r.cmd('blockdev-snapshot-sync', node_name='disk', snapshot_file=r.path('over'),
+                      snapshot_node_name='over')
+                assert flags(path)['b'] == ['auto', 'in-use'], flags(path)
+                r.kill()
+                assert theirs(path)['b'][3], theirs(path)
+                continue
+            r.cmd('job-cancel', id='j')
+            r.qmp.wait_event('JOB_STATUS_CHANGE', id='j', status='concluded')
+            assert bitmaps(r, 'disk')['b'][0] == 65536
+            r.cmd('job-dismiss', id='j')
+            ours = bitmaps(r, 'disk')
+            close(r)
+            assert theirs(path) == ours
+
+
 def test_what_cannot_store_says_so():
     with Daemon() as r:
         r.create('raw', 'raw', '1M')

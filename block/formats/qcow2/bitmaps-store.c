@@ -88,7 +88,7 @@ static int co_main_fn store_one(Store *st, BdrvDirtyBitmap *b)
     const HBitmap *h = bdrv_dirty_bitmap_hbitmap(b);
     const Qcow2BitmapEntry *e = g_hash_table_lookup(st->by_name, name);
     bool inconsistent = bdrv_dirty_bitmap_inconsistent(b);
-    uint32_t flags = (inconsistent ? QCOW2_BITMAP_IN_USE : 0) |
+    uint32_t flags = (inconsistent || bdrv_dirty_bitmap_taken(b) ? QCOW2_BITMAP_IN_USE : 0) |
                      (bdrv_dirty_bitmap_enabled(b) ? QCOW2_BITMAP_AUTO : 0);
     HostOffset table;
     uint32_t entries;

@@ -15,6 +15,7 @@
  *      they are stored.
  *      As a transaction may have changed what was stored and have taken that back, all are
  *      marked then, and all written by the next storing.
+ *      One whose bits a job has taken is stored with its mark: the job may give them back.
  * (P3) Bitmaps that cannot be used here are kept as they are, marks apart.
  */
 #include "qemu/osdep.h"
