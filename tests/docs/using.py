@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-docs/using.md is true: its commands are run in one shell, in order, and what they print is compared.
+using.py PAGE
+
+The page, docs/using.md for one, is true: its commands are run in one shell, in order, and what they print is compared.
 
 ```sh blocks are run, and an ```output block after one is what it prints, where "..." stands for anything
 within a line.  ```console blocks are not: they install.  "<!-- needs: root, loop, postgres -->" leaves the
@@ -116,7 +118,7 @@ def main():
     requires('qemu-img', 'qemu-io', 'nbdinfo', 'nbdcopy', 'nbdfuse', 'qemu-system-x86_64', 'mkfs.ext4', 'bash')
     if not os.path.exists('/dev/fuse'):
         skip('there is no /dev/fuse')
-    with open(os.path.join(TOP, 'docs/using.md'), encoding='utf-8') as f:
+    with open(sys.argv[1], encoding='utf-8') as f:
         everything = blocks(f.read())
     there = {name for name, test in NEEDS.items() if test()}
     chosen = [b for b in everything if set(b[0]) <= there]
