@@ -32,12 +32,12 @@ void main_fn job_join(Job *job, JobGroup *group)
     g_ptr_array_add(group->jobs, job);
 }
 
-void main_fn job_group_release(JobGroup *group)
+void main_fn job_leave_group(Job *job)
 {
-    if (group && group->jobs->len == 0) {
-        group_free(group);
-    } else if (group) {
-        group->complete = true;
+    if (job->group) {
+        g_ptr_array_remove(job->group->jobs, job);
+        job->group->to_run--;
+        job->group = NULL;
     }
 }
 
@@ -90,7 +90,11 @@ static void co_main_fn end_all(JobGroup *group, bool ok)
 static void co_main_fn abort_group(JobGroup *group)
 {
     for (guint i = 0; i < group->jobs->len; i++) {
-        set_error(member(group, i), g_strerror(ECANCELED));
+        Job *job = member(group, i);
+        if (!job->error) {
+            job->cancelled = true;
+            set_error(job, g_strerror(ECANCELED));
+        }
     }
     end_all(group, false);
 }
@@ -163,6 +167,16 @@ static void co_main_fn cancel_others(JobGroup *group, const Job *failed)
     }
 }
 
+/* All have done their work. */
+static void co_main_fn end_group(JobGroup *group)
+{
+    if (group->aborting) {
+        abort_group(group);
+    } else {
+        all_done(group);
+    }
+}
+
 /* The work of @job is done. */
 static void co_main_fn job_ran(Job *job)
 {
@@ -176,13 +190,21 @@ static void co_main_fn job_ran(Job *job)
     } else if (!job->error) {
         job_set_state(job, JOB_WAITING);
     }
-    if (group->to_run > 0) {
+    if (group->to_run == 0 && group->complete) {
+        end_group(group);
+    }
+}
+
+void co_main_fn job_group_release(JobGroup *group)
+{
+    if (!group) {
         return;
     }
-    if (group->aborting) {
-        abort_group(group);
-    } else {
-        all_done(group);
+    group->complete = true;
+    if (group->jobs->len == 0) {
+        group_free(group);
+    } else if (group->to_run == 0) {
+        end_group(group);           /* they were quicker than the command that began them */
     }
 }
 

@@ -17,6 +17,8 @@ struct JobGroup {
 const JobEvents *main_fn job_events(void);
 void main_fn job_set_state(Job *job, JobState state);
 void main_fn job_add_to_table(Job *job);
+/* One that never started. */
+void main_fn job_leave_group(Job *job);
 /* @job, which has concluded, is taken out of the table and freed. */
 void main_fn job_remove(Job *job);
 

@@ -148,6 +148,7 @@ void main_fn job_free(Job *job)
     if (job->drv->clear) {
         job->drv->clear(job);
     }
+    job_leave_group(job);
     g_free(job->id);
     g_free(job->error);
     g_free(job);

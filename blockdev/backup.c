@@ -32,7 +32,7 @@ static bool main_fn check_bitmap_mode(const BlockdevBackup *q, BackupRequest *re
                    "'incremental'");
         return false;
     }
-    if (q->sync == MIRROR_SYNC_MODE_BITMAP && !q->has_bitmap_mode) {
+    if (q->bitmap && q->sync != MIRROR_SYNC_MODE_INCREMENTAL && !q->has_bitmap_mode) {
         error_setg(errp, "Bitmap sync mode must be given when providing a bitmap");
         return false;
     }
@@ -44,12 +44,20 @@ static bool main_fn check_bitmap_mode(const BlockdevBackup *q, BackupRequest *re
     return true;
 }
 
-static bool main_fn find_bitmap(const BlockdevBackup *q, BackupRequest *req, Error **errp)
+/* It may be one that an earlier action of @t makes. */
+static bool co_main_fn find_bitmap(Transaction *t, const BlockdevBackup *q, BackupRequest *req,
+                                   Error **errp)
 {
     if (!q->bitmap) {
         return true;
     }
     req->bitmap = bdrv_find_any_dirty_bitmap(req->source, q->bitmap);
+    if (!req->bitmap && !transaction_is_settled(t)) {
+        if (!transaction_settle(t, errp)) {
+            return false;
+        }
+        req->bitmap = bdrv_find_any_dirty_bitmap(req->source, q->bitmap);
+    }
     if (!req->bitmap) {
         error_setg(errp, "Bitmap '%s' could not be found", q->bitmap);
         return false;
@@ -62,8 +70,7 @@ static bool main_fn find_bitmap(const BlockdevBackup *q, BackupRequest *req, Err
         error_setg(errp, q->sync == MIRROR_SYNC_MODE_NONE
                    ? "sync mode 'none' does not produce meaningful bitmap outputs"
                    : "Bitmap sync mode '%s' has no meaningful effect when combined with sync "
-                     "mode '%s'", q->has_bitmap_mode ? BitmapSyncMode_str(q->bitmap_mode) : "",
-                   MirrorSyncMode_str(q->sync));
+                     "mode '%s'", BitmapSyncMode_str(q->bitmap_mode), MirrorSyncMode_str(q->sync));
         return false;
     }
     return true;
@@ -127,7 +134,7 @@ bool co_main_fn blockdev_add_backup(Transaction *t, const BlockdevBackup *q,
     };
 
     set_sync(q, &req);
-    return check_bitmap_mode(q, &req, errp) && find_bitmap(q, &req, errp) &&
+    return check_bitmap_mode(q, &req, errp) && find_bitmap(t, q, &req, errp) &&
            set_perf(q->x_perf, &req, errp) &&
            blockdev_job_common(&req.common, q->device, q->job_id, q->has_speed, q->speed, errp) &&
            backup_action_add(t, &req, errp);

@@ -180,6 +180,16 @@ static bool co_main_fn add_bitmap_merge(Transaction *t, const TransactionAction 
                                          sources->len, errp);
 }
 
+static bool co_main_fn add_backup(Transaction *t, JobGroup *group, const TransactionAction *a,
+                                  Error **errp)
+{
+    const BlockdevBackup *q = a->u.blockdev_backup.data;
+    BlockDriverState *source = resolve(t, q->device, q->device, errp);
+    BlockDriverState *target = source ? resolve(t, q->target, q->target, errp) : NULL;
+
+    return target && blockdev_add_backup(t, q, source, target, group, errp);
+}
+
 static bool co_main_fn add_abort(Transaction *t, const TransactionAction *a, Error **errp)
 {
     /* Fails where others would, when all before it are prepared. */
@@ -189,7 +199,7 @@ static bool co_main_fn add_abort(Transaction *t, const TransactionAction *a, Err
     return false;
 }
 
-/* How each kind is added. */
+/* How each kind is added that begins no job. */
 static bool (*const add_kind[TRANSACTION_ACTION_KIND__MAX])(Transaction *t,
                                                             const TransactionAction *a,
                                                             Error **errp) = {
@@ -204,10 +214,31 @@ static bool (*const add_kind[TRANSACTION_ACTION_KIND__MAX])(Transaction *t,
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = add_snapshot_sync,
 };
 
+typedef struct Actions {
+    const TransactionActionList *list;
+    JobGroup *group;                /* in which jobs end together; NULL: each by itself */
+} Actions;
+
+static bool co_main_fn add_action(Transaction *t, const Actions *actions,
+                                  const TransactionAction *a, Error **errp)
+{
+    if (a->type == TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP) {
+        return add_backup(t, actions->group, a, errp);
+    }
+    if (actions->group) {
+        error_setg(errp, "Action '%s' does not support Transaction property "
+                   "completion-mode = grouped", TransactionActionKind_str(a->type));
+        return false;
+    }
+    return add_kind[a->type](t, a, errp);
+}
+
 static bool co_main_fn add_actions(Transaction *t, const void *opaque, Error **errp)
 {
-    for (const TransactionActionList *l = opaque; l; l = l->next) {
-        if (!add_kind[l->value->type](t, l->value, errp)) {
+    const Actions *actions = opaque;
+
+    for (const TransactionActionList *l = actions->list; l; l = l->next) {
+        if (!add_action(t, actions, l->value, errp)) {
             return false;
         }
     }
@@ -216,22 +247,30 @@ static bool co_main_fn add_actions(Transaction *t, const void *opaque, Error **e
 
 /* ---- commands ---- */
 
-static bool co_main_fn run_actions(const TransactionActionList *actions, Error **errp)
+static bool co_main_fn run_in_group(const TransactionActionList *list, JobGroup *group,
+                                    Error **errp)
 {
-    bool ok = blockdev_run_transaction(add_actions, actions, errp);
+    Actions actions = { list, group };
+    bool ok = blockdev_run_transaction(add_actions, &actions, errp);
 
     blockdev_plain_error(errp);
     return ok;
 }
 
+static bool co_main_fn run_actions(const TransactionActionList *list, Error **errp)
+{
+    return run_in_group(list, NULL, errp);
+}
+
 bool co_main_fn qmp_transaction(const QmpTransactionArgs *args, Error **errp)
 {
-    if (args->properties && args->properties->has_completion_mode &&
-        args->properties->completion_mode != ACTION_COMPLETION_MODE_INDIVIDUAL) {
-        error_setg(errp, "Action does not support transaction property completion-mode = grouped");
-        return false;
-    }
-    return run_actions(args->actions, errp);
+    bool grouped = args->properties && args->properties->has_completion_mode &&
+                   args->properties->completion_mode == ACTION_COMPLETION_MODE_GROUPED;
+    JobGroup *group = grouped ? job_group_new() : NULL;
+    bool ok = run_in_group(args->actions, group, errp);
+
+    job_group_release(group);
+    return ok;
 }
 
 bool co_main_fn qmp_blockdev_snapshot_sync(const BlockdevSnapshotSync *args, Error **errp)

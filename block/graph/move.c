@@ -4,6 +4,8 @@
  *
  * (M1) From the prepare to the commit a link of our own, the keeper, has the claims of all of them on
  *      the node that they go to, so that the commit cannot fail for locks or for others' claims.
+ * (M3) The link of a filter that is put in front follows pivots only from the commit on: other actions
+ *      of the same transaction, whichever come first, find it where it belongs.
  * (M2) Meanwhile the links that move, and that of a filter which they pass by, are *leaving* (C4 in
  *      block/graph/claims.c): the keeper is not asked to go together with them.
  */
@@ -43,6 +45,31 @@ static void main_fn set_leaving(const BdrvMove *m, bool leaving)
     }
 }
 
+/* The link by which a filter that is put in front reaches @m->from. */
+static BdrvLink *main_fn link_of_filter(const BdrvMove *m)
+{
+    BdrvLink *child;
+
+    BDRV_FOREACH_CHILD(m->to, child) {
+        if (child->bs == m->from && child->role == &bdrv_role_file && m->to->drv->is_filter) {
+            return child;
+        }
+    }
+    return NULL;
+}
+
+static void main_fn set_follows(BdrvLink *link, bool follows)
+{
+    if (link && link->follows != follows) {
+        GQueue *now = link->follows ? &link->bs->followers : &link->bs->others;
+        GQueue *then = follows ? &link->bs->followers : &link->bs->others;
+        g_queue_unlink(now, &link->entry);
+        g_queue_push_tail_link(then, &link->entry);
+        link->follows = follows;
+        link->joins = !follows;
+    }
+}
+
 static void main_fn claims_of_movers(const BdrvMove *m, BdrvLinkSpec *spec)
 {
     for (GList *e = m->from->followers.head; e; e = e->next) {
@@ -67,10 +94,13 @@ bool co_main_fn bdrv_move_prepare(BdrvMove *m, BlockDriverState *from, BlockDriv
         m->from = NULL;
         return false;
     }
+    m->filter_link = link_of_filter(m);
+    set_follows(m->filter_link, false);
     set_leaving(m, true);
     m->keeper = bdrv_link_new(to, &spec, errp);
     if (!m->keeper) {
         set_leaving(m, false);
+        set_follows(m->filter_link, true);
         m->from = NULL;
     }
     return m->keeper != NULL;
@@ -92,6 +122,7 @@ void main_fn bdrv_move_commit(BdrvMove *m)
         g_queue_push_tail_link(moves(m, link) ? &m->to->followers : &stay, e);
     }
     m->from->followers = stay;
+    set_follows(m->filter_link, true);
 }
 
 void co_main_fn bdrv_move_abort(BdrvMove *m)
@@ -99,6 +130,7 @@ void co_main_fn bdrv_move_abort(BdrvMove *m)
     if (m->from) {
         bdrv_link_free(g_steal_pointer(&m->keeper));
         set_leaving(m, false);
+        set_follows(m->filter_link, true);
         m->from = NULL;
     }
 }

@@ -222,7 +222,7 @@ static void co_main_fn backup_end(Job *job, bool ok)
     release(b);
 }
 
-static void backup_clear(Job *job)
+static void main_fn backup_clear(Job *job)
 {
     BackupJob *b = backup_of(job);
 

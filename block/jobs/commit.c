@@ -146,7 +146,7 @@ static void co_main_fn commit_end(Job *job, bool ok)
     c->merged = ok;
 }
 
-static void commit_clear(Job *job)
+static void main_fn commit_clear(Job *job)
 {
     CommitJob *c = commit_of(job);
 

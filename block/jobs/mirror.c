@@ -199,7 +199,7 @@ static bool main_fn mirror_complete(Job *job, Error **errp)
     return true;
 }
 
-static void mirror_clear(Job *job)
+static void main_fn mirror_clear(Job *job)
 {
     MirrorJob *m = mirror_of(job);
 

@@ -157,7 +157,7 @@ static void co_main_fn stream_end(Job *job, bool ok)
     job_chain_release(&s->chain, ok);
 }
 
-static void stream_clear(Job *job)
+static void main_fn stream_clear(Job *job)
 {
     StreamJob *s = stream_of(job);
 

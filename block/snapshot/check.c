@@ -13,7 +13,8 @@ bool main_fn snapshot_check_users(SnapshotAction *s, Error **errp)
         for (GList *e = lists[i]->head; e; e = e->next) {
             BdrvLink *link = e->data;
             /* The base becomes somebody's backing file: only those that move on may write. */
-            bool stays_and_writes = !link->follows && link->needs & (CLAIM_WRITE | CLAIM_RESIZE);
+            bool stays_and_writes = !link->follows && !link->joins &&
+                                    link->needs & (CLAIM_WRITE | CLAIM_RESIZE);
             if (!(link->allows & CLAIM_PIVOT) || stays_and_writes) {
                 g_autofree char *holder = bdrv_link_describe(link);
                 error_set_class(errp, ERROR_CLASS_DEVICE_IN_USE,

@@ -59,6 +59,7 @@ struct BdrvLink {
     BlockDriverState *bs;           /* where it leads */
     const BdrvLinkRole *role;       /* NULL: @holder says who holds it */
     bool follows;                   /* a pivot of @bs takes it along */
+    bool joins;                     /* it follows from a commit on that is prepared */
     bool tolerant;                  /* a backing link: others may write to @bs while no user of the
                                      * parent relies on what it reads; (C5) in
                                      * block/graph/claims.c */
@@ -206,6 +207,7 @@ void main_fn bdrv_swap_followers(BlockDriverState *a, BlockDriverState *b);
 typedef struct BdrvMove {
     BlockDriverState *from, *to;    /* NULL: nothing is prepared */
     BdrvLink *keeper;               /* on @to, with the claims that the followers bring along */
+    BdrvLink *filter_link;          /* of @to, to @from; NULL: @to is no filter over it */
 } BdrvMove;
 
 /* @holder says who wants it, for messages.  An error names who stands in the way of the users. */

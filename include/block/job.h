@@ -124,8 +124,8 @@ void co_main_fn job_start(Job *job);
 JobGroup *main_fn job_group_new(void);
 /* Before it starts. */
 void main_fn job_join(Job *job, JobGroup *group);
-/* As many jobs as are to be in it have started; NULL is fine. */
-void main_fn job_group_release(JobGroup *group);
+/* All that are to be in it have joined, and started or been freed; NULL is fine. */
+void co_main_fn job_group_release(JobGroup *group);
 
 /* ---- for co_run ---- */
 

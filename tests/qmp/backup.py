@@ -6,7 +6,7 @@ import contextlib
 import time
 
 from guest import Guest
-from rig import Rig, import_nbd, main, requires, run
+from rig import Rig, check_state, import_nbd, main, requires, run
 
 requires('qemu-img', 'qemu-io')
 nbd = import_nbd()
@@ -208,6 +208,87 @@ def test_an_error_stops_the_backup_until_it_is_resumed():
         assert content(path) == expected
 
 
+def action(kind, **data):
+    return {'type': kind, 'data': {k.replace('_', '-'): v for k, v in data.items()}}
+
+
+def backup_action(job='j', device='src', target='dst', **extra):
+    return action('blockdev-backup', job_id=job, device=device, target=target, **dict({'sync': 'full'}, **extra))
+
+
+def test_a_backup_and_a_snapshot_of_one_transaction_are_of_one_instant():
+    for backup_first in True, False:
+        with disk() as r:
+            target(r)
+            actions = [backup_action(device='exp-disk'),
+                       action('blockdev-snapshot-sync', device='exp-disk', snapshot_file=r.path('over'),
+                              snapshot_node_name='over')]
+            with Guest(r, 'disk', SIZE) as guest:
+                time.sleep(0.1)
+                r.cmd('transaction', actions=actions if backup_first else actions[::-1])
+                assert 'error' not in ended(r)
+                assert r.chain('exp-disk') == ['over', 'src'], r.chain('exp-disk')
+            guest.check()
+            r.cmd('blockdev-del', node_name='dst')
+            assert content(r.path('dst')) == content(r.path('src'))
+            # Nothing of the job is left in the way.
+            r.snapshot(r.member('exp-disk', 'next'))
+            guest.h.pwrite(b'n' * 512, 0)
+
+
+def test_backups_of_several_disks_are_of_one_instant_and_end_together():
+    with disk() as r:
+        for name in 'src2', 'dst2':
+            r.qmp.cmd('blockdev-add', node(name, r.create(name, 'qcow2', str(SIZE)), 'qcow2'))
+        target(r)
+        r.export('src2', name='disk2')
+        h, h2 = r.nbd('disk'), r.nbd('disk2')
+        for n in 'src', 'src2':
+            r.cmd('block-dirty-bitmap-add', node=n, name='b')
+        h.pwrite(b'1' * 65536, 0)
+        h2.pwrite(b'2' * 65536, 0)
+        for fail in True, False:
+            r.cmd('transaction', properties={'completion-mode': 'grouped'}, actions=[
+                backup_action('j1', bitmap='b', sync='incremental'),
+                backup_action('j2', 'src2', 'dst2', bitmap='b', sync='bitmap', bitmap_mode='on-success',
+                              speed=1024 if fail else 0)])
+            if fail:
+                time.sleep(0.2)
+                states = {j['id']: j['status'] for j in r.cmd('query-jobs')}
+                assert states == {'j1': 'waiting', 'j2': 'running'}, states
+                r.cmd('job-cancel', id='j2')
+            for job in 'j1', 'j2':
+                r.qmp.wait_event('BLOCK_JOB_CANCELLED' if fail else 'BLOCK_JOB_COMPLETED', device=job)
+                r.qmp.wait_event('JOB_STATUS_CHANGE', status='null', id=job)
+            counts = [n['dirty-bitmaps'][0]['count'] for n in r.cmd('query-named-block-nodes', flat=True)
+                      if n['node-name'] in ('src', 'src2')]
+            assert counts == ([65536, 65536] if fail else [0, 0]), counts
+
+
+def test_a_transaction_that_fails_begins_no_backup():
+    with disk() as r:
+        target(r)
+        r.cmd('block-dirty-bitmap-add', node='src', name='b')
+        r.nbd('disk').pwrite(b'1' * 65536, 0)
+        backup(r)                       # the thread that copies is there afterwards
+        ended(r)
+        before = r.state()
+        for actions, properties in (([backup_action(sync='incremental', bitmap='b'), action('abort')], {}),
+                                    ([backup_action(), backup_action('k', target='nosuch')], {}),
+                                    ([backup_action(), action('block-dirty-bitmap-clear', node='src', name='b')],
+                                     {'completion-mode': 'grouped'})):
+            r.error('transaction', actions=actions, properties=properties)
+            assert r.cmd('query-jobs') == [] and bitmap_count(r) == 65536
+            check_state(before, r.state())
+        # A bitmap that an earlier action makes is one for the backup.
+        r.cmd('transaction', actions=[
+            action('block-dirty-bitmap-add', node='src', name='tmp', disabled=True),
+            action('block-dirty-bitmap-merge', node='src', target='tmp', bitmaps=['b']),
+            backup_action(sync='bitmap', bitmap='tmp', bitmap_mode='never')])
+        e = ended(r)
+        assert 'error' not in e and e['len'] == 65536, e
+
+
 def test_what_cannot_be_backed_up_is_refused():
     with disk() as r:
         target(r)
@@ -219,6 +300,7 @@ def test_what_cannot_be_backed_up_is_refused():
                 ({'target': 'nosuch'}, "Cannot find device='nosuch' nor node-name='nosuch'"),
                 ({'sync': 'bitmap'}, "must provide a valid bitmap name for 'bitmap' sync mode"),
                 ({'sync': 'bitmap', 'bitmap': 'b'}, 'Bitmap sync mode must be given when providing a bitmap'),
+                ({'sync': 'full', 'bitmap': 'b'}, 'Bitmap sync mode must be given when providing a bitmap'),
                 ({'sync': 'incremental', 'bitmap': 'b'}, "Bitmap 'b' could not be found")):
             before = r.state()
             e = r.error('blockdev-backup', **dict({'job_id': 'j', 'device': 'src', 'target': 'dst',
