@@ -118,24 +118,54 @@ static bool main_fn find_bitmap(const BlockDriverState *bs, const CbwOpenOptions
     return true;
 }
 
-static bool main_fn make_bitmaps(BlockDriverState *bs, const HBitmap *which, Error **errp)
+typedef struct MakeBitmaps {
+    Cbw *s;
+    bool all;                       /* they begin with all bits set */
+} MakeBitmaps;
+
+/* On a thread of the pool: a large disk has many bits. */
+static int make_bitmaps_fn(void *opaque)
 {
-    Cbw *s = cbw_state(bs);
+    const MakeBitmaps *m = opaque;
+    Cbw *s = m->s;
 
     s->to_copy = hbitmap_new(s->length, s->cluster_size);
     s->readable = hbitmap_new(s->length, s->cluster_size);
     if (!s->to_copy || !s->readable) {
+        return -ENOMEM;
+    }
+    if (m->all) {
+        hbitmap_set(s->to_copy, 0, s->length);
+        hbitmap_set(s->readable, 0, s->length);
+    }
+    return 0;
+}
+
+static void free_bitmaps(Cbw *s)
+{
+    hbitmap_free(s->to_copy);
+    hbitmap_free(s->readable);
+}
+
+static bool co_main_fn make_bitmaps(BlockDriverState *bs, const CbwOpenOptions *o, Error **errp)
+{
+    Cbw *s = cbw_state(bs);
+    MakeBitmaps m = { s, !o->bitmap_node };
+    const HBitmap *which;
+
+    if (thread_pool_co_run(make_bitmaps_fn, &m) < 0) {
         error_setg(errp, "Cannot open node '%s': there is no memory for its bitmaps",
                    bs->node_name);
-        hbitmap_free(s->to_copy);
-        hbitmap_free(s->readable);
+        free_bitmaps(s);
+        return false;
+    }
+    if (!find_bitmap(bs, o, &which, errp)) {
+        free_bitmaps(s);
         return false;
     }
     if (which) {
-        bdrv_cbw_set_to_copy(bs, which);
-    } else {
-        hbitmap_set(s->to_copy, 0, s->length);
-        hbitmap_set(s->readable, 0, s->length);
+        hbitmap_merge(s->to_copy, which);
+        hbitmap_merge(s->readable, which);
     }
     return true;
 }
@@ -144,7 +174,6 @@ static bool co_main_fn cbw_open(BlockDriverState *bs, const BdrvOpenOptions *opt
 {
     Cbw *s = cbw_state(bs);
     const CbwOpenOptions *o = &opts->u.cbw;
-    const HBitmap *which;
 
     filter_pass_open(bs);
     if (!bdrv_open_own_child(bs, &bdrv_role_target, &o->target, errp)) {
@@ -154,7 +183,7 @@ static bool co_main_fn cbw_open(BlockDriverState *bs, const BdrvOpenOptions *opt
     s->break_snapshot = o->break_snapshot;
     s->timeout_ns = timeout_of(o);
     if (!check_target(bs, bs->target->bs, errp) || !choose_cluster_size(bs, o, errp) ||
-        !find_bitmap(bs, o, &which, errp) || !make_bitmaps(bs, which, errp)) {
+        !make_bitmaps(bs, o, errp)) {
         return false;
     }
     s->ranges = bdrv_ranges_new();
@@ -170,8 +199,7 @@ static int co_main_fn cbw_close(BlockDriverState *bs)
 
     cbw_wait_for_late_copies(s);
     bdrv_ranges_free(s->ranges);
-    hbitmap_free(s->to_copy);
-    hbitmap_free(s->readable);
+    free_bitmaps(s);
     co_limit_destroy(&s->copies);
     pthread_mutex_destroy(&s->lock);
     return 0;
