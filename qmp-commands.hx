@@ -271,6 +271,28 @@ options: --blockdev raw,node-name=a,file.driver=file,file.filename=a.raw --block
 <- { "event": "JOB_STATUS_CHANGE", "data": { "status": "concluded", "id": "job0" }, ... }
 <- { "event": "JOB_STATUS_CHANGE", "data": { "status": "null", "id": "job0" }, ... }
 
+command: drive-backup
+handler: qmp_drive_backup
+disk: a.raw 1M
+options: --blockdev raw,node-name=a,file.driver=file,file.filename=a.raw
+-> { "execute": "drive-backup", "arguments": {
+     "job-id": "job0", "device": "a", "target": "copy.qcow2", "format": "qcow2", "sync": "full" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "waiting", "id": "job0" }, ... }
+
+command: drive-mirror
+handler: qmp_drive_mirror
+disk: a.raw 1M
+options: --blockdev raw,node-name=a,file.driver=file,file.filename=a.raw
+-> { "execute": "drive-mirror", "arguments": {
+     "job-id": "job0", "device": "a", "target": "copy.raw", "sync": "full" } }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "created", "id": "job0" }, ... }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "running", "id": "job0" }, ... }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "status": "ready", "id": "job0" }, ... }
+
 command: blockdev-mirror
 handler: qmp_blockdev_mirror
 disk: a.raw 1M

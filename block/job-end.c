@@ -8,39 +8,6 @@ static int running;                 /* jobs whose coroutine has not returned */
 static Coroutine *shutdown_waiter;
 static bool shutting_down;
 
-/* ---- groups ---- */
-
-JobGroup *main_fn job_group_new(void)
-{
-    JobGroup *group = g_new0(JobGroup, 1);
-
-    group->jobs = g_ptr_array_new();
-    return group;
-}
-
-static void main_fn group_free(JobGroup *group)
-{
-    g_ptr_array_unref(group->jobs);
-    g_free(group);
-}
-
-void main_fn job_join(Job *job, JobGroup *group)
-{
-    g_assert(!job->group && !group->complete);
-    job->group = group;
-    group->to_run++;
-    g_ptr_array_add(group->jobs, job);
-}
-
-void main_fn job_leave_group(Job *job)
-{
-    if (job->group) {
-        g_ptr_array_remove(job->group->jobs, job);
-        job->group->to_run--;
-        job->group = NULL;
-    }
-}
-
 static Job *main_fn member(const JobGroup *group, guint i)
 {
     return group->jobs->pdata[i];
@@ -83,7 +50,7 @@ static void co_main_fn end_all(JobGroup *group, bool ok)
     for (guint i = 0; i < group->jobs->len; i++) {
         conclude(member(group, i));
     }
-    group_free(group);
+    job_group_free(group);
 }
 
 /* All have done their work, and one of them failed: all fail. */
@@ -202,7 +169,7 @@ void co_main_fn job_group_release(JobGroup *group)
     }
     group->complete = true;
     if (group->jobs->len == 0) {
-        group_free(group);
+        job_group_free(group);
     } else if (group->to_run == 0) {
         end_group(group);           /* they were quicker than the command that began them */
     }

@@ -19,6 +19,7 @@ void main_fn job_set_state(Job *job, JobState state);
 void main_fn job_add_to_table(Job *job);
 /* One that never started. */
 void main_fn job_leave_group(Job *job);
+void main_fn job_group_free(JobGroup *group);
 /* @job, which has concluded, is taken out of the table and freed. */
 void main_fn job_remove(Job *job);
 

@@ -126,10 +126,12 @@ static bool main_fn mirror_sync(const QmpBlockdevMirrorArgs *q, MirrorRequest *r
     }
 }
 
-static bool co_main_fn add_mirror(Transaction *t, const void *opaque, Error **errp)
+bool co_main_fn blockdev_add_mirror(Transaction *t, const QmpBlockdevMirrorArgs *q,
+                                    BlockDriverState *source, BlockDriverState *target,
+                                    Error **errp)
 {
-    const QmpBlockdevMirrorArgs *q = opaque;
     MirrorRequest req = {
+        .source = source, .target = target,
         .common = {
             .on_source_error = blockdev_job_on_error(q->has_on_source_error, q->on_source_error),
             .on_target_error = blockdev_job_on_error(q->has_on_target_error, q->on_target_error),
@@ -143,16 +145,22 @@ static bool co_main_fn add_mirror(Transaction *t, const void *opaque, Error **er
         .keep_zeroes = q->has_unmap && !q->unmap,
     };
 
-    req.source = blockdev_lookup_root(q->device, errp);
-    req.target = req.source ? blockdev_lookup_either(q->target, errp) : NULL;
-    if (!req.target ||
-        !blockdev_job_common(&req.common, q->device, q->job_id, q->has_speed, q->speed, errp) ||
+    if (!blockdev_job_common(&req.common, q->device, q->job_id, q->has_speed, q->speed, errp) ||
         !check_granularity(q->has_granularity, q->granularity, errp) ||
         !mirror_sync(q, &req, errp)) {
         return false;
     }
     return check_buf_size(q->has_buf_size, q->buf_size, errp) &&
            find_replaces(q->replaces, &req, errp) && mirror_action_add(t, &req, errp);
+}
+
+static bool co_main_fn add_mirror(Transaction *t, const void *opaque, Error **errp)
+{
+    const QmpBlockdevMirrorArgs *q = opaque;
+    BlockDriverState *source = blockdev_lookup_root(q->device, errp);
+    BlockDriverState *target = source ? blockdev_lookup_either(q->target, errp) : NULL;
+
+    return target && blockdev_add_mirror(t, q, source, target, errp);
 }
 
 bool co_main_fn qmp_blockdev_mirror(const QmpBlockdevMirrorArgs *args, Error **errp)

@@ -190,6 +190,15 @@ static bool co_main_fn add_backup(Transaction *t, JobGroup *group, const Transac
     return target && blockdev_add_backup(t, q, source, target, group, errp);
 }
 
+static bool co_main_fn add_drive_backup(Transaction *t, JobGroup *group,
+                                        const TransactionAction *a, Error **errp)
+{
+    const DriveBackup *q = a->u.drive_backup.data;
+    BlockDriverState *source = resolve(t, q->device, q->device, errp);
+
+    return source && blockdev_add_drive_backup(t, q, source, group, errp);
+}
+
 static bool co_main_fn add_abort(Transaction *t, const TransactionAction *a, Error **errp)
 {
     /* Fails where others would, when all before it are prepared. */
@@ -224,6 +233,9 @@ static bool co_main_fn add_action(Transaction *t, const Actions *actions,
 {
     if (a->type == TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP) {
         return add_backup(t, actions->group, a, errp);
+    }
+    if (a->type == TRANSACTION_ACTION_KIND_DRIVE_BACKUP) {
+        return add_drive_backup(t, actions->group, a, errp);
     }
     if (actions->group) {
         error_setg(errp, "Action '%s' does not support Transaction property "

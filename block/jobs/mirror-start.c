@@ -161,7 +161,7 @@ static bool main_fn check(const MirrorRequest *req, Error **errp)
                    req->target->node_name);
         return false;
     }
-    if (bdrv_reaches(req->target, req->source)) {
+    if (req->sync != MIRROR_SYNC_NONE && bdrv_reaches(req->target, req->source)) {
         error_setg(errp, "Cannot copy '%s' to '%s': that reads from it", req->source->node_name,
                    req->target->node_name);
         return false;

@@ -96,6 +96,14 @@ bool co_main_fn blockdev_add_backup(Transaction *t, const BlockdevBackup *q,
                                     BlockDriverState *source, BlockDriverState *target,
                                     JobGroup *group, Error **errp);
 
+bool co_main_fn blockdev_add_drive_backup(Transaction *t, const DriveBackup *q,
+                                          BlockDriverState *source, JobGroup *group,
+                                          Error **errp);
+/* blockdev/mirror.c: the same for a mirror. */
+bool co_main_fn blockdev_add_mirror(Transaction *t, const QmpBlockdevMirrorArgs *q,
+                                    BlockDriverState *source, BlockDriverState *target,
+                                    Error **errp);
+
 /* -object */
 bool co_main_fn blockdev_object_add(const ObjectOptions *opts, Error **errp);
 IOThread *main_fn blockdev_find_iothread(const char *id);

@@ -98,6 +98,22 @@ typedef struct BackupRequest {
 
 bool co_main_fn backup_action_add(Transaction *t, const BackupRequest *req, Error **errp);
 
+/* An image to copy to, in a file. */
+typedef struct NewImageRequest {
+    BlockDriverState *source;       /* that it is to be as long as */
+    BlockDriverState *backing;      /* its backing file, or NULL */
+    const char *filename, *format;  /* @format NULL: found out; only if it exists */
+    const char *node_name;          /* NULL: one is made up */
+    bool existing;                  /* it is there, and is opened; else it is made */
+} NewImageRequest;
+
+/*
+ * Makes or opens it: what was added to @t before is prepared with it (transaction_settle()), the
+ * transaction goes on with the node, which later actions hold.
+ */
+BlockDriverState *co_main_fn new_image_action_add(Transaction *t, const NewImageRequest *req,
+                                                  Error **errp);
+
 /* Does the chain of @bs, without @bs itself, have @base? */
 bool main_fn job_chain_has(BlockDriverState *bs, const BlockDriverState *base);
 

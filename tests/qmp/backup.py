@@ -6,6 +6,7 @@ import contextlib
 import time
 
 from guest import Guest
+from nbdwire import wait_until
 from rig import Rig, check_state, import_nbd, main, requires, run
 
 requires('qemu-img', 'qemu-io')
@@ -186,8 +187,7 @@ def test_a_target_that_fails_ends_the_backup_and_not_the_guest():
                 e = ended(r)
                 assert e['error'] == 'Input/output error', e
                 before = guest.writes
-                time.sleep(0.1)
-                assert guest.writes > before
+                wait_until(lambda: guest.writes > before or guest.error)
             guest.check()
 
 

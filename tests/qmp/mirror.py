@@ -5,6 +5,7 @@ import contextlib
 import time
 
 from guest import Guest
+from nbdwire import wait_until
 from rig import Rig, import_nbd, main, requires, run
 
 requires('qemu-img', 'qemu-io')
@@ -69,8 +70,7 @@ def pivot_under_load(**options):
             assert 'error' not in e and e['len'] == e['offset'], e
             assert disk_node(r) == 'dst', disk_node(r)
             before = guest.writes
-            time.sleep(0.2)
-            assert guest.writes > before
+            wait_until(lambda: guest.writes > before or guest.error)
         guest.check()
         guest.h.flush()
         r.cmd('blockdev-del', node_name='src')
