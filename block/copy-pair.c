@@ -60,6 +60,9 @@ int co_fn bdrv_copy_pair(const BdrvCopyPair *pair, const BdrvCopyPiece *piece, b
                 n = end - offset;
             }
         }
+        if (kind == BDRV_COPY_DATA && !pair->compress) {
+            n = MIN(n, BDRV_COPY_CHUNK);    /* a piece may be larger, where the granularity is */
+        }
         if (ret == 0) {
             ret = kind == BDRV_COPY_ZERO ? write_zeroes(pair, offset, n, ret_is_write)
                                          : copy_data(pair, offset, n, ret_is_write);
