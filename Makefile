@@ -112,6 +112,7 @@ interop: deps-check all  ## the comparisons with the installed QEMU, all of them
 bench: deps-check daemon  ## compare with the installed QEMU, or with the programs in the folder REF, in one table
 	@tests/bench/bench $(BUILD) $(if $(REF),--ref '$(REF)')
 	@tests/bench/scale $(BUILD) $(if $(REF),--ref '$(REF)')
+	@tests/bench/jobs $(BUILD) $(if $(REF),--ref '$(REF)')
 
 compatibility: daemon  ## write docs/compatibility.md anew, after a change of the interface
 	@scripts/compatibility doc $(BUILD)/tools/qemu-storage-daemon > $(BUILD)/compatibility.md

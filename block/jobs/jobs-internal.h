@@ -8,6 +8,9 @@
 
 /* Bytes that are asked about at once. */
 #define JOB_LOOK_CHUNK (16 * MiB)
+/* Pieces of that size that are copied up at a time: two keep a disk busy, and each more lets guests
+ * wait longer (measured: 1, 2 and 4 to 6 ms a write with 2, 4 and 8, at the same speed). */
+#define JOB_COPY_UP_PARALLEL 2
 
 void main_fn job_set_common(Job *job, const JobCommon *common);
 

@@ -209,7 +209,7 @@ static bool co_main_fn start_prepare(BdrvAction *a, Error **errp)
     int64_t length = bdrv_length(spec->top);
     s->todo = job_full_bitmap(length, job_granularity(spec->top, length, 0), errp);
     BdrvCopyParams params = {
-        .ops = &stream_ops, .opaque = s, .chunk = JOB_LOOK_CHUNK, .todo = s->todo,
+        .ops = &stream_ops, .opaque = s, .chunk = JOB_LOOK_CHUNK, .todo = s->todo, .parallel = JOB_COPY_UP_PARALLEL,
     };
     s->copy = s->todo ? bdrv_copy_new(&params, errp) : NULL;
     return s->copy != NULL;

@@ -35,7 +35,7 @@
 
 /* Bytes of a piece, and pieces that one job copies at a time: together the memory that it takes. */
 #define BDRV_COPY_CHUNK (1 * MiB)
-#define BDRV_COPY_PARALLEL 16
+#define BDRV_COPY_PARALLEL 8
 
 /* ---- threads that disks take: what one of them leaves to the others ---- */
 
