@@ -154,8 +154,11 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
     }
     opts.bs = blockdev_lookup_unchanged(q->node_name, errp);
     opts.bitmaps = bitmaps;
-    bool ok = opts.bs && find_bitmaps(bitmaps, opts.bs, opts.writable, q->u.nbd.bitmaps, errp) &&
-              blk_export_add(&opts, errp);
+    bool ok = opts.bs && find_bitmaps(bitmaps, opts.bs, opts.writable, q->u.nbd.bitmaps, errp);
+    if (ok && opts.writable) {
+        opts.bs = bdrv_with_implicit(opts.bs);
+    }
+    ok = ok && blk_export_add(&opts, errp);
     blockdev_plain_error(errp);
     return ok;
 }

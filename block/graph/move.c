@@ -22,6 +22,19 @@ BlockDriverState *main_fn bdrv_skip_implicit(BlockDriverState *bs)
     return bs;
 }
 
+BlockDriverState *main_fn bdrv_with_implicit(BlockDriverState *bs)
+{
+    GList *e = bs->followers.head;
+
+    while (e) {
+        const BdrvLink *link = e->data;
+        bool is_filter = link->parent && link->parent->implicit && link->role == &bdrv_role_file;
+        bs = is_filter ? link->parent : bs;
+        e = is_filter ? bs->followers.head : e->next;
+    }
+    return bs;
+}
+
 /* A filter that is put in front keeps its own link. */
 static bool moves(const BdrvMove *m, const BdrvLink *link)
 {

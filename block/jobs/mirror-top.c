@@ -159,6 +159,17 @@ static int co_main_fn mirror_top_close(BlockDriverState *bs)
     return 0;
 }
 
+/* Whoever changes the file behind its back is not seen. */
+static void main_fn mirror_top_child_claims(BlockDriverState *bs, BdrvLink *link, unsigned needs,
+                                            unsigned allows, unsigned *ret_needs,
+                                            unsigned *ret_allows)
+{
+    bdrv_filter_child_claims(bs, link, needs, allows, ret_needs, ret_allows);
+    if (needs) {                    /* it is in use: at least by the job */
+        *ret_allows &= ~(CLAIM_WRITE | CLAIM_RESIZE);
+    }
+}
+
 static const BlockDriver bdrv_mirror_top = {
     .name             = "mirror_top",
     .instance_size    = sizeof(MirrorTop),
@@ -173,7 +184,7 @@ static const BlockDriver bdrv_mirror_top = {
     .co_block_status  = mirror_top_block_status,
     .co_flush         = mirror_top_flush,
     .co_getlength     = mirror_top_getlength,
-    .child_claims     = bdrv_filter_child_claims,
+    .child_claims     = mirror_top_child_claims,
 };
 
 static void mirror_top_init(void)

@@ -218,6 +218,9 @@ void main_fn bdrv_move_commit(BdrvMove *m);
 void co_main_fn bdrv_move_abort(BdrvMove *m);
 void co_main_fn bdrv_move_clean(BdrvMove *m);
 
+/* The filters that jobs have put in front of @bs included: where a new user of the disk has to be,
+ * whose writes they must see. */
+BlockDriverState *main_fn bdrv_with_implicit(BlockDriverState *bs);
 /* Below filters that a job has put in front of it: what its user knows. */
 BlockDriverState *main_fn bdrv_skip_implicit(BlockDriverState *bs);
 

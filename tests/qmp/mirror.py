@@ -177,6 +177,29 @@ def test_a_job_catches_up_with_guests_that_write_faster_than_it_copies():
         guest.check()
 
 
+def test_a_guest_that_comes_while_a_job_runs_is_seen_by_it():
+    for copy_mode in 'background', 'write-blocking':
+        with rig_with() as r:
+            r.cmd('block-export-del', id='exp-disk')
+            r.qmp.wait_event('BLOCK_EXPORT_DELETED')
+            mirror(r, copy_mode=copy_mode)
+            ready(r)
+            r.export('src', name='disk')
+            with Guest(r, 'disk', SIZE) as guest:
+                time.sleep(0.1)
+                r.cmd('job-complete', id='j')
+                assert 'error' not in ended(r)
+                assert disk_node(r) == 'dst'
+            guest.check()
+        with rig_with() as r:           # whoever goes round it is refused
+            mirror(r, speed=65536)
+            r.cmd('blockdev-add', driver='raw', node_name='behind', file='src')
+            e = r.error('block-export-add', type='nbd', id='e', node_name='behind', writable=True)
+            assert 'does not allow' in e.desc, e.desc
+            r.cmd('job-cancel', id='j')
+            ended(r, 'BLOCK_JOB_CANCELLED')
+
+
 def test_an_error_stops_ignores_or_ends_the_job_as_it_was_told():
     for policy, action in (('stop', 'stop'), ('report', 'report'), ('ignore', 'ignore'), ('enospc', 'report')):
         with rig_with(full_target=False) as r:
