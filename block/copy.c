@@ -48,19 +48,22 @@ struct BdrvCopy {
 
 /* ---- the thread ---- */
 
-static IOThread *worker;
+static IOThread *worker;            /* while there are copiers */
+static int copiers;
 
 static bool main_fn start_worker(Error **errp)
 {
     if (!worker) {
         worker = iothread_new("jobs", errp);
     }
+    copiers += worker != NULL;
     return worker != NULL;
 }
 
-void main_fn bdrv_copy_shutdown(void)
+/* The last copier's thread has nothing to do any more, so that waiting for its end takes no time. */
+static void main_fn release_worker(void)
 {
-    if (worker) {
+    if (--copiers == 0) {
         iothread_free(g_steal_pointer(&worker));
     }
 }
@@ -90,6 +93,7 @@ void main_fn bdrv_copy_free(BdrvCopy *copy)
     if (copy) {
         g_assert(!copy->busy);
         g_free(copy);
+        release_worker();
     }
 }
 

@@ -264,4 +264,5 @@ void co_main_fn job_shutdown(void)
     while (job_next(NULL)) {
         job_remove(job_next(NULL));
     }
+    shutting_down = false;
 }

@@ -114,7 +114,6 @@ void main_fn blockdev_jobs_init(void)
 void co_main_fn blockdev_jobs_shutdown(void)
 {
     job_shutdown();
-    bdrv_copy_shutdown();
 }
 
 /* ---- queries ---- */

@@ -56,7 +56,7 @@ typedef struct BdrvCopyError {
     int64_t offset, bytes;          /* where */
 } BdrvCopyError;
 
-/* NULL: the thread cannot be started. */
+/* NULL: the thread cannot be started.  It ends with the last copier. */
 BdrvCopy *main_fn bdrv_copy_new(const BdrvCopyParams *params, Error **errp);
 void main_fn bdrv_copy_free(BdrvCopy *copy);            /* NULL is fine */
 
@@ -71,9 +71,6 @@ void main_fn bdrv_copy_set_speed(BdrvCopy *copy, int64_t speed);
 /* Bytes done so far, those that were done twice counted twice; bytes still to be done. */
 int64_t any_fn bdrv_copy_done(const BdrvCopy *copy);
 int64_t any_fn bdrv_copy_remaining(const BdrvCopy *copy);
-
-/* Ends the thread; no copier is left. */
-void main_fn bdrv_copy_shutdown(void);
 
 /* ---- from a backend to another one ---- */
 
