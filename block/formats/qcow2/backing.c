@@ -161,19 +161,18 @@ static int co_fn switch_name(BlockDriverState *bs, const Layout *l, const NewNam
     return qcow2_header_write_sector(bs, sector);
 }
 
-/* Under header_lock. */
-static int co_fn record(BlockDriverState *bs, NewName *n)
+/* Under header_lock.  *@ret_no_room: the reason is the header and not the file system. */
+static int co_fn record(BlockDriverState *bs, NewName *n, bool *ret_no_room)
 {
     Layout l = { NULL };
     int ret = read_layout(bs, &l);
 
-    if (ret == 0 && !l.end_marker) {
-        ret = -ENOSPC;              /* the extensions end where the old name begins */
-    }
     if (ret == 0 && n->len) {
         n->pos = format_fits(&l, n) ? find_place(&l, n) : 0;
-        ret = n->pos ? 0 : -ENOSPC;
     }
+    /* Without an end marker the extensions end where the old name begins. */
+    *ret_no_room = ret == 0 && (!l.end_marker || (n->len && !n->pos));
+    ret = *ret_no_room ? -ENOSPC : ret;
     /* What the sector itself holds comes with it. */
     if (ret == 0 && n->len && !in_sector(&l, n)) {
         ret = append_format(bs, &l, n);
@@ -186,9 +185,9 @@ static int co_fn record(BlockDriverState *bs, NewName *n)
     return ret;
 }
 
-static void set_error(BlockDriverState *bs, int ret, Error **errp)
+static void set_error(BlockDriverState *bs, int ret, bool no_room, Error **errp)
 {
-    if (ret == -ENOSPC) {
+    if (no_room) {
         error_setg(errp, "Cannot record the backing file of '%s': its header has no room",
                    qcow2_name(bs));
     } else {
@@ -206,10 +205,11 @@ bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, con
     };
 
     co_mutex_lock(&s->header_lock);
-    int ret = record(bs, &n);
+    bool no_room;
+    int ret = record(bs, &n, &no_room);
     co_mutex_unlock(&s->header_lock);
     if (ret < 0) {
-        set_error(bs, ret, errp);
+        set_error(bs, ret, no_room, errp);
         return false;
     }
     g_free(s->header.backing_file);
