@@ -287,6 +287,14 @@ static bool co_main_fn prepare_graph(GPtrArray *nodes, Error **errp)
 bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Error **errp)
 {
     for (guint i = 0; i < nodes->len; i++) {
+        BlockDriverState *bs = nodes->pdata[i];
+        if (bs->reopen) {           /* a disk lets the one before wait, whose command has given up */
+            error_setg(errp, "Node '%s' is still being changed by an earlier command",
+                       bs->node_name);
+            return false;
+        }
+    }
+    for (guint i = 0; i < nodes->len; i++) {
         begin(nodes->pdata[i], &to[i]);
     }
     if (!prepare_graph(nodes, errp)) {
