@@ -107,12 +107,11 @@ static BlockDriverState *main_fn content_now(BlockDriverState *bs)
 }
 
 /* QEMU's text. */
-static bool main_fn check_not_frozen(const BdrvLink *link, const BdrvChildChange *change,
-                                     Error **errp)
+static bool main_fn check_not_frozen(const BlockDriverState *bs, Error **errp)
 {
-    if (change->replaces && link && link->frozen > 0) {
-        error_setg(errp, "Cannot change '%s' link from '%s' to '%s'", link->role->name,
-                   link->parent->node_name, link->bs->node_name);
+    if (bs->reopen->backing.replaces && bs->backing && bs->backing_frozen > 0) {
+        error_setg(errp, "Cannot change 'backing' link from '%s' to '%s'", bs->node_name,
+                   bs->backing->bs->node_name);
         return false;
     }
     return true;
@@ -255,8 +254,7 @@ static bool main_fn check_shape(GPtrArray *nodes, Error **errp)
 {
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
-        if (!check_not_frozen(bs->file, &bs->reopen->file, errp) ||
-            !check_not_frozen(bs->backing, &bs->reopen->backing, errp) ||
+        if (!check_not_frozen(bs, errp) ||
             !check_below(bs, &bs->reopen->file, "file", errp) ||
             !check_below(bs, &bs->reopen->backing, "backing file", errp)) {
             return false;

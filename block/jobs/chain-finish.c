@@ -65,9 +65,7 @@ static void main_fn add_read_only_again(const JobChain *c, Changes *ch)
 static void co_main_fn let_change(JobChain *c)
 {
     job_chain_thaw(c);
-    for (guint i = 0; i < c->links->len; i++) {
-        bdrv_link_set_claims(c->links->pdata[i], CLAIM_NONE, CLAIM_ALL, NULL);
-    }
+    job_chain_give_claims_up(c);
 }
 
 bool co_main_fn job_chain_add_finish(JobChain *c, Transaction *t, BlockDriverState *bs,

@@ -31,13 +31,38 @@ bool main_fn job_chain_has(BlockDriverState *bs, const BlockDriverState *base)
 void main_fn job_chain_thaw(JobChain *c)
 {
     for (guint i = 0; !c->thawed && i < c->frozen->len; i++) {
-        ((BdrvLink *)c->frozen->pdata[i])->frozen--;
+        ((BlockDriverState *)c->frozen->pdata[i])->backing_frozen--;
     }
     c->thawed = true;
 }
 
-static void co_main_fn give_back(JobChain *c)
+void co_main_fn job_chain_give_claims_up(JobChain *c)
 {
+    for (guint i = 0; c->links && i < c->links->len; i++) {
+        bdrv_link_set_claims(c->links->pdata[i], CLAIM_NONE, CLAIM_ALL, NULL);
+    }
+}
+
+/* The chain's links ask for consistent data again. */
+static void co_main_fn seal(JobChain *c)
+{
+    for (guint i = 0; c->spec.merges && i < c->frozen->len; i++) {
+        BlockDriverState *bs = c->frozen->pdata[i];
+        if (bs->backing) {
+            bdrv_link_set_claims(bs->backing, CLAIM_READ,
+                                 CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE), NULL);
+        }
+    }
+}
+
+/* @merged: what lies between has no user any more.  The job's own links keep readers out of there,
+ * and nodes alive. */
+static void co_main_fn give_back(JobChain *c, bool merged)
+{
+    job_chain_give_claims_up(c);
+    if (!merged) {
+        seal(c);
+    }
     job_chain_thaw(c);
     for (guint i = 0; i < c->links->len; i++) {
         bdrv_link_free(c->links->pdata[i]);
@@ -47,18 +72,21 @@ static void co_main_fn give_back(JobChain *c)
     g_clear_pointer(&c->reopened, g_ptr_array_unref);
 }
 
-/* The chain's links ask for consistent data again. */
-static void co_main_fn seal(JobChain *c)
+static bool co_main_fn keep_node(JobChain *c, const Job *job, BlockDriverState *bs, unsigned allows,
+                                 Error **errp)
 {
-    for (guint i = 0; c->spec.merges && i < c->frozen->len; i++) {
-        bdrv_link_set_claims(c->frozen->pdata[i], CLAIM_READ,
-                             CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_RESIZE), NULL);
+    BdrvLink *own = job_link(job, bs, CLAIM_NONE, allows, errp);
+
+    if (own) {
+        g_ptr_array_add(c->links, own);
     }
+    return own != NULL;
 }
 
-/* The node that @link leads to. */
-static bool co_main_fn take_node(JobChain *c, const Job *job, BdrvLink *link, Error **errp)
+/* The backing link of @bs, which is kept, and the node that it leads to. */
+static bool co_main_fn take_link(JobChain *c, const Job *job, BlockDriverState *bs, Error **errp)
 {
+    BdrvLink *link = bs->backing;
     unsigned allows = CLAIM_ALL & ~CLAIM_PIVOT;
     bool mixed = c->spec.merges && link->bs != c->spec.top;
 
@@ -66,43 +94,40 @@ static bool co_main_fn take_node(JobChain *c, const Job *job, BdrvLink *link, Er
     if (mixed && !bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, errp)) {
         return false;
     }
-    g_ptr_array_add(c->frozen, link);
-    link->frozen++;
+    g_ptr_array_add(c->frozen, bs);
+    bs->backing_frozen++;
     if (mixed) {
         allows &= ~CLAIM_READ;
     }
     if (link->bs != c->spec.base || !c->spec.merges) {
         allows &= ~(CLAIM_WRITE | CLAIM_RESIZE);
     }
-    BdrvLink *own = job_link(job, link->bs, CLAIM_NONE, allows, errp);
-    if (own) {
-        g_ptr_array_add(c->links, own);
-    }
-    return own != NULL;
+    return keep_node(c, job, link->bs, allows, errp);
 }
 
 /* The image that the job writes to, if it is not the base: no other may come in front of it. */
 static bool co_main_fn keep_writable(JobChain *c, const Job *job, Error **errp)
 {
-    if (!c->spec.writable) {
-        return true;
-    }
-    BdrvLink *own = job_link(job, c->spec.writable, CLAIM_NONE, CLAIM_ALL & ~CLAIM_PIVOT, errp);
-    if (own) {
-        g_ptr_array_add(c->links, own);
-    }
-    return own != NULL;
+    return !c->spec.writable ||
+           keep_node(c, job, c->spec.writable, CLAIM_ALL & ~CLAIM_PIVOT, errp);
 }
 
 static bool co_main_fn take_nodes(JobChain *c, const Job *job, Error **errp)
 {
     BlockDriverState *bs = below_filters(c->spec.above ?: c->spec.top);
 
+    if (!keep_node(c, job, bs, CLAIM_ALL, errp)) {
+        return false;
+    }
     while (bs != c->spec.base && bs->backing) {
-        if (!take_node(c, job, bs->backing, errp)) {
+        if (!take_link(c, job, bs, errp)) {
             return false;
         }
+        /* Filters between two images are kept by what is above them: nobody exchanges links. */
         bs = below_filters(bs->backing->bs);
+        if (!keep_node(c, job, bs, CLAIM_ALL, errp)) {
+            return false;
+        }
     }
     return true;
 }
@@ -148,8 +173,7 @@ bool co_main_fn job_chain_prepare(JobChain *c, const Job *job, const JobChainSpe
     if (take_nodes(c, job, errp) && keep_writable(c, job, errp) && make_writable(c, errp)) {
         return true;
     }
-    seal(c);
-    give_back(c);
+    give_back(c, false);
     return false;
 }
 
@@ -175,8 +199,7 @@ void co_main_fn job_chain_abort(JobChain *c)
     if (c->reopened) {
         bdrv_reopen_abort(c->reopened);
     }
-    seal(c);
-    give_back(c);
+    give_back(c, false);
 }
 
 bool co_main_fn job_chain_pin(BdrvAction *a, const JobChainSpec *spec, Error **errp)
@@ -194,8 +217,5 @@ bool co_main_fn job_chain_pin(BdrvAction *a, const JobChainSpec *spec, Error **e
 
 void co_main_fn job_chain_drop(JobChain *c, bool merged)
 {
-    if (!merged) {
-        seal(c);
-    }
-    give_back(c);
+    give_back(c, merged);
 }

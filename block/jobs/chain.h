@@ -13,15 +13,16 @@ typedef struct JobChainSpec {
 } JobChainSpec;
 
 /*
- * The links of the chain are frozen, its nodes kept.  While the base is being written, what lies
+ * The backing links of the chain are frozen, its nodes kept.  While the base is being written, what lies
  * above it down the chain reads as a mix, except for the top: nobody else may look at these
  * nodes, and the links of the chain itself do not ask for consistent data.
  */
 typedef struct JobChain {
     JobChainSpec spec;
-    GPtrArray *links;               /* of BdrvLink: the job's own, on every node below the first;
-                                     * NULL: nothing is prepared */
-    GPtrArray *frozen;              /* of BdrvLink: the chain's own, that lead to those nodes */
+    GPtrArray *links;               /* of BdrvLink: the job's own, on every node; NULL: nothing is
+                                     * prepared */
+    GPtrArray *frozen;              /* of BlockDriverState, kept by @links: whose backing links lead
+                                     * down the chain */
     bool thawed;                    /* they may change now: the job's end does that */
     GPtrArray *reopened;            /* of BlockDriverState: made writable for the job, parents
                                      * before what is below them; NULL: none */
@@ -51,6 +52,8 @@ void co_main_fn job_chain_release(JobChain *c, bool merged);
 
 /* Its links may be exchanged now. */
 void main_fn job_chain_thaw(JobChain *c);
+/* Its nodes may be used by others now; nothing if nothing is prepared. */
+void co_main_fn job_chain_give_claims_up(JobChain *c);
 /* Of job_chain_release(): its last part. */
 void co_main_fn job_chain_drop(JobChain *c, bool merged);
 

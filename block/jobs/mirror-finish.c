@@ -69,9 +69,7 @@ static void co_main_fn give_claims_up(MirrorJob *m)
 {
     blk_set_claims(m->pair.source, CLAIM_NONE, CLAIM_ALL, NULL);
     blk_set_claims(m->pair.target, CLAIM_NONE, CLAIM_ALL, NULL);
-    for (guint i = 0; m->chain.links && i < m->chain.links->len; i++) {
-        bdrv_link_set_claims(m->chain.links->pdata[i], CLAIM_NONE, CLAIM_ALL, NULL);
-    }
+    job_chain_give_claims_up(&m->chain);
 }
 
 static bool co_main_fn prepare_moves(MirrorFinish *f, Error **errp)

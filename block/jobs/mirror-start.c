@@ -127,8 +127,8 @@ static void co_main_fn start_abort(BdrvAction *a)
     MirrorJob *m = s->job;
 
     bdrv_move_abort(&s->move);
+    mirror_release(m);              /* its backends keep readers out of the chain */
     job_chain_abort(&m->chain);
-    mirror_release(m);
 }
 
 static void main_fn start_release(BdrvAction *a)

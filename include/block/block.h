@@ -73,8 +73,6 @@ struct BdrvLink {
     /* Core only. */
     GList entry;                    /* in bs->followers or bs->others */
     GList child_entry;              /* in parent->children, from bdrv_add_child() on */
-    int frozen;                     /* > 0: a job counts on its leading where it does: nobody gives
-                                     * its parent another child in its place */
     bool leaving;                   /* another one takes its place: see (C4) in
                                      * block/graph/claims.c */
     unsigned new_needs, new_allows; /* valid while has_new: being prepared */

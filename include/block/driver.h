@@ -403,6 +403,8 @@ struct BlockDriverState {
     bool looked_for_overlays;       /* protocols: and said what was found (overlay-warning.c) */
     bool backing_as_recorded;       /* its backing file was opened by what the image records of
                                      * it */
+    int backing_frozen;             /* > 0: jobs count on its backing link leading where it does:
+                                     * nobody gives it another one; main thread */
     BdrvLink *monitor_link;         /* blockdev-add owns it; NULL: no */
     bool closing;                    /* closing: no requests */
     bool hidden;                    /* being made by somebody: nobody else finds it by its name */
