@@ -7,6 +7,7 @@
 #include "block/blockdev.h"
 #include "block/jobs.h"
 #include "qapi/qapi-commands.h"
+#include "qemu/log.h"
 
 /* ---- finding images ---- */
 
@@ -258,55 +259,68 @@ bool co_main_fn qmp_block_stream(const QmpBlockStreamArgs *args, Error **errp)
 
 /* ---- change-backing-file ---- */
 
-typedef struct Access {
-    GPtrArray *nodes;               /* of BlockDriverState: that change */
-    bool read_only;
-} Access;
+typedef struct NewBackingName {
+    BlockDriverState *bs;
+    const char *name, *format;
+    GPtrArray *nodes;               /* of BlockDriverState: read-only but meanwhile */
+} NewBackingName;
 
-static bool co_main_fn add_access(Transaction *t, const void *args, Error **errp)
+static bool co_main_fn add_access(Transaction *t, const NewBackingName *n, bool read_only,
+                                  Error **errp)
 {
-    const Access *access = args;
     GPtrArray *nodes = g_ptr_array_new(), *options = g_ptr_array_new();
     GArray *changes = g_array_new(false, false, sizeof(BdrvReopen));
 
-    for (guint i = 0; i < access->nodes->len; i++) {
-        BdrvReopen to = bdrv_reopen_same(access->nodes->pdata[i]);
-        to.read_only = access->read_only;
-        g_ptr_array_add(nodes, access->nodes->pdata[i]);
+    for (guint i = 0; i < n->nodes->len; i++) {
+        BdrvReopen to = bdrv_reopen_same(n->nodes->pdata[i]);
+        to.read_only = read_only;
+        g_ptr_array_add(nodes, n->nodes->pdata[i]);
         g_array_append_val(changes, to);
     }
     return reopen_action_add(t, nodes, changes, options, errp);
 }
 
-typedef struct NewBackingName {
-    BlockDriverState *bs;
-    const char *name, *format;
-} NewBackingName;
+static bool co_main_fn add_writable(Transaction *t, const void *args, Error **errp)
+{
+    return add_access(t, args, false, errp);
+}
+
+static bool co_main_fn add_read_only(Transaction *t, const void *args, Error **errp)
+{
+    return add_access(t, args, true, errp);
+}
 
 static bool co_main_fn add_name(Transaction *t, const void *args, Error **errp)
 {
     const NewBackingName *n = args;
 
-    return backing_name_action_add(t, n->bs, n->name, n->format, errp);
+    return (n->nodes->len == 0 || add_read_only(t, n, errp)) &&
+           backing_name_action_add(t, n->bs, n->name, n->format, errp);
 }
 
 /* A read-only image, and what stores it, is writable meanwhile. */
-static bool co_main_fn change_name(const NewBackingName *n, Error **errp)
+static bool co_main_fn change_name(NewBackingName *n, Error **errp)
 {
     g_autoptr(GPtrArray) stores = bdrv_stores(n->bs), nodes = g_ptr_array_new();
-    Access access = { nodes, false };
+    Error *err = NULL;
 
     for (guint i = 0; i < stores->len; i++) {
         if (((BlockDriverState *)stores->pdata[i])->read_only) {
             g_ptr_array_add(nodes, stores->pdata[i]);
         }
     }
-    if (nodes->len > 0 && !run(add_access, &access, errp)) {
+    n->nodes = nodes;
+    if (nodes->len > 0 && !run(add_writable, n, errp)) {
         return false;
     }
-    bool ok = run(add_name, n, errp);
-    access.read_only = true;
-    return (nodes->len == 0 || run(add_access, &access, ok ? errp : NULL)) && ok;
+    if (run(add_name, n, errp)) {
+        return true;
+    }
+    if (nodes->len > 0 && !run(add_read_only, n, &err)) {
+        log_line("image '%s' stays writable: %s", n->bs->filename, error_get_pretty(err));
+        error_free(err);
+    }
+    return false;
 }
 
 static bool co_main_fn change_backing_name(BlockDriverState *bs, const char *name, Error **errp)
