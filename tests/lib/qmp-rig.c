@@ -108,6 +108,15 @@ void co_main_fn qmp_rig_guest_expect(BlockBackend *guest, int64_t offset, uint8_
     }
 }
 
+void co_main_fn qmp_rig_write(const char *name, int64_t offset, uint8_t pattern)
+{
+    BlockBackend *guest = qmp_rig_guest_new(name);
+
+    qmp_rig_guest_write(guest, offset, pattern);
+    g_assert_cmpint(blk_co_flush(guest, NULL), ==, 0);
+    qmp_rig_guest_free(guest);
+}
+
 void co_main_fn qmp_rig_guest_free(BlockBackend *guest)
 {
     bdrv_graph_lock();
@@ -125,38 +134,97 @@ static QDict *co_main_fn dispatch(const char *request)
     return qobject_to_qdict(qmp_dispatch(&session, obj));
 }
 
-/* The only job, or NULL; its members are borrowed from @reply. */
-static QDict *co_main_fn query_job(QDict **reply)
+/* Job number @n, or NULL; its members are borrowed from @reply. */
+static QDict *co_main_fn query_job(unsigned n, QDict **reply)
 {
     *reply = dispatch("{'execute':'query-jobs'}");
-    return qobject_to_qdict(qlist_get(qobject_to_qlist(qdict_get(*reply, "return")), 0));
+    return qobject_to_qdict(qlist_get(qobject_to_qlist(qdict_get(*reply, "return")), n));
 }
 
-/* Wait for the only job; how it failed, or NULL. */
-static char *co_main_fn wait_for_job(void)
+static bool is_in_state(const QDict *job, const char *state)
 {
-    for (;;) {
-        g_autoptr(QDict) reply = NULL;
-        QDict *job = query_job(&reply);
-        if (!job) {
-            return NULL;
+    return strcmp(qdict_get_str(job, "status"), state) == 0;
+}
+
+static bool is_concluded(const QDict *job)
+{
+    return is_in_state(job, "concluded");
+}
+
+/* Is job-finalize what is missing? */
+static bool co_main_fn waits_for_finalize(const QDict *job)
+{
+    g_autoptr(QDict) reply = dispatch("{'execute':'query-block-jobs'}");
+    QList *list = qobject_to_qlist(qdict_get(reply, "return"));
+    QDict *info;
+
+    for (size_t i = 0; (info = qobject_to_qdict(qlist_get(list, i))); i++) {
+        if (strcmp(qdict_get_str(info, "device"), qdict_get_str(job, "id")) == 0) {
+            bool by_itself = false;
+            qobject_get_bool(qdict_get(info, "auto-finalize"), &by_itself);
+            return is_in_state(info, "pending") && !by_itself;
         }
-        if (strcmp(qdict_get_str(job, "status"), "concluded") == 0) {
-            return g_strdup(qdict_get_str(job, "error"));
-        }
-        aio_co_sleep_ns(NS_PER_MS / 10);
+    }
+    return false;
+}
+
+/* Does it wait for somebody to tell it to go on?  @ending: it was told. */
+static bool co_main_fn is_at_rest(const QDict *job, bool ending)
+{
+    if (!ending && (is_in_state(job, "ready") || is_in_state(job, "standby"))) {
+        return true;
+    }
+    return is_concluded(job) || waits_for_finalize(job);
+}
+
+/* Keep in *@error what @job failed with; that of one which was told to go with another one says
+ * least. */
+static void note_error(const QDict *job, char **error)
+{
+    const char *text = is_concluded(job) ? qdict_get_str(job, "error") : NULL;
+
+    if (text && (!*error || strcmp(*error, g_strerror(ECANCELED)) == 0)) {
+        g_free(*error);
+        *error = g_strdup(text);
     }
 }
 
-void co_main_fn qmp_rig_dismiss_job(void)
+/* Wait for the jobs; how they failed, or NULL. */
+static char *co_main_fn wait_for_jobs(bool ending)
 {
-    g_autoptr(QDict) reply = NULL;
-    QDict *job = query_job(&reply);
+    char *error = NULL;
 
-    if (job) {
-        g_autofree char *dismiss = g_strdup_printf(
-            "{'execute':'job-dismiss','arguments':{'id':'%s'}}", qdict_get_str(job, "id"));
-        qmp_rig_cmd(dismiss);
+    for (unsigned n = 0; ; ) {
+        g_autoptr(QDict) reply = NULL;
+        QDict *job = query_job(n, &reply);
+        if (!job) {
+            return error;
+        }
+        if (is_at_rest(job, ending)) {
+            note_error(job, &error);
+            n++;
+        } else {
+            aio_co_sleep_ns(NS_PER_MS / 10);
+        }
+    }
+}
+
+void co_main_fn qmp_rig_dismiss_jobs(void)
+{
+    for (unsigned n = 0; ; ) {
+        g_autoptr(QDict) reply = NULL;
+        QDict *job = query_job(n, &reply);
+        if (!job) {
+            return;
+        }
+        if (is_concluded(job)) {
+            g_autofree char *dismiss = g_strdup_printf(
+                "{'execute':'job-dismiss','arguments':{'id':'%s'}}", qdict_get_str(job, "id"));
+            g_autoptr(QDict) answer = dispatch(dismiss);
+            g_assert_true(qdict_has(answer, "return"));
+        } else {
+            n++;
+        }
     }
 }
 
@@ -169,7 +237,8 @@ char *co_main_fn qmp_rig_try(const char *request, char **ret_data)
         *ret_data = error && qdict_has(error, "data")
                     ? json_to_string(qdict_get(error, "data")) : NULL;
     }
-    return error ? g_strdup(qdict_get_str(error, "desc")) : wait_for_job();
+    return error ? g_strdup(qdict_get_str(error, "desc"))
+                 : wait_for_jobs(strstr(request, "-complete'") || strstr(request, "-cancel'"));
 }
 
 void co_main_fn qmp_rig_cmd(const char *request)

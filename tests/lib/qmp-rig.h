@@ -19,14 +19,14 @@ void co_main_fn qmp_rig_make_disk(const char *words);
 
 /*
  * Run @request; NULL on success, else what the error says (caller frees).  A command that
- * starts a job (the only one) is over when the job is, and fails if that does.  @ret_data: the
- * error's data as JSON, or NULL if it has none; may be NULL.
+ * starts jobs, or tells one to end, is over when they are, or wait for another command, and fails
+ * if they do.  @ret_data: the error's data as JSON, or NULL if it has none; may be NULL.
  */
 char *co_main_fn qmp_rig_try(const char *request, char **ret_data);
 /* The same; aborts the test on an error. */
 void co_main_fn qmp_rig_cmd(const char *request);
-/* Dismiss the job, if there is one. */
-void co_main_fn qmp_rig_dismiss_job(void);
+/* Dismiss the jobs that have ended. */
+void co_main_fn qmp_rig_dismiss_jobs(void);
 /* What @request returns, as JSON; caller frees. */
 char *co_main_fn qmp_rig_query(const char *request);
 
@@ -39,6 +39,8 @@ BlockBackend *co_main_fn qmp_rig_guest_new(const char *name);
 void co_main_fn qmp_rig_guest_write(BlockBackend *guest, int64_t offset, uint8_t pattern);
 void co_main_fn qmp_rig_guest_expect(BlockBackend *guest, int64_t offset, uint8_t pattern);
 void co_main_fn qmp_rig_guest_free(BlockBackend *guest);
+/* A guest that comes to @name, writes the same and flushes it, and leaves. */
+void co_main_fn qmp_rig_write(const char *name, int64_t offset, uint8_t pattern);
 
 /*
  * All that a failed command has to leave as it was, as text: what the queries say, files with size

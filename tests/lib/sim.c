@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "qemu/aio.h"
+#include "qemu/iothread.h"
 #include "sim-internal.h"
 
 #define SHORT_DELAY_NS (2 * NS_PER_MS)
@@ -166,6 +167,26 @@ int __wrap_epoll_pwait2(int epfd, struct epoll_event *events, int n, const struc
         sim.now_ns += timeout->tv_sec * NS_PER_SEC + timeout->tv_nsec;
     }
     return ret;
+}
+
+/* ---- threads: all is done by one ---- */
+
+IOThread *main_fn __wrap_iothread_new(const char *id, Error **errp);
+IOThread *main_fn __wrap_iothread_new(const char *id, Error **errp)
+{
+    return g_malloc(1);
+}
+
+void main_fn __wrap_iothread_free(IOThread *iothread);
+void main_fn __wrap_iothread_free(IOThread *iothread)
+{
+    g_free(iothread);
+}
+
+AioContext *any_fn __wrap_iothread_context(const IOThread *iothread);
+AioContext *any_fn __wrap_iothread_context(const IOThread *iothread)
+{
+    return aio_context_current();
 }
 
 /* ---- blocking calls ---- */

@@ -45,6 +45,36 @@
     .changing = "a.qcow2", .names = "disk0 a.qcow2 b"
 #define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
 
+#define TELL(verb) CMD("job-" verb, "'id':'job0'")
+#define TELL_DISK(verb, more) CMD("block-job-" verb, "'device':'job0'" more)
+#define JOB_OPTIONS "'job-id':'job0','auto-dismiss':false,"
+#define MIRROR(more) \
+    CMD("blockdev-mirror", JOB_OPTIONS "'device':'disk0','target':'copy','sync':'full'" more)
+#define BACKUP_OPTIONS JOB_OPTIONS "'device':'disk0','target':'copy',"
+#define BACKUP(more) CMD("blockdev-backup", BACKUP_OPTIONS more)
+/* A disk with something in it, and an image for its copy. */
+#define DISK_AND_COPY \
+    .disks = { "a.qcow2 qcow2 1048576", "b.qcow2 qcow2 1048576" }, \
+    .guests = "disk0", .changing = "a.qcow2 b.qcow2", .names = "disk0 a.qcow2 copy b.qcow2 job", \
+    .whole = "a.qcow2", .copy = "b.qcow2", .is_job = true
+#define DISK_AND_COPY_NODES \
+    ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072", "write disk0 327680", \
+    ADD_QCOW2("copy", "b.qcow2", "")
+/* Three images, each with something of its own and something that hides another one's. */
+#define CHAIN_NODE(node, file) \
+    "'driver':'qcow2','node-name':'" node "','file':{'driver':'file','filename':'" file "'}"
+#define CHAIN_NODES \
+    ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072", "write disk0 262144", DEL("disk0"), \
+    ADD_QCOW2("disk0", "m.qcow2", ""), "write disk0 262144", "write disk0 327680", DEL("disk0"), \
+    CMD("blockdev-add", CHAIN_NODE("disk0", "t.qcow2") ",'backing':{" \
+        CHAIN_NODE("middle", "m.qcow2") ",'backing':{" CHAIN_NODE("base", "a.qcow2") "}}"), \
+    "write disk0 393216"
+#define CHAIN \
+    .disks = { "a.qcow2 qcow2 1048576", "m.qcow2 qcow2 1048576 a.qcow2 qcow2", \
+               "t.qcow2 qcow2 1048576 m.qcow2 qcow2" }, \
+    .guests = "disk0", .changing = "a.qcow2 m.qcow2 t.qcow2", .whole = "t.qcow2", .is_job = true, \
+    .names = "disk0 t.qcow2 middle m.qcow2 base a.qcow2 job"
+
 #define RAW_DRIVE "id=virtio0,file=a.raw,format=raw,if=none,discard=unmap"
 #define QCOW2_DRIVE "id=virtio1,file=b.qcow2,format=qcow2,if=none"
 #define TWO_DRIVES \
@@ -308,5 +338,62 @@ const CommandRow command_rows[] = {
                      SNAPSHOT("virtio0", "a.snap") "}},{'type':'blockdev-snapshot-sync','data':{"
                      SNAPSHOT("virtio1", "b.snap") "}}]"),
       .left = { "a.snap", "b.snap" } },
+
+    /* ---- jobs ---- */
+    { "blockdev-mirror/raw", .disks = { "a.raw raw 1048576", "b.raw raw 1048576" },
+      .before = { ADD_RAW("disk0", "a.raw"), "write disk0 131072", ADD_RAW("copy", "b.raw") },
+      .guests = "disk0", .changing = "a.raw b.raw", .whole = "a.raw", .copy = "b.raw",
+      .names = "disk0 a.raw copy b.raw job", .is_job = true, .request = MIRROR(""),
+      .then = { TELL("complete") }, .after = { DEL("disk0") } },
+    { "blockdev-mirror/pivot", DISK_AND_COPY, .before = { DISK_AND_COPY_NODES },
+      .request = MIRROR(""), .then = { TELL("complete") }, .after = { DEL("disk0") } },
+    { "blockdev-mirror/stay", DISK_AND_COPY, .before = { DISK_AND_COPY_NODES },
+      .request = MIRROR(",'filter-node-name':'filter','copy-mode':'write-blocking'"),
+      .then = { TELL_DISK("cancel", "") }, .after = { DEL("copy") } },
+    { "blockdev-mirror/told-by-its-id", DISK_AND_COPY, .before = { DISK_AND_COPY_NODES },
+      .request = MIRROR(",'auto-finalize':false"),
+      .then = { TELL("pause"), TELL("resume"), TELL("complete"), TELL("finalize") },
+      .after = { DEL("disk0") } },
+    { "blockdev-mirror/told-as-a-block-job", DISK_AND_COPY, .before = { DISK_AND_COPY_NODES },
+      .request = MIRROR(",'auto-finalize':false"),
+      .then = { TELL_DISK("pause", ""), TELL_DISK("resume", ""),
+                TELL_DISK("set-speed", ",'speed':1073741824"),
+                CMD("block-job-change", "'id':'job0','copy-mode':'write-blocking'"),
+                TELL_DISK("complete", ""), CMD("block-job-finalize", "'id':'job0'"),
+                CMD("block-job-dismiss", "'id':'job0'") },
+      .after = { DEL("disk0") } },
+    { "blockdev-backup/full", DISK_AND_COPY, .before = { DISK_AND_COPY_NODES },
+      .request = BACKUP("'sync':'full'"), .after = { DEL("copy") } },
+    { "blockdev-backup/bitmap", DISK_AND_COPY,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD, "write disk0 131072",
+                  "write disk0 327680", ADD_QCOW2("copy", "b.qcow2", "") },
+      .request = BACKUP("'sync':'incremental','bitmap':'b'"), .after = { DEL("copy") } },
+    { "transaction/blockdev-backup",
+      .disks = { "a.qcow2 qcow2 1048576", "b.qcow2 qcow2 1048576", "c.raw raw 1048576",
+                 "d.raw raw 1048576" },
+      .before = { DISK_AND_COPY_NODES, ADD_RAW("disk1", "c.raw"), ADD_RAW("copy1", "d.raw") },
+      .guests = "disk0 disk1", .changing = "a.qcow2 b.qcow2 c.raw d.raw", .whole = "a.qcow2",
+      .copy = "b.qcow2", .is_job = true,
+      .names = "disk0 a.qcow2 copy b.qcow2 disk1 c.raw copy1 d.raw job",
+      .request = CMD("transaction", "'properties':{'completion-mode':'grouped'},'actions':["
+                     "{'type':'blockdev-backup','data':{" BACKUP_OPTIONS "'sync':'full'}},"
+                     "{'type':'blockdev-backup','data':{'job-id':'job1','auto-dismiss':false,"
+                     "'device':'disk1','target':'copy1','sync':'full'}}]"),
+      .after = { DEL("copy"), DEL("copy1") } },
+    { "block-commit/middle", CHAIN, .before = { CHAIN_NODES },
+      .request = CMD("block-commit", JOB_OPTIONS "'device':'disk0','top-node':'middle',"
+                     "'base-node':'base'") },
+    { "block-commit/active", CHAIN, .before = { CHAIN_NODES }, .copy = "a.qcow2",
+      .request = CMD("block-commit", JOB_OPTIONS "'device':'disk0','base-node':'base'"),
+      .then = { TELL("complete") }, .after = { DEL("disk0") } },
+    { "block-stream/all", CHAIN, .before = { CHAIN_NODES },
+      .request = CMD("block-stream", JOB_OPTIONS "'device':'disk0'") },
+    { "block-stream/to-base", CHAIN, .before = { CHAIN_NODES },
+      .request = CMD("block-stream", JOB_OPTIONS "'device':'disk0','base-node':'base'") },
+    { "block-stream/middle", CHAIN, .before = { CHAIN_NODES },
+      .request = CMD("block-stream", JOB_OPTIONS "'device':'middle'") },
+    { "change-backing-file", CHAIN, .before = { CHAIN_NODES },
+      .request = CMD("change-backing-file", "'device':'disk0','image-node-name':'middle',"
+                     "'backing-file':'./a.qcow2'") },
     { NULL },
 };

@@ -14,6 +14,50 @@ bool command_has_files(const CommandRow *row)
     return row->disks[0] || row->left[0];
 }
 
+/* ---- requests ---- */
+
+#define LAYERS 0xa0                 /* what "write" steps write: one more each time */
+
+/* Offset and pattern of step @i of @row, if it is a write. */
+static bool is_write(const CommandRow *row, int i, int64_t *ret_offset, uint8_t *ret_pattern)
+{
+    g_auto(GStrv) words = g_strsplit(row->before[i], " ", -1);
+
+    if (strcmp(words[0], "write") != 0) {
+        return false;
+    }
+    *ret_offset = g_ascii_strtoll(words[2], NULL, 10);
+    *ret_pattern = LAYERS + i;
+    return true;
+}
+
+void co_main_fn command_run_before(const CommandRow *row)
+{
+    for (int i = 0; row->before[i]; i++) {
+        g_auto(GStrv) words = g_strsplit(row->before[i], " ", -1);
+        int64_t offset;
+        uint8_t pattern;
+
+        if (is_write(row, i, &offset, &pattern)) {
+            qmp_rig_write(words[1], offset, pattern);
+        } else {
+            qmp_rig_cmd(row->before[i]);
+        }
+    }
+}
+
+char *co_main_fn command_try(const CommandRow *row, char **ret_data)
+{
+    char *error = qmp_rig_try(row->request, ret_data);
+
+    for (int i = 0; !error && row->then[i]; i++) {
+        error = qmp_rig_try(row->then[i], NULL);
+    }
+    return error;
+}
+
+/* ---- the set-up ---- */
+
 /* A part is flushed, and the rest gives the command's own flushes something to do. */
 static void co_main_fn guests_write(const CommandRow *row)
 {
@@ -36,28 +80,57 @@ void co_main_fn command_set_up(const CommandRow *row)
     for (int i = 0; row->drives[i]; i++) {
         qmp_rig_add_drive(row->drives[i]);
     }
-    for (int i = 0; row->before[i]; i++) {
-        qmp_rig_cmd(row->before[i]);
-    }
+    command_run_before(row);
     guests_write(row);
 }
 
 /* ---- what a command left ---- */
 
-static void co_main_fn check_data(BdrvLink *link)
+static void co_main_fn check_pattern(BdrvLink *link, int64_t offset, uint8_t pattern)
 {
     uint8_t buf[QMP_RIG_GUEST_BYTES];
 
-    g_assert_cmpint(bdrv_co_pread(link, 65536, sizeof(buf), buf), ==, 0);
+    g_assert_cmpint(bdrv_co_pread(link, offset, sizeof(buf), buf), ==, 0);
     for (size_t i = 0; i < sizeof(buf); i++) {
-        g_assert_cmphex(buf[i], ==, PATTERN);
+        g_assert_cmphex(buf[i], ==, pattern);
     }
 }
 
-/* Open @name with all that is below it; it is consistent.  @guests_data: it has what was flushed.
+/* What guests flushed, and what steps wrote: where they wrote twice, the later. */
+static void co_main_fn check_data(const CommandRow *row, BdrvLink *link)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    int n = 0;
+
+    if (row->guests) {
+        check_pattern(link, 65536, PATTERN);
+    }
+    for (n = 0; row->before[n]; n++) {
+    }
+    while (n-- > 0) {
+        int64_t offset;
+        uint8_t pattern;
+        if (is_write(row, n, &offset, &pattern) &&
+            g_hash_table_add(seen, GSIZE_TO_POINTER(offset))) {
+            check_pattern(link, offset, pattern);
+        }
+    }
+}
+
+/* Is it one of those that have @row's data? */
+static bool has_data(const CommandRow *row, const char *name, bool answered)
+{
+    if (!row->whole) {
+        return row->guests != NULL;
+    }
+    return strcmp(name, row->whole) == 0 ||
+           (answered && row->copy && strcmp(name, row->copy) == 0);
+}
+
+/* Open @name with all that is below it; it is consistent.  @data: it has what was flushed.
  * @size: how large its disk is, 0: any. */
-static void co_main_fn check_image(const char *name, const char *format, bool guests_data,
-                                   int64_t size)
+static void co_main_fn check_image(const CommandRow *row, const char *name, const char *format,
+                                   bool data, int64_t size)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(name, format, NULL, &error_abort);
     BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL,
@@ -74,8 +147,8 @@ static void co_main_fn check_image(const char *name, const char *format, bool gu
     if (size) {
         g_assert_cmpint(bdrv_length(link->bs), ==, size);
     }
-    if (guests_data) {
-        check_data(link);
+    if (data) {
+        check_data(row, link);
     }
     bdrv_link_free(link);
     bdrv_graph_unlock();
@@ -106,7 +179,7 @@ static void co_main_fn check_new(const CommandRow *row, const char *name, bool a
     } else if (g_str_has_suffix(name, ".sock")) {
         /* Nobody's after a crash. */
     } else if (answered || has_magic(name)) {
-        check_image(name, "qcow2", row->guests != NULL, 0);
+        check_image(row, name, "qcow2", row->guests != NULL, 0);
     }
 }
 
@@ -118,7 +191,7 @@ void co_main_fn command_check_files(const CommandRow *row, bool answered)
         if (strcmp(words[2], "0") == 0) {
             check_new(row, words[0], answered);
         } else {
-            check_image(words[0], words[1], row->guests != NULL,
+            check_image(row, words[0], words[1], has_data(row, words[0], answered),
                         answered && i == 0 ? row->size : 0);
         }
     }

@@ -19,7 +19,8 @@ static void co_main_fn run_command(void *opaque)
 
     command_set_up(row);
     sim_start(1);
-    qmp_rig_cmd(row->request);
+    char *error = command_try(row, NULL);
+    g_assert_cmpstr(error, ==, NULL);
     sim_stop();
     qmp_rig_reset();
 }
