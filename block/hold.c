@@ -47,7 +47,7 @@ void main_fn bdrv_hold_add(BdrvHold *h, BlockDriverState *bs)
 
 typedef struct DrainWait {
     BlockBackend *blk;
-    Coroutine *waiter;
+    CoWaiter waiter;
     bool late;
 } DrainWait;
 
@@ -56,20 +56,20 @@ static void main_fn drain_timeout_cb(void *opaque)
     DrainWait *w = opaque;
 
     /* Either the last request or this wakes the waiter, never both. */
-    if (blk_drain_forget(w->blk)) {
+    if (blk_drain_forget(w->blk, &w->waiter)) {
         w->late = true;
-        coroutine_wake(w->waiter);
+        coroutine_wake(w->waiter.co);
     }
 }
 
 /* Wait until nothing of @blk is in flight; false: not before @deadline_ns. */
 static bool co_main_fn drain_one(BlockBackend *blk, int64_t deadline_ns)
 {
-    DrainWait w = { .blk = blk, .waiter = coroutine_self() };
+    DrainWait w = { .blk = blk };
     AioTimer timer;
 
     aio_timer_init(&timer, aio_context_current(), drain_timeout_cb, &w);
-    while (!w.late && !blk_drain_check(blk)) {
+    while (!w.late && !blk_drain_check(blk, &w.waiter)) {
         if (deadline_ns >= 0) {
             aio_timer_arm(&timer, deadline_ns);
         }

@@ -51,7 +51,8 @@ struct BlockBackend {
                                      * @lock */
     pthread_mutex_t lock;                    /* guards the rest */
     WaiterList held;                /* requests that wait for the hold to end */
-    Coroutine *drain_waiter;        /* who waits for in_flight to become 0 */
+    WaiterList drains;              /* who waits for in_flight to become 0: several commands, and
+                                     * its user leaving */
 };
 
 /* Add @w to @list, under @blk's lock; who waits yields after unlocking. */
@@ -99,8 +100,9 @@ void co_fn blk_wait_while_held(BlockBackend *blk);
 bool main_fn blk_is_held(const BlockBackend *blk);
 int main_fn blk_holds(const BlockBackend *blk);
 /* Returns true when nothing is in flight; else arranges for the calling coroutine to be woken once
- * and returns false.  blk_drain_forget() takes that back: true if the wake-up will not come. */
-bool co_main_fn blk_drain_check(BlockBackend *blk);
-bool main_fn blk_drain_forget(BlockBackend *blk);
+ * by way of @w, which has to stay until then, and returns false.  blk_drain_forget() takes that
+ * back: true if the wake-up will not come. */
+bool co_main_fn blk_drain_check(BlockBackend *blk, CoWaiter *w);
+bool main_fn blk_drain_forget(BlockBackend *blk, CoWaiter *w);
 
 #endif

@@ -142,13 +142,15 @@ bool co_main_fn blk_insert_fixed(BlockBackend *blk, BlockDriverState *bs, Error 
 /* Hold @blk, alone: whoever else holds it counts on its being there. */
 static void co_main_fn hold_alone(BlockBackend *blk)
 {
+    CoWaiter w;
+
     for (;;) {
         while (blk_is_held(blk)) {
             blk_wait_while_held(blk);
         }
         blk_hold(blk);
         blk_update_limiting_nodes();
-        while (!blk_drain_check(blk)) {
+        while (!blk_drain_check(blk, &w)) {
             coroutine_yield();
         }
         if (blk_holds(blk) == 1) {

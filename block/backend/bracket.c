@@ -13,11 +13,14 @@ void any_fn blk_end(BlockBackend *blk)
         __atomic_load_n(&blk->quiesced, __ATOMIC_SEQ_CST) == 0) {
         return;
     }
+    WaiterList taken = { NULL };
     pthread_mutex_lock(&blk->lock);
-    if (__atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0 && blk->drain_waiter) {
-        coroutine_wake(g_steal_pointer(&blk->drain_waiter));
+    if (__atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0) {
+        taken = blk->drains;
+        blk->drains = (WaiterList){ NULL };
     }
     pthread_mutex_unlock(&blk->lock);
+    blk_wake_all(taken);
 }
 
 void any_fn blk_wake_all(WaiterList taken)
@@ -83,27 +86,40 @@ void main_fn blk_release(BlockBackend *blk)
     blk_wake_all(taken);
 }
 
-bool co_main_fn blk_drain_check(BlockBackend *blk)
+/* Under @blk's lock.  False: @w was not there. */
+static bool main_fn take_out(WaiterList *list, const CoWaiter *w)
 {
+    CoWaiter *prev = NULL, *e = list->head;
+
+    while (e && e != w) {
+        prev = e;
+        e = e->next;
+    }
+    if (e) {
+        *(prev ? &prev->next : &list->head) = e->next;
+        list->tail = list->tail == e ? prev : list->tail;
+    }
+    return e != NULL;
+}
+
+bool co_main_fn blk_drain_check(BlockBackend *blk, CoWaiter *w)
+{
+    *w = (CoWaiter){ .co = coroutine_self() };
     pthread_mutex_lock(&blk->lock);
-    g_assert(!blk->drain_waiter);
+    waiter_list_add(&blk->drains, w);
+    /* The last one may have left before that. */
     bool idle = __atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0;
-    if (!idle) {
-        blk->drain_waiter = coroutine_self();
-        /* The last one may have left between the look and the line above. */
-        idle = __atomic_load_n(&blk->in_flight, __ATOMIC_SEQ_CST) == 0;
-        if (idle) {
-            blk->drain_waiter = NULL;
-        }
+    if (idle) {
+        take_out(&blk->drains, w);
     }
     pthread_mutex_unlock(&blk->lock);
     return idle;
 }
 
-bool main_fn blk_drain_forget(BlockBackend *blk)
+bool main_fn blk_drain_forget(BlockBackend *blk, CoWaiter *w)
 {
     pthread_mutex_lock(&blk->lock);
-    bool waiting = g_steal_pointer(&blk->drain_waiter) != NULL;
+    bool waiting = take_out(&blk->drains, w);
     pthread_mutex_unlock(&blk->lock);
     return waiting;
 }
