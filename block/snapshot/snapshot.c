@@ -66,6 +66,12 @@ static void main_fn snapshot_commit(BdrvAction *a)
     /* The command's own link is on the base now and wants nothing of it. */
     s->snap->needs = CLAIM_NONE;
     s->snap->allows = CLAIM_ALL;
+    /* The overlay is its users': they may have moved on, and it may be gone, before the clean. */
+    s->base_node_name = g_strdup(base->node_name);
+    s->overlay_node_name = g_strdup(s->overlay->node_name);
+    s->overlay_filename = g_strdup(s->overlay->filename);
+    s->overlay = NULL;
+    s->backing_linked = false;
     if (s->ro_nodes) {
         bdrv_reopen_commit(s->ro_nodes);
     }
@@ -80,9 +86,6 @@ static void co_main_fn snapshot_clean(BdrvAction *a)
     BlockDriverState *base = s->req.base;
 
     snapshot_assert(s);
-    s->base_node_name = g_strdup(base->node_name);
-    s->overlay_node_name = g_strdup(s->overlay->node_name);
-    s->overlay_filename = g_strdup(s->overlay->filename);
     if (s->ro_nodes) {
         bdrv_reopen_clean(s->ro_nodes, &s->ro_error);
         g_clear_pointer(&s->ro_nodes, g_ptr_array_unref);
