@@ -16,65 +16,18 @@ import random
 import socket
 import subprocess
 import sys
-import threading
-import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, '..', 'qmp'))
 import nbdwire                                                          # noqa: E402
+from actors import GONE, Actor, Bed                                     # noqa: E402
 from load import SLOT, Model, Writer                                    # noqa: E402
-from qmp import QMP, QMPError                                           # noqa: E402
-from rig import Rig, import_nbd, requires                               # noqa: E402
+from rig import Rig, requires                                           # noqa: E402
 
 requires('qemu-img')
-nbd = import_nbd()
 DISKS = 4
 SLOTS = 64
-ACTIONS = 12            # of each actor, before the daemon is told to go
 SNAPSHOTS = 5
-
-# What an actor may be told; anything else is wrong.
-REFUSALS = ('in use', 'already', 'not found', 'not running', 'Cannot find', 'Failed to find',
-            'No such', 'shutting down', 'does not allow', 'not owned', 'is using it')
-GONE = (ConnectionError, OSError, nbd.Error, nbdwire.Closed, nbdwire.NbdError)
-
-
-class Actor(threading.Thread):
-    """Does one kind of thing again and again, on a monitor of its own."""
-
-    def __init__(self, bed, seed, monitor=None):
-        super().__init__(daemon=True)
-        self.bed, self.random = bed, random.Random('%s-%s' % (seed, type(self).__name__))
-        self.qmp = QMP(monitor) if monitor else None
-        self.done, self.error = 0, None
-
-    def run(self):
-        try:
-            while not self.bed.ending or self.done < self.least:
-                self.act()
-                self.done += 1
-                if self.done >= self.least:
-                    self.bed.one_is_ready(self)
-                    time.sleep(0.01)            # leave the others some time
-        except Exception as e:
-            if not self.bed.ending or not isinstance(e, GONE):
-                self.error = e
-        self.bed.one_is_ready(self)
-
-    least = ACTIONS
-
-    def cmd(self, execute, arguments=None, **kwargs):
-        """What it returns, or None if it was refused as one may be."""
-        try:
-            return self.qmp.cmd(execute, arguments, **kwargs)
-        except QMPError as e:
-            assert any(word in e.desc for word in REFUSALS), e
-            return None
-        finally:
-            self.qmp.take_events()
-
-    def any_disk(self):
-        return 'disk%d' % self.random.randrange(DISKS)
 
 
 class Snapshots(Actor):
@@ -185,15 +138,12 @@ class Visitors(Actor):
                 w.recv(1)
 
 
-class Bed:
+class Everything(Bed):
     def __init__(self, rig, seed):
-        self.rig, self.ending, self.ready = rig, False, set()
-        self.condition = threading.Condition()
+        super().__init__(rig, DISKS)
         self.models = [Model(SLOTS) for _ in range(DISKS)]
         rig.create('spare', 'raw', str(1 << 20))
-        monitors = [rig.path('actor%d.sock' % i) for i in range(8)]
-        for path in monitors:
-            rig.options += ['--qmp', 'unix:%s,server=on,wait=off' % path]
+        monitors = self.monitors(8)
         for i in range(DISKS):
             rig.options += ['--object', 'iothread,id=io%d' % i]
             rig.drive('disk%d' % i, 'qcow2' if i % 2 else 'raw', str(2 * SLOTS * SLOT),
@@ -207,38 +157,6 @@ class Bed:
                        zip([Snapshots, Exports, Sizes, Servers, Nodes, Throttle, Queries], monitors)]
         self.actors += [Visitors(self, '%s-%d' % (seed, i)) for i in range(2)]
 
-    def one_is_ready(self, actor):
-        with self.condition:
-            self.ready.add(actor)
-            self.condition.notify()
-
-    def run(self, quit_by_command):
-        for t in self.writers + self.actors:
-            t.start()
-        with self.condition:
-            while len(self.ready) < len(self.actors):
-                self.condition.wait()
-        self.ending = True
-        if quit_by_command:
-            try:
-                self.rig.cmd('quit')
-            except ConnectionError:
-                pass
-        else:
-            self.rig.proc.terminate()
-        out = self.rig.proc.communicate(timeout=300)[0].decode(errors='replace')
-        self.rig.log += out
-        for t in self.writers + self.actors:
-            t.join(60)
-            assert not t.is_alive(), t
-        assert self.rig.proc.returncode == 0, self.rig.proc.returncode
-        for a in self.actors:
-            if a.error:
-                raise AssertionError(type(a).__name__) from a.error
-        for w in self.writers:
-            assert not w.wrong, w.wrong
-            assert w.requests > 0, w.who
-
     def check_images(self):
         for name in sorted(os.listdir(self.rig.dir)):
             if name.endswith('.qcow2') or name.startswith('o'):
@@ -251,7 +169,7 @@ def main():
     print('seed', seed, flush=True)
     for n in range(rounds):
         with Rig('race-') as rig:
-            bed = Bed(rig, seed + n)
+            bed = Everything(rig, seed + n)
             bed.run(n % 2 == 0)
             bed.check_images()
             print('round %d: %s; %d requests' % (
