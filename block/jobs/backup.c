@@ -174,10 +174,19 @@ static void main_fn backup_kick(Job *job)
 
 /* ---- the end ---- */
 
+/* What reads through the filter keeps writers away from what is below it: where guests go, for whom
+ * nothing is copied any more. */
+static void co_main_fn give_claims_up(BackupJob *b)
+{
+    blk_set_claims(b->source, CLAIM_NONE, CLAIM_ALL, NULL);
+    blk_set_claims(b->target, CLAIM_NONE, CLAIM_ALL, NULL);
+}
+
 static bool co_main_fn backup_add_finish(Job *job, Transaction *t, Error **errp)
 {
     BackupJob *b = backup_of(job);
 
+    give_claims_up(b);
     return filter_removal_action_add(t, filter_of(b), &b->removed, errp);
 }
 
@@ -215,6 +224,7 @@ static void co_main_fn backup_end(Job *job, bool ok)
         settle_bitmap(b, ok);
     }
     if (!b->removed) {
+        give_claims_up(b);
         /* Even if it stays, guests do not pay for it. */
         bdrv_cbw_co_forget(filter_of(b), 0, bdrv_cbw_length(filter_of(b)), true);
         job_remove_filter(job, filter_of(b));
