@@ -60,6 +60,13 @@
 #define DISK_AND_COPY_NODES \
     ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072", "write disk0 327680", \
     ADD_QCOW2("copy", "b.qcow2", "")
+/* The same, where the command makes the image. */
+#define DISK_TO_COPY \
+    .disks = { "a.qcow2 qcow2 1048576" }, .guests = "disk0", .changing = "a.qcow2", \
+    .names = "disk0 a.qcow2 copy.qcow2 job", .whole = "a.qcow2", .copy = "copy.qcow2", \
+    .is_job = true
+#define DISK_TO_COPY_NODES \
+    ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072", "write disk0 327680"
 /* Three images, each with something of its own and something that hides another one's. */
 #define CHAIN_NODE(node, file) \
     "'driver':'qcow2','node-name':'" node "','file':{'driver':'file','filename':'" file "'}"
@@ -380,6 +387,13 @@ const CommandRow command_rows[] = {
                      "{'type':'blockdev-backup','data':{'job-id':'job1','auto-dismiss':false,"
                      "'device':'disk1','target':'copy1','sync':'full'}}]"),
       .after = { DEL("copy"), DEL("copy1") } },
+    { "drive-backup", DISK_TO_COPY, .before = { DISK_TO_COPY_NODES },
+      .request = CMD("drive-backup", JOB_OPTIONS "'device':'disk0','target':'copy.qcow2',"
+                     "'format':'qcow2','sync':'full'"), .left = { "copy.qcow2" } },
+    { "drive-mirror", DISK_TO_COPY, .before = { DISK_TO_COPY_NODES },
+      .request = CMD("drive-mirror", JOB_OPTIONS "'device':'disk0','target':'copy.qcow2',"
+                     "'format':'qcow2','sync':'full'"), .left = { "copy.qcow2" },
+      .then = { TELL("complete") }, .after = { DEL("disk0") } },
     { "block-commit/middle", CHAIN, .before = { CHAIN_NODES },
       .request = CMD("block-commit", JOB_OPTIONS "'device':'disk0','top-node':'middle',"
                      "'base-node':'base'") },

@@ -179,7 +179,7 @@ static void co_main_fn check_new(const CommandRow *row, const char *name, bool a
     } else if (g_str_has_suffix(name, ".sock")) {
         /* Nobody's after a crash. */
     } else if (answered || has_magic(name)) {
-        check_image(row, name, "qcow2", row->guests != NULL, 0);
+        check_image(row, name, "qcow2", has_data(row, name, answered), 0);
     }
 }
 

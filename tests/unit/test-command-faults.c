@@ -196,6 +196,16 @@ static void clear_away(const CommandRow *row)
     }
 }
 
+/* The job that failed had begun: of what it copied so far there is a file, which is its user's. */
+static void remove_unfinished(const Case *c, const char *error)
+{
+    if (c->row->is_job && strcmp(error, g_strerror(c->error)) == 0) {
+        for (int i = 0; c->row->left[i]; i++) {
+            remove(c->row->left[i]);
+        }
+    }
+}
+
 /* A job whose disks fail for ever may have to leave an image writable, or the name of its new
  * backing file recorded: it reads the same, and the log tells of it. */
 static bool was_left_and_told(void)
@@ -235,6 +245,7 @@ static bool co_main_fn run_once(Case *c, int nth)
         }
         failures++;
         check_error(c, where, error, data);
+        remove_unfinished(c, error);
         if (c->sticky) {            /* what undoes it may fail as well */
             clear_away(c->row);
         }
