@@ -60,7 +60,7 @@ static bool main_fn start_worker(Error **errp)
     return worker != NULL;
 }
 
-/* The last copier's thread has nothing to do any more, so that waiting for its end takes no time. */
+/* Without copiers the thread has nothing to do: waiting for its end takes no time. */
 static void main_fn release_worker(void)
 {
     if (--copiers == 0) {

@@ -40,8 +40,8 @@ static void main_fn assert_allowed(const BdrvLink *x, const BdrvLink *y)
     if (x->needs & ~y->allows) {
         g_autofree char *what = bdrv_claims_to_text(x->needs & ~y->allows);
         g_autofree char *user = bdrv_link_describe(x), *other = bdrv_link_describe(y);
-        g_error("node '%s': %s has claims (%s) that %s does not allow", x->bs->node_name, user, what,
-                other);
+        g_error("node '%s': %s has claims (%s) that %s does not allow", x->bs->node_name, user,
+                what, other);
     }
 }
 

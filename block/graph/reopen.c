@@ -286,7 +286,8 @@ bool co_main_fn bdrv_reopen_prepare(GPtrArray *nodes, const BdrvReopen *to, Erro
 {
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
-        if (bs->reopen) {           /* a disk lets the one before wait, whose command has given up */
+        /* A disk lets the one before wait, whose command has given up. */
+        if (bs->reopen) {
             error_setg(errp, "Node '%s' is still being changed by an earlier command",
                        bs->node_name);
             return false;

@@ -13,7 +13,7 @@ typedef struct JobChainSpec {
 } JobChainSpec;
 
 /*
- * The backing links of the chain are frozen, its nodes kept.  While the base is being written, what lies
+ * The backing links of the chain are frozen, its nodes kept.  While the base is written, what lies
  * above it down the chain reads as a mix, except for the top: nobody else may look at these
  * nodes, and the links of the chain itself do not ask for consistent data.
  */
