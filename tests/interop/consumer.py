@@ -179,11 +179,11 @@ class Consumer(Rig):
         self.send('blockdev-del', {'node-name': 'libvirt-%d-storage' % n})
 
     def nodes(self):
-        """The nodes that the client has named, as it is told of them."""
+        """The nodes that the client has named, as it is told of them (QEMU's files stay writable)."""
         nodes = {n['node-name']: n for n in self.send('query-named-block-nodes', {'flat': True})
                  if not n['node-name'].startswith('#')}
         self.replies.append(('nodes', tuple(sorted(
-            (name, n['ro'], n['drv'], self.plain(n.get('backing_file')), self.bitmaps_of(n))
+            (name, n['ro'] and n['drv'] != 'file', n['drv'], self.plain(n.get('backing_file')), self.bitmaps_of(n))
             for name, n in nodes.items()))))
         return nodes
 

@@ -56,9 +56,12 @@ def compare(ours, theirs):
 
 
 def without_rests(events):
-    """QEMU's jobs say that they are in standby whenever disks come to rest, and then what they were again."""
+    """QEMU's jobs say that they are in standby whenever disks come to rest, and then what they were again.
+    And one error that several requests come upon is told once or more often."""
     result, rests = [], False
     for e in events:
+        if e[0] == 'BLOCK_JOB_ERROR' and result and result[-1] == e:
+            continue
         if e[0] == 'JOB_STATUS_CHANGE' and e[2]['status'] in ('standby', 'paused'):
             rests = True
         elif not rests or e[0] != 'JOB_STATUS_CHANGE':
@@ -316,6 +319,216 @@ def test_the_top_image_moves_elsewhere_on_the_same_chain(c):
         c.close_node(3)
         c.disk = 'copy'
     assert c.files('copy') == ['copy', 'one', 'base']
+
+
+
+# -- checkpoints
+
+def add_bitmap(name, node=TWO, **extra):
+    return 'block-dirty-bitmap-add', dict({'node': node, 'name': name, 'persistent': True, 'disabled': False}, **extra)
+
+
+def merge(name, *sources, node=TWO):
+    return 'block-dirty-bitmap-merge', {'node': node, 'target': name, 'bitmaps': [
+        {'node': n, 'name': b} for n, b in sources]}
+
+
+def remove(name, node=TWO):
+    return 'block-dirty-bitmap-remove', {'node': node, 'name': name}
+
+
+def changed(before, after, step=65536):
+    return {i for i in range(0, SIZE, step) if before[i:i + step] != after[i:i + step]}
+
+
+@both
+def test_checkpoints_come_and_go(c):
+    """Each bitmap has what was written since the one before; one that goes gives it to its parent."""
+    chain(c)
+    with running(c):
+        c.transaction(add_bitmap('c1'))
+        time.sleep(0.1)
+        c.transaction(add_bitmap('c2'), ('block-dirty-bitmap-disable', {'node': TWO, 'name': 'c1'}))
+        time.sleep(0.1)
+        c.transaction(add_bitmap('c3'), ('block-dirty-bitmap-disable', {'node': TWO, 'name': 'c2'}))
+        counts = [c.bitmap(TWO, 'c%d' % i)['count'] for i in (1, 2)]
+        assert all(counts), counts
+        c.transaction(merge('c1', (TWO, 'c2')), remove('c2'))
+        assert c.bitmap(TWO, 'c1')['count'] >= max(counts)
+        c.refused('transaction', {'actions': [{'type': t, 'data': d} for t, d in (
+            add_bitmap('c4'), merge('c4', (TWO, 'c1'), (TWO, 'nothing')), remove('c1'))]})
+        c.nodes()
+        c.transaction(remove('c1'), remove('c3'))
+        c.nodes()
+
+
+@both
+def test_bitmaps_of_a_merged_image_are_merged_into_its_base(c):
+    chain(c)
+    with running(c):
+        c.transaction(add_bitmap('c1'))
+        time.sleep(0.1)
+        top = c.make(4, 'three', backing_file='two')
+        c.transaction(add_bitmap('c1', node=top, granularity=65536),
+                      ('blockdev-snapshot', {'node': TWO, 'overlay': top}))
+        c.disk = 'three'
+        time.sleep(0.1)
+        over = c.make(5, 'four', backing_file='three')
+        c.transaction(add_bitmap('c1', node=over, granularity=65536), ('blockdev-snapshot', {'node': top, 'overlay': over}))
+        c.disk = 'four'
+        count = c.bitmap(TWO, 'c1')['count']
+        c.send('block-commit', {'job-id': 'j', 'device': over, 'top-node': top, 'base-node': TWO,
+                                'backing-file': c.path('two'), **KEEP})
+        c.conclude('j')
+        c.send('blockdev-reopen', {'options': [dict(c.format_options(3, backing=ONE))]})
+        c.transaction(merge('c1', (top, 'c1')))
+        c.send('blockdev-reopen', {'options': [dict(c.format_options(3, backing=ONE, read_only=True))]})
+        assert c.bitmap(TWO, 'c1')['count'] > count
+        c.close_node(4)
+    assert c.files('four') == ['four', 'two', 'one', 'base']
+
+
+# -- backup
+
+def backup(ident, target, **extra):
+    return 'blockdev-backup', dict({'device': TWO, 'job-id': ident, 'target': target, 'sync': 'full', **KEEP}, **extra)
+
+
+def begin(c, guest, *actions):
+    """Nobody writes at the moment of the command, so that what the disk was is known."""
+    guest.stop()
+    c.transaction(*actions)
+    expected = bytes(guest.model)
+    guest.ended.clear()
+    guest.thread = type(guest.thread)(target=guest.run)
+    guest.thread.start()
+    return expected
+
+
+@both
+def test_backups_are_pushed_in_full_and_by_increments(c):
+    chain(c)
+    with running(c) as guest:
+        full = begin(c, guest, add_bitmap('c1'), backup('backup-vda-' + TWO, c.make(7, 'full')))
+        time.sleep(0.1)
+        c.conclude('backup-vda-' + TWO)
+        c.close_node(7)
+        assert c.content('full') == full
+        target = c.make(8, 'increment')
+        now = begin(c, guest, add_bitmap('c2'),
+                    add_bitmap('backup-vda', persistent=False, disabled=True, granularity=65536),
+                    merge('backup-vda', (TWO, 'c1')),
+                    backup('j', target, sync='incremental', bitmap='backup-vda', speed=2 << 20))
+        c.reattach()
+        c.send('block-job-set-speed', {'device': 'j', 'speed': 0})
+        c.conclude('j')
+        c.transaction(remove('backup-vda'))
+        c.close_node(8)
+        run('qemu-img', 'rebase', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', c.path('full'), c.path('increment'))
+        assert c.content('increment') == now
+        c.nodes()
+
+
+@both
+def test_a_pushed_backup_is_given_up(c):
+    chain(c)
+    with running(c) as guest:
+        begin(c, guest, backup('j', c.make(7, 'full'), speed=65536))
+        c.send('block-job-cancel', {'device': 'j', 'force': True})
+        c.wait('BLOCK_JOB_CANCELLED', device='j')
+        c.conclude('j', 'Operation canceled')
+        c.close_node(7)
+        c.nodes()
+
+
+def read_bitmap(c, export, name):
+    """Where it has bits, as a client of NBD sees it."""
+    h = nbd.NBD()
+    h.add_meta_context('qemu:dirty-bitmap:' + name)
+    h.connect_uri(c.uri(export))
+    dirty, at = set(), 0
+    while at < SIZE:
+        found = []
+        h.block_status(SIZE - at, at, lambda _context, _at, entries, _error: found.extend(entries))
+        for length, flags in zip(found[::2], found[1::2]):
+            if flags & 1:
+                dirty |= set(range(at - at % 65536, at + length, 65536))
+            at += length
+    data = bytes(h.pread(SIZE, 0))
+    h.shutdown()
+    return dirty, data
+
+
+@both
+def test_a_backup_is_pulled(c):
+    chain(c)
+    with running(c) as guest:
+        old = begin(c, guest, add_bitmap('c1'))
+        time.sleep(0.1)
+        scratch = c.make(9, 'scratch', backing=TWO, backing_file='two')
+        now = begin(c, guest, add_bitmap('c2'),
+                    add_bitmap('backup-vda', persistent=False, disabled=True, granularity=65536),
+                    merge('backup-vda', (TWO, 'c1')), backup('j', scratch, sync='none'))
+        c.send('block-export-add', {'type': 'nbd', 'id': 'vda', 'node-name': scratch, 'writable': False,
+                                    'name': 'vda', 'bitmaps': ['backup-vda']})
+        c.reattach()
+        c.send('query-jobs')
+        time.sleep(0.1)
+        dirty, data = read_bitmap(c, 'vda', 'backup-vda')
+        assert data == now and data != bytes(guest.model)
+        assert changed(old, now) <= dirty, changed(old, now) - dirty
+        c.send('block-export-del', {'id': 'vda'})
+        c.wait('BLOCK_EXPORT_DELETED', id='vda')
+        c.send('block-job-cancel', {'device': 'j', 'force': True})
+        c.wait('BLOCK_JOB_CANCELLED', device='j')
+        c.conclude('j', 'Operation canceled')
+        c.transaction(remove('backup-vda'))
+        c.close_node(9)
+        c.nodes()
+
+
+@both
+def test_the_server_of_a_pulled_backup_is_stopped_while_it_is_read(c):
+    """libvirt ends the job, then the server, once for each disk, and believes in no answer but the first."""
+    chain(c)
+    with running(c) as guest:
+        scratch = c.make(9, 'scratch', backing=TWO, backing_file='two')
+        begin(c, guest, backup('j', scratch, sync='none'))
+        c.send('block-export-add', {'type': 'nbd', 'id': 'vda', 'node-name': scratch, 'writable': False, 'name': 'vda'})
+        h = nbd.NBD()
+        h.connect_uri(c.uri('vda'))
+        h.pread(512, 0)
+        guest.stop()
+        guest.h.flush()
+        c.send('block-job-cancel', {'device': 'j', 'force': True})
+        c.send('nbd-server-stop')
+        c.refused('nbd-server-stop', None)
+        c.wait('BLOCK_EXPORT_DELETED', id='vda')
+        c.conclude('j', 'Operation canceled')
+        c.close_node(9)
+        c.seen.clear()
+        c.serve()
+        guest.h = c.nbd('disk')
+        c.story.pop('guest')
+
+
+# -- engines that read errors from query-jobs
+
+@both
+def test_a_job_that_fails_says_so_in_query_jobs(c):
+    chain(c)                            # and nobody writes: QEMU lets the guest's writes fail with the backup
+    with open(c.path('bad'), 'w') as f:
+        f.truncate(SIZE)
+    c.send('blockdev-add', {'driver': 'blkdebug', 'node-name': 'bad', 'inject-error': [
+        {'event': 'none', 'iotype': 'write', 'errno': 28}],
+        'image': {'driver': 'file', 'filename': c.path('bad')}})
+    c.send(*backup('j0', 'bad'))
+    c.wait('BLOCK_JOB_COMPLETED', device='j0')
+    c.conclude('j0', 'No space left on device')
+    copy(c, 'j1', 'bad')
+    c.wait('BLOCK_JOB_COMPLETED', device='j1')
+    c.conclude('j1', 'No space left on device')
+    c.nodes()
 
 
 if __name__ == '__main__':
