@@ -55,18 +55,25 @@ void main_fn bdrv_append(BlockDriverState *bs_new, BlockDriverState *bs_top)
     bdrv_swap_followers(bs_new, bs_top);
 }
 
-bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp)
+BdrvLink *co_main_fn bdrv_backing_link_new(BlockDriverState *bs, BlockDriverState *backing,
+                                           Error **errp)
 {
     g_assert(!bs->backing && bs->drv->supports_backing);
     if (bdrv_reaches(backing, bs)) {
         error_setg(errp, "Cannot make node '%s' the backing file of '%s': it lies above it",
                    backing->node_name, bs->node_name);
-        return false;
+        return NULL;
     }
     BdrvLinkSpec spec = {
         .role = &bdrv_role_backing, .needs = CLAIM_READ, .allows = CLAIM_ALL, .parent = bs,
     };
-    BdrvLink *link = bdrv_link_new(backing, &spec, errp);
+    return bdrv_link_new(backing, &spec, errp);
+}
+
+bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp)
+{
+    BdrvLink *link = bdrv_backing_link_new(bs, backing, errp);
+
     if (link) {
         bdrv_add_child(link);
     }

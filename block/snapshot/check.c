@@ -114,17 +114,28 @@ static bool main_fn check_new_image(SnapshotAction *s, Error **errp)
            (!req->node_name || bdrv_check_node_name(req->node_name, errp));
 }
 
-/* A user of @overlay other than blockdev-add and this transaction, or NULL. */
-static const BdrvLink *main_fn other_user(const SnapshotAction *s, const BlockDriverState *overlay)
+/* Of a job's target: what it reads as without its backing file, which it gets now, is nobody's business. */
+static bool only_writes(const BdrvLink *link)
+{
+    return !link->follows && !(link->needs & CLAIM_READ) &&
+           (link->backend || link->role == &bdrv_role_target);
+}
+
+/* A user of @overlay other than blockdev-add, this transaction and those that only write, or NULL. */
+static const BdrvLink *main_fn other_user(SnapshotAction *s, const BlockDriverState *overlay)
 {
     const GQueue *users[] = { &overlay->followers, &overlay->others };
 
     for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
         for (GList *e = users[i]->head; e; e = e->next) {
             const BdrvLink *link = e->data;
-            if (link != overlay->monitor_link && !transaction_is_pin(s->action.txn, link)) {
+            if (link == overlay->monitor_link || transaction_is_pin(s->action.txn, link)) {
+                continue;
+            }
+            if (!only_writes(link)) {
                 return link;
             }
+            s->is_written = true;
         }
     }
     return NULL;

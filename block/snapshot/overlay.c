@@ -311,10 +311,16 @@ bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp)
         return false;
     }
     s->overlay = s->snap->bs;
-    if (!inherit_owner(s, errp) || !bdrv_attach_backing(s->overlay, s->req.base, errp)) {
+    if (!inherit_owner(s, errp)) {
         return false;
     }
-    s->backing_linked = true;
+    s->backing = bdrv_backing_link_new(s->overlay, s->req.base, errp);
+    if (!s->backing) {
+        return false;
+    }
+    if (!s->is_written) {               /* else requests are under way there */
+        bdrv_add_child(s->backing);
+    }
     s->overlay->backing_as_recorded = !s->req.overlay;
     return snapshot_bitmaps_prepare(s, errp);
 }
@@ -375,10 +381,10 @@ void co_main_fn snapshot_abort(BdrvAction *a)
         bdrv_reopen_abort(s->ro_nodes);
         g_clear_pointer(&s->ro_nodes, g_ptr_array_unref);
     }
-    if (s->backing_linked) {
-        bdrv_link_free(bdrv_remove_child(s->overlay->backing));
-        s->backing_linked = false;
+    if (s->backing && !s->is_written) {
+        bdrv_remove_child(s->backing);
     }
+    bdrv_link_free(g_steal_pointer(&s->backing));
     if (s->overlay_monitor) {
         s->overlay->monitor_link = NULL;
         bdrv_link_free(g_steal_pointer(&s->overlay_monitor));

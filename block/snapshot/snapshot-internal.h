@@ -11,6 +11,7 @@ typedef struct SnapshotAction {
     SnapshotRequest req;            /* strings are copies: device, filename, format, node_name */
     char *path;                     /* of the new image, absolute; NULL: req.overlay */
     const BlockDriver *drv;         /* of the overlay; NULL: req.overlay */
+    bool is_written;                /* req.overlay is: by a job that reads nothing there */
     bool name_reserved;             /* req.node_name is kept for the overlay to come */
 
     /* Made by the preparation, undone by the abort. */
@@ -18,7 +19,8 @@ typedef struct SnapshotAction {
     BdrvLink *snap;                 /* the command's own link to the overlay; follows, so that after
                                      * the pivot it leads to the base */
     BdrvLink *overlay_monitor;      /* the overlay's, if the base belongs to the monitor */
-    bool backing_linked;
+    BdrvLink *backing;              /* the overlay's, to the base; a child of the overlay at once,
+                                     * or (is_written) from the commit on */
     GArray *bitmaps;                /* bitmaps.c: those that are carried over; NULL: none */
     GPtrArray *ro_nodes;            /* prepared to become read-only: the base and its files, or
                                      * NULL */

@@ -22,17 +22,17 @@ static void main_fn snapshot_assert(const SnapshotAction *s)
 {
     const BlockDriverState *base = s->req.base;
 
-    g_assert(!s->backing_linked || (s->overlay && s->overlay->backing));
+    g_assert(!s->backing || s->is_written || s->overlay->backing == s->backing);
     switch (transaction_state(s->action.txn)) {
     case TRANSACTION_PREPARED:
     case TRANSACTION_HELD:
-        g_assert(s->snap && s->snap->bs == s->overlay && s->overlay->backing->bs == base);
+        g_assert(s->snap && s->snap->bs == s->overlay && s->backing->bs == base);
         break;
     case TRANSACTION_COMMITTED:
         g_assert(!s->snap || s->snap->bs == base);
         break;
     case TRANSACTION_ABORTED:
-        g_assert(!s->snap && !s->file && !s->backing_linked && !s->ro_nodes);
+        g_assert(!s->snap && !s->file && !s->backing && !s->ro_nodes);
         break;
     default:
         break;
@@ -59,7 +59,10 @@ static void main_fn snapshot_commit(BdrvAction *a)
     BlockDriverState *base = s->req.base;
 
     snapshot_assert(s);
-    bdrv_backing_link_seal(s->overlay->backing);
+    if (s->is_written) {
+        bdrv_add_child(s->backing);
+    }
+    bdrv_backing_link_seal(s->backing);
     bdrv_append(s->overlay, base);
     bdrv_show(s->overlay);
     snapshot_bitmaps_end(s, true);

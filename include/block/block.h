@@ -225,6 +225,9 @@ BlockDriverState *main_fn bdrv_skip_implicit(BlockDriverState *bs);
 /* Link @backing below the open node @bs, which has none. @needs/@allows as of a backing link that
  * is not in use yet: other users of @backing may go on writing until the pivot. */
 bool co_main_fn bdrv_attach_backing(BlockDriverState *bs, BlockDriverState *backing, Error **errp);
+/* The same link, which is not there for requests before the caller's bdrv_add_child(). */
+BdrvLink *co_main_fn bdrv_backing_link_new(BlockDriverState *bs, BlockDriverState *backing,
+                                           Error **errp);
 
 /* The claims of a backing link in use, for the commit of a pivot: in memory only. */
 void main_fn bdrv_backing_link_seal(BdrvLink *backing);

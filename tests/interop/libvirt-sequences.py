@@ -321,6 +321,25 @@ def test_the_top_image_moves_elsewhere_on_the_same_chain(c):
     assert c.files('copy') == ['copy', 'one', 'base']
 
 
+@both
+def test_the_top_image_moves_onto_a_chain_that_is_copied_meanwhile(c):
+    """blockcopy --shallow --reuse-external: the copy gets its backing chain right before the guest goes there."""
+    chain(c)
+    with running(c):
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', c.path('flat'), '-u', c.path('copy'), str(SIZE))
+        target = c.open(8, c.path('copy'))
+        copy(c, 'j', target, sync='top')
+        c.is_at('j', 'ready')
+        run('qemu-img', 'convert', '-U', '-f', 'qcow2', '-O', 'qcow2', c.path('one'), c.path('flat'))
+        backing = c.open(9, c.path('flat'), read_only=True)
+        c.transaction(('blockdev-snapshot', {'node': backing, 'overlay': target}))
+        pivot(c, 'j', target)
+        c.nodes()
+        for n in 3, 2, 1:
+            c.close_node(n)
+        c.disk = 'copy'
+    assert c.files('copy') == ['copy', 'flat']
+
 
 # -- checkpoints
 
