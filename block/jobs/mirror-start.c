@@ -18,14 +18,29 @@ static MirrorStart *of(BdrvAction *a)
 
 /* ---- prepare ---- */
 
+/* The target's clusters have to be written as wholes: (T4) in mirror-top.c. */
+static bool fills_no_clusters(const MirrorRequest *req)
+{
+    return !req->is_commit && req->sync != MIRROR_SYNC_FULL && req->target->drv->supports_backing &&
+           !req->target->backing;
+}
+
 static BdrvLink *co_main_fn open_filter(MirrorStart *s, Error **errp)
 {
     const MirrorRequest *req = &s->req;
     g_autofree char *holder = g_strdup_printf("block job '%s'", s->job->job.id);
     int64_t length = bdrv_length(req->source);
-    HBitmap *dirty = hbitmap_new(length, job_granularity(req->target, length, req->granularity));
+    int64_t granularity = job_granularity(req->target, length, req->granularity);
+    bool wholes = fills_no_clusters(req);
 
-    if (!dirty) {
+    if (wholes) {
+        granularity = MAX(granularity, req->target->limits.alloc_unit);
+    }
+    HBitmap *dirty = hbitmap_new(length, granularity);
+    HBitmap *lacking = wholes ? job_full_bitmap(length, granularity, NULL) : NULL;
+    if (!dirty || (wholes && !lacking)) {
+        hbitmap_free(dirty);
+        hbitmap_free(lacking);
         error_setg(errp, "Cannot begin job '%s': there is no memory for its bitmap",
                    s->job->job.id);
         return NULL;
@@ -33,7 +48,8 @@ static BdrvLink *co_main_fn open_filter(MirrorStart *s, Error **errp)
     if (req->sync == MIRROR_SYNC_FULL) {
         hbitmap_set(dirty, 0, length);
     }
-    return mirror_top_new(req->source, req->target, req->filter_name, holder, dirty, errp);
+    return mirror_top_new(req->source, req->target, req->filter_name, holder, dirty, lacking,
+                          errp);
 }
 
 /* Nodes that have to be where they are: a copy of a part of a chain, or into it. */

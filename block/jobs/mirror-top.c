@@ -10,6 +10,9 @@
  *      what the other one wrote later.
  * (T3) A change of the target that fails leaves its range dirty, and is no failure of the guest's
  *      write: the copier comes upon the same error, and does what the job's user wants.
+ * (T4) A target that gets only a part of the chain's data, and has no backing file yet from which
+ *      its clusters could be filled up, gets the first data of each granule as a whole: what a
+ *      guest writes to a part of one before that is dirty, and the copier's affair.
  */
 #include "qemu/osdep.h"
 
@@ -47,6 +50,24 @@ static bool is_dirty(const MirrorTop *m, int64_t offset, int64_t bytes)
     return hbitmap_next_zero(m->dirty, offset, offset + bytes) < 0;
 }
 
+static bool lacks(const MirrorTop *m, int64_t offset)
+{
+    return offset & (hbitmap_granularity(m->lacking) - 1) && hbitmap_get(m->lacking, offset);
+}
+
+/* (T4)  The end of the disk ends its last granule. */
+static bool fills_in(const MirrorTop *m, int64_t offset, int64_t bytes)
+{
+    return m->lacking && (lacks(m, offset) || lacks(m, offset + bytes));
+}
+
+void any_fn mirror_top_copied(MirrorTop *m, int64_t offset, int64_t bytes)
+{
+    if (m->lacking) {
+        hbitmap_reset(m->lacking, offset, bytes);
+    }
+}
+
 static int co_fn change_both(MirrorTop *m, Change *c)
 {
     CoGroup group = CO_GROUP_INIT;
@@ -54,14 +75,17 @@ static int co_fn change_both(MirrorTop *m, Change *c)
 
     bdrv_range_lock(m->ranges, &range, c->offset, c->offset + c->bytes, false);
     /* What is to be copied anyway is not written twice. */
-    bool copied_later = is_dirty(m, c->offset, c->bytes);
+    bool fills = fills_in(m, c->offset, c->bytes);
+    bool copied_later = fills || is_dirty(m, c->offset, c->bytes);
     if (!copied_later) {
         co_group_start(&group, write_target, c);
     }
     int ret = apply(c, c->bs->file, c->flags);
     co_group_wait(&group);
-    if (ret < 0 || (!copied_later && c->target_ret < 0)) {
+    if (ret < 0 || fills || (!copied_later && c->target_ret < 0)) {
         hbitmap_set(m->dirty, c->offset, c->bytes);
+    } else if (!copied_later) {
+        mirror_top_copied(m, c->offset, c->bytes);
     }
     bdrv_range_unlock(m->ranges, &range);
     return ret;
@@ -155,6 +179,7 @@ static int co_main_fn mirror_top_close(BlockDriverState *bs)
     MirrorTop *m = bs->opaque;
 
     hbitmap_free(m->dirty);
+    hbitmap_free(m->lacking);
     bdrv_ranges_free(m->ranges);
     return 0;
 }
@@ -204,7 +229,7 @@ MirrorTop *any_fn mirror_top_of(BlockDriverState *filter)
 
 BdrvLink *co_main_fn mirror_top_new(BlockDriverState *bs, BlockDriverState *target,
                                     const char *name, const char *holder, HBitmap *dirty,
-                                    Error **errp)
+                                    HBitmap *lacking, Error **errp)
 {
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("mirror_top");
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = holder, .hidden = true };
@@ -215,9 +240,11 @@ BdrvLink *co_main_fn mirror_top_new(BlockDriverState *bs, BlockDriverState *targ
     BdrvLink *link = bdrv_open(opts, &spec, errp);
     if (!link) {
         hbitmap_free(dirty);
+        hbitmap_free(lacking);
         return NULL;
     }
     mirror_top_of(link->bs)->dirty = dirty;
+    mirror_top_of(link->bs)->lacking = lacking;
     link->bs->implicit = !name;
     BdrvLinkSpec target_spec = {
         .role = &bdrv_role_target, .parent = link->bs, .allows = CLAIM_ALL,

@@ -11,6 +11,8 @@
 typedef struct MirrorTop {
     HBitmap *dirty;                 /* what of the source the target lacks; NULL until the job has
                                      * one, and never NULL again */
+    HBitmap *lacking;               /* (T4): granules of which the target has nothing yet; NULL: it
+                                     * has a backing file, or gets everything */
     BdrvRangeSet *ranges;           /* (T2): writes shared, copies exclusive */
     bool active;                    /* atomic: guests' writes go to the target as well */
     bool off;                       /* atomic: the job has ended: nothing is noted any more */
@@ -18,11 +20,13 @@ typedef struct MirrorTop {
 
 /*
  * A filter over @bs that is not in use yet, with @target as the node to copy to, and the caller's
- * link to it.  @name: NULL: nobody has to know of it.
+ * link to it.  @name: NULL: nobody has to know of it.  Takes @dirty and @lacking.
  */
 BdrvLink *co_main_fn mirror_top_new(BlockDriverState *bs, BlockDriverState *target,
                                     const char *name, const char *holder, HBitmap *dirty,
-                                    Error **errp);
+                                    HBitmap *lacking, Error **errp);
+/* The target has that range now, which is locked. */
+void any_fn mirror_top_copied(MirrorTop *m, int64_t offset, int64_t bytes);
 MirrorTop *any_fn mirror_top_of(BlockDriverState *filter);
 
 #endif

@@ -53,6 +53,9 @@ static int co_fn mirror_copy(void *opaque, const BdrvCopyPiece *piece, bool *ret
         p.kind = BDRV_COPY_UNKNOWN;
     }
     int ret = bdrv_copy_pair(&m->pair, &p, ret_is_write);
+    if (ret == 0) {
+        mirror_top_copied(m->top, p.offset, p.bytes);
+    }
     bdrv_range_unlock(m->top->ranges, &range);
     return ret;
 }

@@ -145,6 +145,32 @@ def test_only_the_top_image_is_copied_if_that_is_asked_for():
         guest.check()
 
 
+def test_a_copy_without_its_backing_file_has_whole_clusters():
+    """What a guest writes into a cluster of which the copy has nothing must not hide the rest of the cluster, which
+    lies in the chain that the copy gets in the end."""
+    for mode in 'background', 'write-blocking':
+        for cluster in 4096, 65536, 1 << 20:
+            with rig_with(full_target=False) as r:
+                r.snapshot(r.member('src', 'over', snapshot_node_name='over'))
+                run('cp', r.path('src'), r.path('chain'))
+                run('qemu-img', 'create', '-q', '-u', '-f', 'qcow2', '-F', 'qcow2', '-b', r.path('chain'),
+                    '-o', 'cluster_size=%d' % cluster, r.path('copy'), str(SIZE))
+                r.qmp.cmd('blockdev-add', node('copy', r.path('copy'), 'qcow2', backing=None))
+                r.qmp.cmd('blockdev-add', dict(node('chain', r.path('chain'), 'qcow2'), **{'read-only': True}))
+                mirror(r, device='over', target='copy', sync='top', copy_mode=mode)
+                ready(r)
+                with Guest(r, 'disk', SIZE, most=2048) as guest:
+                    time.sleep(0.3)
+                    r.cmd('blockdev-snapshot', node='chain', overlay='copy')
+                    time.sleep(0.1)
+                    r.cmd('job-complete', id='j')
+                    assert 'error' not in ended(r)
+                    time.sleep(0.1)
+                guest.check()
+                guest.h.flush()
+                guest.check(content(r.path('copy'), 'qcow2'))
+
+
 def test_a_snapshot_meanwhile_goes_below_the_job():
     """The copy is of the disk, whatever images it consists of."""
     with rig_with() as r:
