@@ -213,6 +213,16 @@ class Consumer(Rig):
         with open(raw, 'rb') as f:
             return f.read()
 
+    def check_images(self):
+        """The daemon ends, and leaves nothing lost in any image."""
+        self.stop()
+        for name in os.listdir(self.dir):
+            if not os.path.isfile(self.path(name)):         # a socket that was left
+                continue
+            with open(self.path(name), 'rb') as f:
+                if f.read(4) == b'QFI\xfb':
+                    run('qemu-img', 'check', '-q', '-f', 'qcow2', self.path(name))
+
     def files(self, top):
         """The chain as the files say."""
         out = run('qemu-img', 'info', '-U', '--backing-chain', self.path(top))
