@@ -28,9 +28,15 @@ void main_fn job_join(Job *job, JobGroup *group)
 
 void main_fn job_leave_group(Job *job)
 {
-    if (job->group) {
-        g_ptr_array_remove(job->group->jobs, job);
-        job->group->to_run--;
-        job->group = NULL;
+    JobGroup *group = g_steal_pointer(&job->group);
+
+    if (!group) {
+        return;
+    }
+    g_ptr_array_remove(group->jobs, job);
+    group->to_run--;
+    /* The command may have given up before its makers did, and let go of the group. */
+    if (group->complete && group->jobs->len == 0) {
+        job_group_free(group);
     }
 }
