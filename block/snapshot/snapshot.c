@@ -74,7 +74,7 @@ static void main_fn snapshot_commit(BdrvAction *a)
     s->overlay_node_name = g_strdup(s->overlay->node_name);
     s->overlay_filename = g_strdup(s->overlay->filename);
     s->overlay = NULL;
-    s->backing_linked = false;
+    s->backing = NULL;
     if (s->ro_nodes) {
         bdrv_reopen_commit(s->ro_nodes);
     }
