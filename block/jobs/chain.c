@@ -132,7 +132,8 @@ static bool co_main_fn take_nodes(JobChain *c, const Job *job, Error **errp)
     return true;
 }
 
-static void main_fn add_read_only(BlockDriverState *bs, GPtrArray *nodes, GArray *changes)
+/* What stores @bs, as far as it is read-only, is to be writable. */
+static void main_fn add_writable(BlockDriverState *bs, GPtrArray *nodes, GArray *changes)
 {
     g_autoptr(GPtrArray) stores = bs ? bdrv_stores(bs) : g_ptr_array_new();
 
@@ -152,9 +153,9 @@ static bool co_main_fn make_writable(JobChain *c, Error **errp)
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();
     g_autoptr(GArray) changes = g_array_new(false, false, sizeof(BdrvReopen));
 
-    add_read_only(c->spec.writable, nodes, changes);
+    add_writable(c->spec.writable, nodes, changes);
     if (c->spec.merges) {
-        add_read_only(c->spec.base, nodes, changes);
+        add_writable(c->spec.base, nodes, changes);
     }
     if (nodes->len == 0) {
         return true;
