@@ -64,8 +64,8 @@ static void test_parse(void)
 static void test_mistakes_are_named(void)
 {
     assert_refused("{}", "Parameter 'driver' is missing");
-    assert_refused("{'driver':'zip'}", "Parameter 'driver' does not accept value 'zip' (accepted: "
-                   "blkdebug, compress, file, host_device, null-aio, null-co, qcow2, raw)");
+    assert_refused("{'driver':'null-co','detect-zeroes':'zip'}", "Parameter 'detect-zeroes' does "
+                   "not accept value 'zip' (accepted: off, on, unmap)");
     assert_refused("{'driver':1}", "Invalid parameter type for 'driver', expected: string");
     assert_refused("{'driver':'file'}", "Parameter 'filename' is missing");
     assert_refused("{'driver':'file','filename':'a','size':1}", "Parameter 'size' is unexpected");
