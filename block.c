@@ -209,13 +209,12 @@ static void main_fn node_destroy(BlockDriverState *bs)
  * yields. */
 static BlockDriverState *co_main_fn let_go(BdrvLink *link)
 {
+    if (users(link->bs) > 1) {
+        bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, NULL);
+    }
+    /* Others may have gone meanwhile, and a pivot may have taken the link to another node. */
     BlockDriverState *bs = link->bs;
     bool last = users(bs) == 1;
-
-    if (!last) {
-        bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, NULL);    /* others may go meanwhile */
-        last = users(bs) == 1;
-    }
     g_queue_unlink(users_of(bs, link->follows), &link->entry);
     g_free(link->holder);
     g_free(link);

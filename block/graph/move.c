@@ -135,6 +135,8 @@ void main_fn bdrv_move_commit(BdrvMove *m)
         g_queue_push_tail_link(moves(m, link) ? &m->to->followers : &stay, e);
     }
     m->from->followers = stay;
+    /* A filter that its users have left is nobody's way to the disk any more: no new user comes. */
+    m->from->implicit = false;
     set_follows(m->filter_link, true);
 }
 
