@@ -67,7 +67,8 @@ static int co_fn cor_preadv(BlockDriverState *bs, int64_t offset, int64_t bytes,
 {
     const CorState *s = bs->opaque;
     const BdrvLink *below = s->bottom ? s->bottom->bs->backing : NULL;
-    int64_t inside = MIN(bytes, bdrv_length(bs->file->bs) - offset);
+    int64_t length = bdrv_length(bs->file->bs);     /* once: it may change */
+    int64_t inside = MIN(bytes, length - offset);
 
     /* A copy that fails is no failure of the read: that says itself what it can read. */
     if (inside > 0) {

@@ -144,7 +144,8 @@ static int co_fn preallocate_extend(BlockDriverState *bs, int64_t length)
     int ret = length > s->file_end ? bdrv_co_extend(bs->file, length) : 0;
     if (ret == 0) {
         s->file_end = MAX(s->file_end, length);
-        set_length(bs, MAX(bdrv_length(bs), length));
+        int64_t now = bdrv_length(bs);
+        set_length(bs, MAX(now, length));
     }
     co_mutex_unlock(&s->lock);
     return ret;

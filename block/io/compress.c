@@ -41,7 +41,8 @@ static int co_fn write_unit(CompressedWrite *w, int64_t from, int64_t to)
 {
     BlockDriverState *bs = w->bs;
     int64_t unit = ROUND_DOWN(from, bs->limits.compress_unit);
-    int64_t bytes = MIN(bs->limits.compress_unit, bdrv_length(bs) - unit);
+    int64_t left = bdrv_length(bs) - unit;
+    int64_t bytes = MIN(bs->limits.compress_unit, left);
     void *buf = bdrv_try_blockalign(bytes);
     bool stored = false;
 

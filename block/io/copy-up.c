@@ -102,7 +102,8 @@ static int co_fn find_source(const CopyUp *c, int64_t offset, int64_t bytes, Sou
 static void widen(const BlockDriverState *bs, int64_t *offset, int64_t *bytes)
 {
     int64_t unit = MAX(bs->limits.alloc_unit, 1);
-    int64_t end = MIN(ROUND_UP(*offset + *bytes, unit), bdrv_length(bs));
+    int64_t length = bdrv_length(bs);
+    int64_t end = MIN(ROUND_UP(*offset + *bytes, unit), length);
 
     *offset = ROUND_DOWN(*offset, unit);
     *bytes = end - *offset;
@@ -158,7 +159,8 @@ static int co_fn copy_piece(CopyUp *c, int64_t offset, int64_t bytes)
     int64_t unit = MAX(bs->limits.alloc_unit, 1), before = c->copied;
 
     bdrv_range_lock(bs->ranges, &c->range, offset, ROUND_UP(offset + bytes, unit), true);
-    int64_t end = MIN(offset + bytes, bdrv_length(bs));     /* it may be shorter by now */
+    int64_t length = bdrv_length(bs);       /* it may be shorter by now */
+    int64_t end = MIN(offset + bytes, length);
     int ret = copy_held(c, offset, end);
     if (bdrv_reclaim_after(bs, ret)) {
         ret = copy_held(c, offset, end);

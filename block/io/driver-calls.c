@@ -7,7 +7,9 @@
 
 static bool range_ok(const BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
-    int64_t end = MAX(bdrv_length(bs), __atomic_load_n(&bs->resize_end, __ATOMIC_RELAXED));
+    int64_t length = bdrv_length(bs);
+    int64_t resize_end = __atomic_load_n(&bs->resize_end, __ATOMIC_RELAXED);
+    int64_t end = MAX(length, resize_end);
 
     return offset >= 0 && bytes > 0 && offset <= end - bytes;
 }

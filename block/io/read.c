@@ -55,7 +55,9 @@ static int co_fn read_inside(BlockDriverState *bs, int64_t offset, int64_t bytes
 /* What lies past the end of a file reads as zeroes, as in a file that was just grown. */
 static int co_fn read_protocol(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov)
 {
-    int64_t inside = MIN(bytes, MAX(0, bdrv_length(bs) - offset));
+    /* Looked at once, also by the macros: others make the file longer meanwhile. */
+    int64_t length = bdrv_length(bs);
+    int64_t inside = MIN(bytes, MAX(0, length - offset));
 
     if (inside == bytes) {
         return read_inside(bs, offset, bytes, qiov);
@@ -240,7 +242,8 @@ int co_fn bdrv_co_pread(BdrvLink *link, int64_t offset, int64_t bytes, void *buf
 
 uint8_t *co_fn bdrv_co_read_header(BdrvLink *file, size_t bytes, size_t *ret_len, Error **errp)
 {
-    size_t len = MIN((uint64_t)bdrv_length(file->bs), bytes);
+    uint64_t length = bdrv_length(file->bs);
+    size_t len = MIN(length, bytes);
     uint8_t *buf = bdrv_try_blockalign(bytes);
     int ret = buf ? bdrv_co_pread(file, 0, len, buf) : -ENOMEM;
 

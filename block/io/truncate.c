@@ -45,8 +45,10 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         return false;
     }
     bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
-    __atomic_store_n(&bs->resize_end, ROUND_UP((uint64_t)MAX(length, bdrv_length(bs)),
-                                               MAX(bs->limits.alloc_unit, 1)), __ATOMIC_RELAXED);
+    uint64_t longer = bdrv_length(bs);
+    longer = MAX(longer, (uint64_t)length);
+    __atomic_store_n(&bs->resize_end, ROUND_UP(longer, MAX(bs->limits.alloc_unit, 1)),
+                     __ATOMIC_RELAXED);
     bool ok = bs->drv->co_truncate(bs, length, prealloc, errp);
     __atomic_store_n(&bs->resize_end, 0, __ATOMIC_RELAXED);
     if (ok) {

@@ -84,7 +84,9 @@ static int64_t to_copy(const BackupJob *b)
 {
     HBitmap *h = bdrv_cbw_to_copy(filter_of(b));
 
-    return MIN(hbitmap_count(h), hbitmap_length(h));
+    int64_t count = hbitmap_count(h);
+
+    return MIN(count, hbitmap_length(h));
 }
 
 static void main_fn backup_update(Job *job)

@@ -188,8 +188,8 @@ static bool make_room(Qcow2Cache *c)
         return true;
     }
     /* A cache with less than an equal share takes from the others first. */
-    size_t share = qcow2_cache_global_budget() / page_cost(c) /
-                   MAX(__atomic_load_n(&pool.n_caches, __ATOMIC_RELAXED), 1);
+    size_t caches = __atomic_load_n(&pool.n_caches, __ATOMIC_RELAXED);
+    size_t share = qcow2_cache_global_budget() / page_cost(c) / MAX(caches, 1);
     if (c->n_pages < MAX(share, MIN_PAGES) && evict_from_others(c)) {
         return true;
     }

@@ -85,7 +85,9 @@ static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
 /* Offset up to which a disk of @length bytes shows what its backing file has. */
 static int64_t backing_end(const BlockDriverState *bs, int64_t length)
 {
-    return bs->backing ? MIN(bdrv_length(bs->backing->bs), length) : 0;
+    int64_t backing = bs->backing ? bdrv_length(bs->backing->bs) : 0;
+
+    return MIN(backing, length);
 }
 
 /* What the backing file has in [@from, @end), which becomes part of the disk, must not appear. */
