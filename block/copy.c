@@ -80,7 +80,7 @@ BdrvCopy *main_fn bdrv_copy_new(const BdrvCopyParams *params, Error **errp)
     if (!c->p.chunk) {
         c->p.chunk = BDRV_COPY_CHUNK;
     }
-    c->p.chunk = ROUND_UP(c->p.chunk, hbitmap_granularity(c->p.todo));
+    c->p.chunk = ROUND_UP(c->p.chunk, hbitmap_granularity(c->p.uncopied));
     if (!c->p.parallel) {
         c->p.parallel = BDRV_COPY_PARALLEL;
     }
@@ -111,7 +111,7 @@ int64_t any_fn bdrv_copy_done(const BdrvCopy *copy)
 
 int64_t any_fn bdrv_copy_remaining(const BdrvCopy *copy)
 {
-    return hbitmap_count(copy->p.todo) + __atomic_load_n(&copy->in_flight, __ATOMIC_RELAXED);
+    return hbitmap_count(copy->p.uncopied) + __atomic_load_n(&copy->in_flight, __ATOMIC_RELAXED);
 }
 
 static bool is_interrupted(const BdrvCopy *c)
@@ -123,7 +123,7 @@ static bool is_interrupted(const BdrvCopy *c)
 
 static void task_failed(BdrvCopy *c, const BdrvCopyPiece *piece, int error, bool is_write)
 {
-    hbitmap_set(c->p.todo, piece->offset, piece->bytes);
+    hbitmap_set(c->p.uncopied, piece->offset, piece->bytes);
     if (!c->error.error) {
         c->error = (BdrvCopyError){ error, is_write, piece->offset, piece->bytes };
     }
@@ -182,10 +182,10 @@ static void start_task(BdrvCopy *c, int64_t bytes)
 /* The next dirty area, from the position on and around; its bits become clean. */
 static bool take_area(BdrvCopy *c)
 {
-    int64_t length = hbitmap_length(c->p.todo), offset, bytes;
+    int64_t length = hbitmap_length(c->p.uncopied), offset, bytes;
 
-    if (!hbitmap_next_dirty_area(c->p.todo, c->position, length, MAX_AREA, &offset, &bytes) &&
-        !hbitmap_next_dirty_area(c->p.todo, 0, c->position, MAX_AREA, &offset, &bytes)) {
+    if (!hbitmap_next_dirty_area(c->p.uncopied, c->position, length, MAX_AREA, &offset, &bytes) &&
+        !hbitmap_next_dirty_area(c->p.uncopied, 0, c->position, MAX_AREA, &offset, &bytes)) {
         return false;
     }
     c->area_start = c->kind_end = offset;
@@ -198,7 +198,7 @@ static bool take_area(BdrvCopy *c)
 static void clear_area(BdrvCopy *c)
 {
     __atomic_fetch_add(&c->in_flight, c->area_end - c->area_start, __ATOMIC_RELAXED);
-    hbitmap_reset(c->p.todo, c->area_start, c->area_end - c->area_start);
+    hbitmap_reset(c->p.uncopied, c->area_start, c->area_end - c->area_start);
 }
 
 /* What of the area is not started is dirty again. */
@@ -207,7 +207,7 @@ static void give_area_back(BdrvCopy *c)
     int64_t bytes = c->area_end - c->area_start;
 
     if (bytes > 0) {
-        hbitmap_set(c->p.todo, c->area_start, bytes);
+        hbitmap_set(c->p.uncopied, c->area_start, bytes);
         __atomic_fetch_sub(&c->in_flight, bytes, __ATOMIC_RELAXED);
         c->position = c->area_start;
         c->area_end = c->area_start;
@@ -254,7 +254,7 @@ static void co_fn wait_for_speed(BdrvCopy *c, int64_t bytes)
 /* Under a limit pieces are small, so that what is copied in a second is about what it says. */
 static int64_t chunk_bytes(const BdrvCopy *c)
 {
-    int64_t granularity = hbitmap_granularity(c->p.todo);
+    int64_t granularity = hbitmap_granularity(c->p.uncopied);
 
     return c->speed ? MIN(c->p.chunk, ROUND_UP(MAX(c->speed / 10, 1), granularity)) : c->p.chunk;
 }

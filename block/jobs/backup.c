@@ -22,7 +22,7 @@ typedef struct BackupJob {
     BackupSync sync;
     BlockDriverState *base;         /* TOP: what lies there or below is not copied; may be NULL */
     BdrvLink *base_link;
-    HBitmap *unscanned, *todo;
+    HBitmap *unscanned, *uncopied;
     BdrvCopy *scan, *copy, *running;
     int64_t all;                    /* bytes that are to be copied */
     int parallel;
@@ -151,7 +151,7 @@ static bool co_main_fn backup_run(Job *job, Error **errp)
     }
     b->all = to_copy(b);
     if (b->sync != BACKUP_SYNC_BITMAP && !b->scan) {
-        b->all = hbitmap_length(b->todo);
+        b->all = hbitmap_length(b->uncopied);
     }
     if (!copy_all(b, errp)) {
         return false;
@@ -239,7 +239,7 @@ static void main_fn backup_clear(Job *job)
     BackupJob *b = backup_of(job);
 
     hbitmap_free(b->unscanned);
-    hbitmap_free(b->todo);
+    hbitmap_free(b->uncopied);
     hbitmap_free(b->taken);
 }
 
@@ -312,18 +312,18 @@ static bool main_fn make_copiers(BackupStart *s, Error **errp)
     int64_t length = bdrv_length(s->req.source);
     int64_t cluster = bdrv_cbw_cluster_size(filter_of(b));
 
-    b->todo = job_full_bitmap(length, cluster, errp);
+    b->uncopied = job_full_bitmap(length, cluster, errp);
     BdrvCopyParams params = {
-        .ops = &backup_ops, .opaque = b, .todo = b->todo, .parallel = s->req.workers,
+        .ops = &backup_ops, .opaque = b, .uncopied = b->uncopied, .parallel = s->req.workers,
         .chunk = s->req.chunk,
     };
-    b->copy = b->todo ? bdrv_copy_new(&params, errp) : NULL;
+    b->copy = b->uncopied ? bdrv_copy_new(&params, errp) : NULL;
     if (!b->copy || s->req.sync != BACKUP_SYNC_TOP) {
         return b->copy != NULL;
     }
     b->unscanned = job_full_bitmap(length, cluster, errp);
     params = (BdrvCopyParams){
-        .ops = &scan_ops, .opaque = b, .todo = b->unscanned, .chunk = JOB_LOOK_CHUNK,
+        .ops = &scan_ops, .opaque = b, .uncopied = b->unscanned, .chunk = JOB_LOOK_CHUNK,
     };
     b->scan = b->unscanned ? bdrv_copy_new(&params, errp) : NULL;
     return b->scan != NULL;

@@ -16,7 +16,7 @@ typedef struct CommitJob {
     Job job;
     JobChain chain;
     BdrvCopyPair pair;
-    HBitmap *todo;
+    HBitmap *uncopied;
     BdrvCopy *copy, *running;
     char *name, *format;            /* to record; @name NULL: the base's own */
     bool merged;
@@ -151,7 +151,7 @@ static void main_fn commit_clear(Job *job)
     CommitJob *c = commit_of(job);
 
     bdrv_copy_free(c->copy);
-    hbitmap_free(c->todo);
+    hbitmap_free(c->uncopied);
     g_free(c->name);
     g_free(c->format);
 }
@@ -200,10 +200,10 @@ static bool co_main_fn start_prepare(BdrvAction *a, Error **errp)
     int64_t length = bdrv_length(spec->top);
     BdrvCopyParams params = {
         .ops = &commit_ops, .opaque = c, .chunk = JOB_LOOK_CHUNK,
-        .todo = job_full_bitmap(length, job_granularity(spec->base, length, 0), errp),
+        .uncopied = job_full_bitmap(length, job_granularity(spec->base, length, 0), errp),
     };
-    c->todo = params.todo;
-    c->copy = c->todo ? bdrv_copy_new(&params, errp) : NULL;
+    c->uncopied = params.uncopied;
+    c->copy = c->uncopied ? bdrv_copy_new(&params, errp) : NULL;
     return c->copy != NULL;
 }
 

@@ -252,7 +252,7 @@ MirrorJob *main_fn mirror_new(const MirrorRequest *req, Error **errp)
 /* Copiers for what is dirty in @m->top, and to find that out. */
 bool main_fn mirror_make_copiers(MirrorJob *m, bool needs_scan, Error **errp)
 {
-    BdrvCopyParams copy = { .ops = &mirror_ops, .opaque = m, .todo = m->top->dirty };
+    BdrvCopyParams copy = { .ops = &mirror_ops, .opaque = m, .uncopied = m->top->dirty };
 
     m->copy = bdrv_copy_new(&copy, errp);
     if (!m->copy || !needs_scan) {
@@ -265,7 +265,7 @@ bool main_fn mirror_make_copiers(MirrorJob *m, bool needs_scan, Error **errp)
     }
     hbitmap_set(m->unscanned, 0, hbitmap_length(m->unscanned));
     BdrvCopyParams params = {
-        .ops = &scan_ops, .opaque = m, .todo = m->unscanned, .chunk = JOB_LOOK_CHUNK,
+        .ops = &scan_ops, .opaque = m, .uncopied = m->unscanned, .chunk = JOB_LOOK_CHUNK,
     };
     m->scan = bdrv_copy_new(&params, errp);
     return m->scan != NULL;

@@ -16,7 +16,7 @@ typedef struct StreamJob {
     Job job;
     JobChain chain;
     BlockBackend *blk;
-    HBitmap *todo;
+    HBitmap *uncopied;
     BdrvCopy *copy, *running;
     char *name, *format;            /* to record; @name NULL: the base's own, if there is one */
     int skipped_error;              /* -errno of a request whose failure was ignored, or 0 */
@@ -53,7 +53,7 @@ static bool co_main_fn stream_error(StreamJob *s, const BdrvCopyError *e, Error 
         return false;
     }
     if (action == BLK_ERROR_ACTION_IGNORE) {
-        hbitmap_reset(s->todo, e->offset, e->bytes);
+        hbitmap_reset(s->uncopied, e->offset, e->bytes);
         s->skipped_error = s->skipped_error ?: e->error;
     }
     return true;
@@ -121,7 +121,7 @@ static void main_fn stream_update(Job *job)
     StreamJob *s = stream_of(job);
 
     if (s->copy) {
-        int64_t left = bdrv_copy_remaining(s->copy), all = hbitmap_length(s->todo);
+        int64_t left = bdrv_copy_remaining(s->copy), all = hbitmap_length(s->uncopied);
         job_progress(job, all - MIN(left, all), all);
     }
 }
@@ -162,7 +162,7 @@ static void main_fn stream_clear(Job *job)
     StreamJob *s = stream_of(job);
 
     bdrv_copy_free(s->copy);
-    hbitmap_free(s->todo);
+    hbitmap_free(s->uncopied);
     g_free(s->name);
     g_free(s->format);
 }
@@ -207,11 +207,12 @@ static bool co_main_fn start_prepare(BdrvAction *a, Error **errp)
         return false;
     }
     int64_t length = bdrv_length(spec->top);
-    s->todo = job_full_bitmap(length, job_granularity(spec->top, length, 0), errp);
+    s->uncopied = job_full_bitmap(length, job_granularity(spec->top, length, 0), errp);
     BdrvCopyParams params = {
-        .ops = &stream_ops, .opaque = s, .chunk = JOB_LOOK_CHUNK, .todo = s->todo, .parallel = JOB_COPY_UP_PARALLEL,
+        .ops = &stream_ops, .opaque = s, .chunk = JOB_LOOK_CHUNK,
+        .uncopied = s->uncopied, .parallel = JOB_COPY_UP_PARALLEL,
     };
-    s->copy = s->todo ? bdrv_copy_new(&params, errp) : NULL;
+    s->copy = s->uncopied ? bdrv_copy_new(&params, errp) : NULL;
     return s->copy != NULL;
 }
 

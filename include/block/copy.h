@@ -37,7 +37,7 @@ typedef struct BdrvCopyOps {
 typedef struct BdrvCopyParams {
     const BdrvCopyOps *ops;
     void *opaque;
-    HBitmap *todo;                  /* borrowed */
+    HBitmap *uncopied;                  /* borrowed */
     int64_t chunk;                  /* bytes of a piece of data, at most; 0: the default */
     int parallel;                   /* pieces at a time; 0: the default */
 } BdrvCopyParams;
