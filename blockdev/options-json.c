@@ -25,24 +25,81 @@ static void fill_in_drivers(QDict *dict, const char *format)
     }
 }
 
-BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, const char *format,
-                                                   Error **errp)
+/* The format of what "file" of @dict describes. */
+static const char *co_main_fn probe(QDict *dict, Error **errp)
+{
+    g_autoptr(BlockdevOptions) qapi = NULL;
+
+    qdict_put_str(dict, "driver", "raw");
+    if (!BlockdevOptions_parse_keyval(QOBJECT(dict), &qapi, errp)) {
+        return NULL;
+    }
+    g_autoptr(BdrvOpenOptions) opts = blockdev_options_to_plain(qapi, errp);
+    if (!opts || !opts->file.options) {
+        return opts ? "raw" : NULL;
+    }
+    for (BdrvOpenOptions *o = opts->file.options; o; o = o->file.options) {
+        o->read_only = true;
+    }
+    return bdrv_probe_format(opts->file.options, errp);
+}
+
+/* The plain form of @dict, which names a driver. */
+static BdrvOpenOptions *to_plain(QDict *dict, Error **errp)
+{
+    g_autoptr(BlockdevOptions) qapi = NULL;
+
+    return BlockdevOptions_parse_keyval(QOBJECT(dict), &qapi, errp)
+           ? blockdev_options_to_plain(qapi, errp) : NULL;
+}
+
+BdrvOpenOptions *co_main_fn blockdev_options_from_dict(QDict *dict, const char *format,
+                                                       Error **errp)
+{
+    fill_in_drivers(dict, format);
+    if (!qdict_has(dict, "driver")) {
+        if (!qdict_has(dict, "file")) {
+            error_setg(errp, "Must specify either driver or file");
+            return NULL;
+        }
+        const char *found = probe(dict, errp);
+        if (!found) {
+            return NULL;
+        }
+        qdict_put_str(dict, "driver", found);
+    }
+    return to_plain(dict, errp);
+}
+
+static QDict *parse_json(const char *json, Error **errp)
 {
     g_autoptr(QObject) obj = json_parse(json, strlen(json), errp);
-    g_autoptr(QDict) dict = NULL;
-    g_autoptr(BlockdevOptions) qapi = NULL;
 
     if (obj && !qobject_to_qdict(obj)) {
         error_setg(errp, "it is no object");
-    } else if (obj) {
-        dict = keyval_from_json(qobject_to_qdict(obj), errp);
+        return NULL;
     }
+    return obj ? keyval_from_json(qobject_to_qdict(obj), errp) : NULL;
+}
+
+BdrvOpenOptions *co_main_fn blockdev_options_from_json(const char *json, const char *format,
+                                                       Error **errp)
+{
+    g_autoptr(QDict) dict = parse_json(json, errp);
+    BdrvOpenOptions *opts = dict ? blockdev_options_from_dict(dict, format, errp) : NULL;
+
+    if (!opts) {
+        error_prepend(errp, "Could not parse the JSON options: ");
+    }
+    return opts;
+}
+
+BdrvOpenOptions *any_fn blockdev_options_from_whole_json(const char *json, const char *format)
+{
+    g_autoptr(QDict) dict = parse_json(json, NULL);
+
     if (dict) {
         fill_in_drivers(dict, format);
     }
-    if (!dict || !BlockdevOptions_parse_keyval(QOBJECT(dict), &qapi, errp)) {
-        error_prepend(errp, "Cannot understand \"json:\" name: ");
-        return NULL;
-    }
-    return blockdev_options_to_plain(qapi, errp);
+    return dict ? to_plain(dict, NULL) : NULL;
 }

@@ -86,7 +86,7 @@ static void opened_file_free(void *opaque)
 /* The file that a description opens first. */
 static char *any_fn file_of_json(const char *json)
 {
-    g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_json(json, NULL, NULL);
+    g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_whole_json(json, NULL);
     const BdrvOpenOptions *o = opts;
 
     while (o && o->file.options) {

@@ -253,8 +253,7 @@ BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *forma
 
 #define PROBE_BYTES 2048
 
-/* The name of the format of the file that @file_opts describes, by its first bytes. */
-static const char *co_main_fn probe_format(const BdrvOpenOptions *file_opts, Error **errp)
+const char *co_main_fn bdrv_probe_format(const BdrvOpenOptions *file_opts, Error **errp)
 {
     uint8_t buf[PROBE_BYTES] = { 0 };
     BdrvLinkSpec spec = {
@@ -274,7 +273,7 @@ static const char *co_main_fn probe_format(const BdrvOpenOptions *file_opts, Err
     return ret < 0 ? NULL : bdrv_probe(buf, sizeof(buf))->name;
 }
 
-static BdrvOpenOptions *main_fn options_from_json_name(const char *filename, const char *format,
+static BdrvOpenOptions *co_main_fn options_from_json_name(const char *filename, const char *format,
                                                        Error **errp)
 {
     if (!bdrv_json_options_parser) {
@@ -305,10 +304,12 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
         return NULL;
     }
     g_autoptr(BdrvOpenOptions) file = bdrv_open_options_new("file");
-    file->u.file.filename = bdrv_path_combine(base_filename, filename);
+    /* A name that a user gives stays as it is, in messages, too. */
+    file->u.file.filename = base_filename ? bdrv_path_combine(base_filename, filename)
+                                          : g_strdup(filename);
     file->read_only = true;
     if (!format) {
-        format = probe_format(file, errp);
+        format = bdrv_probe_format(file, errp);
         if (!format) {
             return NULL;
         }

@@ -137,6 +137,9 @@ BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp);
 
+/* The name of the format of the file that @file_opts describes, by its first bytes. */
+const char *co_main_fn bdrv_probe_format(const BdrvOpenOptions *file_opts, Error **errp);
+
 /* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once
  * at start by whoever knows the wire's types.  NULL (the default): such names are refused. */
 extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format,

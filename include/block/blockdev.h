@@ -14,9 +14,18 @@
 /* The plain form of @qapi; caller frees. */
 BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, Error **errp);
 
+/*
+ * The plain form of options as keyval_parse() returns them, in which drivers may be left out: a
+ * "filename" alone is of a file, and a node without a driver has the format @format, or (NULL) the
+ * one that its file looks like.  @dict is filled in.  Caller frees.
+ */
+BdrvOpenOptions *co_main_fn blockdev_options_from_dict(QDict *dict, const char *format,
+                                                       Error **errp);
 /* For bdrv_json_options_parser. */
-BdrvOpenOptions *any_fn blockdev_options_from_json(const char *json, const char *format,
-                                                   Error **errp);
+BdrvOpenOptions *co_main_fn blockdev_options_from_json(const char *json, const char *format,
+                                                       Error **errp);
+/* The same where nothing is opened; NULL also if a driver is left out. */
+BdrvOpenOptions *any_fn blockdev_options_from_whole_json(const char *json, const char *format);
 
 /* Open @qapi as a node that the monitor owns. */
 bool co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);

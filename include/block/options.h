@@ -41,6 +41,9 @@ typedef struct NullOpenOptions {            /* null-co */
 typedef struct RawOpenOptions {
     int64_t offset;
     int64_t size;                           /* -1: to the end of the file */
+    /* Nobody has said that it is raw: what is written to its first bytes must not make it look like
+     * another format, in which the next user would take it to be. */
+    bool probed;
 } RawOpenOptions;
 
 /* Kinds of metadata that a write is checked for not hitting (overlap-check). */

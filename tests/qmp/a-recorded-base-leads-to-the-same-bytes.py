@@ -198,7 +198,7 @@ def test_descriptions_in_every_form_that_images_have_them_in():
                 r.path('bad'), '1M')
             e = r.error('blockdev-add', driver='qcow2', node_name='bad', read_only=True,
                         file=file(r.path('bad')))
-            assert 'json:' in e.desc, e
+            assert 'JSON options' in e.desc, e
 
 
 def test_a_raw_disk_of_any_length():

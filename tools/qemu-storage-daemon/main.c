@@ -22,6 +22,7 @@
 #include "qemu/log.h"
 #include "qemu/systemd.h"
 #include "qsd.h"
+#include "tools/common/options.h"
 
 const QsdOption qsd_options[] = {
     { "help", NULL, "display this help and exit", 'h', NULL },
@@ -32,7 +33,7 @@ const QsdOption qsd_options[] = {
     { "drive", "id=ID,file=FILE[,format=F][,readonly=on|off][,cache=MODE][,...]",
       "open FILE in a backend called ID", 0, qsd_apply_drive },
     { "object", "iothread|secret|throttle-group,id=ID[,...]",
-      "create an object; the options are those of QMP's object-add", 0, qsd_apply_object },
+      "create an object; the options are those of QMP's object-add", 0, tool_add_object },
     { "nbd-server", "addr.type=unix|inet,addr.path=P|addr.host=H,addr.port=P[,id=ID]"
       "[,max-connections=N][,handshake-max-seconds=N]", "start an NBD server", 0,
       qsd_apply_nbd_server },
@@ -111,7 +112,7 @@ static void handle_early(const QsdOption *o, const char *value)
         exit(0);
     } else if (strcmp(o->name, "trace") == 0) {
         Error *err = NULL;
-        if (!qsd_trace(value, &err)) {
+        if (!tool_trace(value, &err)) {
             error_prepend(&err, "--trace %s: ", value);
             error_report_err(err);
             exit(1);
@@ -415,7 +416,7 @@ int main(int argc, char **argv)
     aio_context_run(main_ctx);
     context_block_anyway();         /* the loop has ended */
     log_writer_finish(LOG_PATIENCE_NS);
-    qsd_trace_finish(LOG_PATIENCE_NS);
+    tool_trace_finish(LOG_PATIENCE_NS);
     g_array_unref(command_line.steps);
     return exit_status;
 }

@@ -6,40 +6,22 @@
 #include "block/snapshot.h"
 #include "block/qcow2.h"
 #include "nbd/server.h"
-#include "qapi/qapi-parse.h"
-#include "qobject/keyval.h"
 #include "qsd.h"
-
-/* Parses @value, JSON or key=value, as the QAPI type TYPE. */
-#define PARSE_OPTION(TYPE, value, implied_key, ret, errp)                       \
-    ({                                                                          \
-        bool is_json_;                                                          \
-        g_autoptr(QDict) dict_ = keyval_parse_or_json(value, implied_key, &is_json_, errp); \
-        dict_ && (is_json_ ? TYPE##_parse(QOBJECT(dict_), ret, errp)            \
-                           : TYPE##_parse_keyval(QOBJECT(dict_), ret, errp));   \
-    })
+#include "tools/common/options.h"
 
 bool co_main_fn qsd_apply_blockdev(const char *value, Error **errp)
 {
     g_autoptr(BlockdevOptions) opts = NULL;
 
-    return PARSE_OPTION(BlockdevOptions, value, "driver", &opts, errp) &&
+    return TOOL_PARSE_OPTION(BlockdevOptions, value, "driver", &opts, errp) &&
            blockdev_add_node(opts, errp);
-}
-
-bool co_main_fn qsd_apply_object(const char *value, Error **errp)
-{
-    g_autoptr(ObjectOptions) opts = NULL;
-
-    return PARSE_OPTION(ObjectOptions, value, "qom-type", &opts, errp) &&
-           blockdev_object_add(opts, errp);
 }
 
 bool co_main_fn qsd_apply_export(const char *value, Error **errp)
 {
     g_autoptr(BlockExportOptions) opts = NULL;
 
-    return PARSE_OPTION(BlockExportOptions, value, "type", &opts, errp) &&
+    return TOOL_PARSE_OPTION(BlockExportOptions, value, "type", &opts, errp) &&
            blockdev_export_add(opts, errp);
 }
 
@@ -47,7 +29,7 @@ bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp)
 {
     g_autoptr(NbdServerOptions) opts = NULL;
 
-    if (!PARSE_OPTION(NbdServerOptions, value, NULL, &opts, errp)) {
+    if (!TOOL_PARSE_OPTION(NbdServerOptions, value, NULL, &opts, errp)) {
         return false;
     }
     NbdServerLimits limits = blockdev_nbd_limits(
@@ -113,33 +95,11 @@ bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp)
 
 typedef struct DriveOptions {
     const char *id, *file, *format, *node_name;
-    bool read_only, copy_on_read, direct, no_flush, writeback, discard;
+    bool read_only, copy_on_read, discard;
+    ToolCache cache;
     FileAio aio;
     BdrvDetectZeroes detect_zeroes;
 } DriveOptions;
-
-static bool parse_cache(const char *mode, DriveOptions *d, Error **errp)
-{
-    static const struct {
-        const char *name;
-        bool writeback, direct, no_flush;
-    } modes[] = {
-        { "writeback", true, false, false }, { "none", true, true, false },
-        { "writethrough", false, false, false }, { "directsync", false, true, false },
-        { "unsafe", true, false, true },
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(modes); i++) {
-        if (strcmp(mode, modes[i].name) == 0) {
-            d->writeback = modes[i].writeback;
-            d->direct = modes[i].direct;
-            d->no_flush = modes[i].no_flush;
-            return true;
-        }
-    }
-    error_setg(errp, "invalid cache option: '%s'", mode);
-    return false;
-}
 
 static bool parse_bool_value(const char *key, const char *value, bool *ret, Error **errp)
 {
@@ -150,24 +110,22 @@ static bool parse_bool_value(const char *key, const char *value, bool *ret, Erro
     return true;
 }
 
+static bool parse_cache(const char *mode, DriveOptions *d, Error **errp)
+{
+    if (!tool_parse_cache(mode, &d->cache)) {
+        error_setg(errp, "invalid cache option: '%s'", mode);
+        return false;
+    }
+    return true;
+}
+
 static bool parse_aio(const char *value, FileAio *ret, Error **errp)
 {
-    static const struct {
-        const char *name;
-        FileAio aio;
-    } kinds[] = {
-        { "threads", FILE_AIO_THREADS }, { "native", FILE_AIO_NATIVE },
-        { "io_uring", FILE_AIO_IO_URING },
-    };
-
-    for (size_t i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        if (strcmp(value, kinds[i].name) == 0) {
-            *ret = kinds[i].aio;
-            return true;
-        }
+    if (!tool_parse_aio(value, ret)) {
+        error_setg(errp, "invalid aio option: '%s' is none of threads, native, io_uring", value);
+        return false;
     }
-    error_setg(errp, "invalid aio option: '%s' is none of threads, native, io_uring", value);
-    return false;
+    return true;
 }
 
 static bool set_drive_key(DriveOptions *d, const char *key, const char *value, Error **errp)
@@ -208,7 +166,6 @@ static bool parse_drive(const QDict *dict, DriveOptions *d, Error **errp)
     const char *key;
     QObject *value;
 
-    d->writeback = true;
     for (size_t i = 0; qdict_member(dict, i, &key, &value); i++) {
         if (!set_drive_key(d, key, qobject_get_str(value), errp)) {
             return false;
@@ -255,8 +212,8 @@ static BdrvOpenOptions *co_main_fn drive_open_options(const DriveOptions *d, Err
     opts->detect_zeroes = d->detect_zeroes;
     for (BdrvOpenOptions *o = opts; o; o = o->file.options) {
         o->read_only = d->read_only;
-        o->cache_direct = d->direct;
-        o->cache_no_flush = d->no_flush;
+        o->cache_direct = d->cache.direct;
+        o->cache_no_flush = d->cache.no_flush;
         if (o != opts) {
             o->discard = true;
             o->u.file.aio = d->aio;
@@ -278,7 +235,7 @@ static bool co_main_fn add_drive(const DriveOptions *d, Error **errp)
             return false;
         }
     }
-    ok = blockdev_drive_add(d->id, link ? link->bs : NULL, d->writeback, errp);
+    ok = blockdev_drive_add(d->id, link ? link->bs : NULL, !d->cache.writethrough, errp);
     bdrv_link_free(link);           /* the backend holds the node now */
     return ok;
 }

@@ -4,6 +4,7 @@
 #define QSD_H
 
 #include "block/blockdev.h"
+#include "tools/common/trace.h"
 
 /* Options in the order in which they take effect: the order on the command line. */
 typedef struct QsdOption {
@@ -19,7 +20,6 @@ extern const QsdOption qsd_options[];       /* ends with a NULL name */
 
 bool co_main_fn qsd_apply_blockdev(const char *value, Error **errp);
 bool co_main_fn qsd_apply_drive(const char *value, Error **errp);
-bool co_main_fn qsd_apply_object(const char *value, Error **errp);
 bool co_main_fn qsd_apply_export(const char *value, Error **errp);
 bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp);
 bool co_main_fn qsd_apply_overlay_layout(const char *value, Error **errp);
@@ -54,12 +54,6 @@ void any_fn qsd_log_reopen(void);
 /* Start-up is over: what was put so far is written, if that takes no longer than @patience_ns, and
  * from now on lines go to standard error only if the log is there. */
 void blocking_fn qsd_log_started(int64_t patience_ns);
-
-/* trace.c: what --trace says, before there are threads.  Exits if it asks for help. */
-bool qsd_trace(const char *value, Error **errp);
-/* Before the program ends: the lines of its file are written, if that takes no longer than
- * @patience_ns. */
-void blocking_fn qsd_trace_finish(int64_t patience_ns);
 
 /* sandbox.c: give up system calls that the daemon does not need, for all threads. */
 bool qsd_sandbox_enter(Error **errp);

@@ -6,7 +6,7 @@
 #include "qemu/log.h"
 #include "qemu/trace.h"
 #include "qobject/keyval.h"
-#include "qsd.h"
+#include "trace.h"
 
 /* A burst of requests is written, not dropped. */
 #define MAX_BYTES (4 * MiB)
@@ -91,7 +91,7 @@ static void list_events(void)
     }
 }
 
-bool qsd_trace(const char *value, Error **errp)
+bool tool_trace(const char *value, Error **errp)
 {
     g_autoptr(QDict) dict = keyval_parse_flat(value, "enable", errp);
     const char *key;
@@ -118,7 +118,7 @@ bool qsd_trace(const char *value, Error **errp)
     return true;
 }
 
-void blocking_fn qsd_trace_finish(int64_t patience_ns)
+void blocking_fn tool_trace_finish(int64_t patience_ns)
 {
     if (writer) {
         line_writer_finish(writer, patience_ns);

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening and closing what a command line names. */
+#include "qemu/osdep.h"
+
+#include "tool.h"
+
+/*
+ * What @image asks for, from @o down to its file.  @named: @o was made from a name, and is as this
+ * program wants it; else its user has described it, and is only kept from less.
+ */
+static void set_modes(BdrvOpenOptions *o, const ToolImage *image, bool named)
+{
+    for (bool top = true; o; o = o->file.options, top = false) {
+        if (named || !image->writable) {
+            o->read_only = !image->writable;
+        }
+        o->force_share |= image->force_share;
+        o->cache_direct |= image->cache.direct;
+        o->cache_no_flush |= image->cache.no_flush;
+        if (named) {
+            o->discard = image->discard || !top;
+        }
+        if (top && image->detect_zeroes) {
+            o->detect_zeroes = image->detect_zeroes;
+        }
+        if (image->aio && (strcmp(o->driver, "file") == 0 ||
+                           strcmp(o->driver, "host_device") == 0)) {
+            o->u.file.aio = image->aio;
+        }
+        if (o->data_file.options) {
+            set_modes(o->data_file.options, image, named);
+        }
+    }
+}
+
+static BdrvOpenOptions *co_main_fn options_of(const ToolImage *image, Error **errp)
+{
+    if (!image->image_opts) {
+        return bdrv_options_from_filename(image->name, image->format, NULL, errp);
+    }
+    g_autoptr(QDict) dict = keyval_parse(image->name, NULL, NULL, errp);
+    return dict ? blockdev_options_from_dict(dict, image->format, errp) : NULL;
+}
+
+BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **errp)
+{
+    BdrvOpenOptions *opts = options_of(image, errp);
+
+    if (!opts) {
+        error_prepend(errp, "Could not open '%s': ", image->name);
+        return NULL;
+    }
+    if (!image->format && image->writable && !image->image_opts && !image->may_guess_raw &&
+        strcmp(opts->driver, "raw") == 0) {
+        /* Whoever writes to it could write another format's header. */
+        g_printerr("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+                   "         Automatically detecting the format is dangerous for raw images, "
+                   "write operations on block 0 will be restricted.\n"
+                   "         Specify the 'raw' format explicitly to remove the restrictions.\n",
+                   image->name);
+        opts->u.raw.probed = true;
+    }
+    set_modes(opts, image, !image->image_opts);
+    opts->no_backing_open |= image->no_backing;
+    if (image->for_check && strcmp(opts->driver, "qcow2") == 0) {
+        opts->u.qcow2.for_check = true;
+    }
+    return opts;
+}
+
+BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpenOptions *opts,
+                                           Error **errp)
+{
+    unsigned needs = CLAIM_READ | (image->writable ? CLAIM_WRITE : 0) |
+                     (image->resize ? CLAIM_RESIZE : 0);
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = g_get_prgname() };
+    BlockBackend *blk = blk_new(NULL, needs, CLAIM_ALL & ~image->blocks, errp);
+
+    if (!blk) {
+        return NULL;
+    }
+    blk_set_user(blk, g_get_prgname());
+    blk_set_write_cache(blk, !image->cache.writethrough);
+    bdrv_graph_lock();
+    BdrvLink *link = bdrv_open(opts, &spec, errp);
+    bool ok = link && blk_insert(blk, link->bs, errp);
+    bdrv_link_free(link);           /* the backend holds the node now */
+    if (!ok) {
+        blk_free(blk);
+        error_prepend(errp, "Could not open '%s': ", image->name);
+    }
+    bdrv_graph_unlock();
+    return ok ? blk : NULL;
+}
+
+BlockBackend *co_main_fn tool_open(const ToolImage *image, Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) opts = tool_image_options(image, errp);
+
+    return opts ? tool_open_options(image, opts, errp) : NULL;
+}
+
+bool co_main_fn tool_close(BlockBackend *blk)
+{
+    unsigned lossy = bdrv_lossy_closes();
+
+    if (blk) {
+        bdrv_graph_lock();
+        blk_free(blk);
+        bdrv_graph_unlock();
+    }
+    return bdrv_lossy_closes() == lossy;
+}
