@@ -57,7 +57,6 @@ int tool_run(const char *name, ToolEntry *entry, int argc, char **argv)
     Error *err = NULL;
 
     g_set_prgname(name);
-    argv[0] = (char *)g_get_prgname();      /* what getopt_long() says begins with it */
     mallopt(M_MMAP_THRESHOLD, 4 * MiB);
     mallopt(M_TRIM_THRESHOLD, 16 * MiB);
     signal(SIGPIPE, SIG_IGN);

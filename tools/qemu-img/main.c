@@ -1,17 +1,90 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qemu-img: makes images, looks at them, copies and changes them while no guest uses them.  A file
+ * a sub-command.
+ */
 #include "qemu/osdep.h"
-#include "tools/common/tool.h"
 
-static int co_main_fn entry(int argc, char **argv)
+#include "config-host.h"
+#include "img.h"
+#include "tools/common/trace.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *synopsis;
+} commands[] = {
+    { "create", img_create, "[--object OBJECT] [-q] [-f FMT] [-b BACKING_FILE [-F BACKING_FMT]] [-u] "
+      "[-o OPTIONS] FILENAME [SIZE]" },
+};
+
+#define VERSION_TEXT "qemu-img version " QEMU_VERSION "\n"
+
+void img_help(void)
 {
-    Error *err = NULL;
-    BlockBackend *blk = tool_open(&(ToolImage){ .name = argv[1], .image_opts = argc > 2 }, &err);
-    if (!blk) { error_report_err(err); return 1; }
-    printf("%s %ld\n", blk_bs(blk)->drv->name, (long)blk_length(blk));
-    tool_close(blk);
-    return 0;
+    printf(VERSION_TEXT
+           "usage: qemu-img [standard options] command [command options]\n"
+           "QEMU disk image utility\n\n"
+           "    '-h', '--help'       display this help and exit\n"
+           "    '-V', '--version'    output version information and exit\n"
+           "    '-T', '--trace'      [[enable=]<pattern>][,events=<file>][,file=<file>]\n"
+           "                         specify tracing options\n\n"
+           "Command syntax:\n");
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        printf("  %s %s\n", commands[i].name, commands[i].synopsis);
+    }
+    printf("\nSee qemu-img(1).\n");
+    exit(0);
 }
+
+static int co_main_fn run_command(int argc, char **argv)
+{
+    const char *name = argv[0];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            optind = 0;             /* getopt begins anew */
+            return commands[i].run(argc, argv);
+        }
+    }
+    img_usage_error("Command not found: %s", name);
+}
+
+/* Options in front of the command; returns the index of its name. */
+static int standard_options(int argc, char **argv)
+{
+    static const struct option longopts[] = {
+        { "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' },
+        { "trace", required_argument, NULL, 'T' }, { 0 },
+    };
+    Error *err = NULL;
+    int c;
+
+    while ((c = img_next_option(argc, argv, "+:hVT:", longopts)) != -1) {
+        if (c == 'V') {
+            printf(VERSION_TEXT);
+            exit(0);
+        }
+        if (c == 'T' && !tool_trace(optarg, &err)) {
+            exit(img_fail(err));
+        }
+    }
+    if (optind >= argc) {
+        img_usage_error("Not enough arguments");
+    }
+    return optind;
+}
+
+/* In the event loop's coroutine. */
+static int co_main_fn img_entry(int argc, char **argv)
+{
+    return run_command(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
-    return tool_run("qemu-img", entry, argc, argv);
+    g_set_prgname("qemu-img");
+    argv[0] = (char *)g_get_prgname();
+    int first = standard_options(argc, argv);
+    return tool_run("qemu-img", img_entry, argc - first, argv + first);
 }

@@ -25,6 +25,15 @@ typedef struct Layout {
 
 /* ---- options ---- */
 
+/* What of @q images of version 2 do not have; NULL: nothing. */
+static const char *needs_version_3(const Qcow2CreateOptions *q)
+{
+    return q->data_file       ? "External data files are only supported" :
+           q->extended_l2     ? "Extended L2 entries are only supported" :
+           q->lazy_refcounts  ? "Lazy refcounts only supported" :
+           q->compression_type ? "Non-zlib compression type is only supported" : NULL;
+}
+
 static bool check_format_options(const Qcow2CreateOptions *q, Error **errp)
 {
     int64_t cs = q->cluster_size;
@@ -37,17 +46,15 @@ static bool check_format_options(const Qcow2CreateOptions *q, Error **errp)
                    1 << QCOW2_MIN_CLUSTER_BITS, 1 << (QCOW2_MAX_CLUSTER_BITS - 10));
     } else if (!IS_POWER_OF_2(q->refcount_bits) || q->refcount_bits > 64) {
         error_setg(errp, "Refcount width must be a power of two and may not exceed 64 bits");
+    } else if (q->version < 3 && needs_version_3(q)) {
+        error_setg(errp, "%s with compatibility level 1.1 and above (use version=v3 or greater)",
+                   needs_version_3(q));
     } else if (q->version < 3 && q->refcount_bits != 16) {
-        error_setg(errp, "Refcounts of %d bits need a qcow2 image of version 3",
-                   q->refcount_bits);
-    } else if (q->version < 3 && (q->lazy_refcounts || q->extended_l2 || q->data_file ||
-                                  q->compression_type)) {
-        error_setg(errp, "%s a qcow2 image of version 3",
-                   q->lazy_refcounts ? "Lazy refcounts need" :
-                   q->extended_l2 ? "Extended L2 entries need" :
-                   q->data_file ? "An external data file needs" : "This compression type needs");
+        error_setg(errp, "Different refcount widths than 16 bits require compatibility level 1.1 "
+                   "or above (use version=v3 or greater)");
     } else if (q->extended_l2 && cs < 1 << 14) {
-        error_setg(errp, "Extended L2 entries need a cluster size of at least 16k");
+        error_setg(errp, "Extended L2 entries are only supported with cluster sizes of at least "
+                   "%d bytes", 1 << 14);
     } else if (q->compression_type < 0 || q->compression_type > 1 ||
                (q->compression_type == 1 && !CONFIG_ZSTD)) {
         error_setg(errp, "Compression type %d is not supported by this build",
@@ -66,15 +73,16 @@ static bool check_options(const BdrvCreateOptions *opts, Error **errp)
         return false;
     }
     if (q->data_file_raw && !q->data_file) {
-        error_setg(errp, "data-file-raw needs a data file");
+        error_setg(errp, "data-file-raw requires data-file");
     } else if (q->data_file_raw && q->backing_file) {
-        error_setg(errp, "data-file-raw and a backing file exclude each other");
+        error_setg(errp, "Backing file and data-file-raw cannot be used at the same time");
     } else if (q->backing_file && opts->preallocation != BDRV_PREALLOC_OFF && !q->extended_l2) {
-        error_setg(errp, "Preallocation and a backing file need extended L2 entries");
+        error_setg(errp, "Backing file and preallocation can only be used at the same time if "
+                   "extended_l2 is on");
     } else if (q->backing_fmt && !q->backing_file) {
-        error_setg(errp, "A backing format needs a backing file");
+        error_setg(errp, "Backing format cannot be used without backing file");
     } else if (opts->size < 0 || opts->size > BDRV_MAX_LENGTH - 512) {
-        error_setg(errp, "An image of %" PRId64 " bytes is not possible", opts->size);
+        error_setg(errp, "Image size must be less than 8 EiB!");
     } else {
         return true;
     }
@@ -120,8 +128,8 @@ static bool plan(const BdrvCreateOptions *opts, Layout *l, Error **errp)
     l->l2 = l->preallocated ? l->l1_entries : 0;
     l->data = l->preallocated && !q->data_file ? l->guest_clusters : 0;
     if (l->l1_entries > QCOW2_MAX_L1_BYTES / 8) {
-        error_setg(errp, "The image size of %" PRIu64 " bytes is too large for clusters of %"
-                   PRIu64 " bytes", l->size, g->cluster_size);
+        error_setg(errp, "The image size is too large for file format 'qcow2' (try using a larger "
+                   "cluster size)");
         return false;
     }
     plan_refcounts(l, 1 + l->l1 + l->l2 + l->data);
@@ -390,7 +398,6 @@ bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error 
     Layout l = { 0 };
 
     if (!check_options(opts, errp) || !check_names(q, errp) || !plan(opts, &l, errp)) {
-        error_prepend(errp, "Cannot create '%s': ", file->bs->filename);
         return false;
     }
     g_autoptr(GByteArray) header = make_header(&l, q);
