@@ -7,7 +7,41 @@
 
 /* ---- images ---- */
 
-static ImageInfoSpecific *main_fn qcow2_specific(const Qcow2ImageInfo *q)
+static Qcow2BitmapInfo *main_fn qcow2_bitmap(const BdrvDirtyBitmap *bitmap)
+{
+    Qcow2BitmapInfo *info = g_new0(Qcow2BitmapInfo, 1);
+    bool in_use = bdrv_dirty_bitmap_inconsistent(bitmap);
+    Qcow2BitmapInfoFlagsList **tail = &info->flags;
+
+    info->name = g_strdup(bdrv_dirty_bitmap_name(bitmap));
+    info->granularity = bdrv_dirty_bitmap_granularity(bitmap);
+    if (in_use) {
+        Qcow2BitmapInfoFlagsList_append(&tail, QCOW2_BITMAP_INFO_FLAGS_IN_USE);
+    }
+    if (bdrv_dirty_bitmap_enabled(bitmap) || bdrv_dirty_bitmap_recorded(bitmap)) {
+        Qcow2BitmapInfoFlagsList_append(&tail, QCOW2_BITMAP_INFO_FLAGS_AUTO);
+    }
+    return info;
+}
+
+/* As they stand in the image, the oldest first. */
+static Qcow2BitmapInfoList *main_fn qcow2_bitmaps(BlockDriverState *bs)
+{
+    Qcow2BitmapInfoList *list = NULL;
+
+    for (BdrvDirtyBitmap *b = bdrv_next_dirty_bitmap(bs, NULL); b;
+         b = bdrv_next_dirty_bitmap(bs, b)) {
+        if (bdrv_dirty_bitmap_persistent(b)) {
+            Qcow2BitmapInfoList *first = g_new0(Qcow2BitmapInfoList, 1);
+            first->value = qcow2_bitmap(b);
+            first->next = list;
+            list = first;
+        }
+    }
+    return list;
+}
+
+static ImageInfoSpecific *main_fn qcow2_specific(BlockDriverState *bs, const Qcow2ImageInfo *q)
 {
     ImageInfoSpecific *spec = g_new0(ImageInfoSpecific, 1);
     ImageInfoSpecificQCow2 *info = g_new0(ImageInfoSpecificQCow2, 1);
@@ -24,6 +58,7 @@ static ImageInfoSpecific *main_fn qcow2_specific(const Qcow2ImageInfo *q)
         info->corrupt = q->corrupt;
         info->extended_l2 = q->extended_l2;
     }
+    info->bitmaps = qcow2_bitmaps(bs);
     if (q->data_file) {
         info->data_file = g_strdup(q->data_file);
         info->has_data_file_raw = true;
@@ -46,8 +81,7 @@ static int64_t main_fn actual_size(const BlockDriverState *bs)
 
 #define LOOK_AGAIN_NS (2 * NS_PER_MS)
 
-/* Sizes of files as they are now, as far as that can be learnt at once or nearly so. */
-static void co_main_fn refresh_sizes(void)
+void co_main_fn blockdev_refresh_sizes(void)
 {
     bool wait, begin = true;
 
@@ -63,8 +97,7 @@ static void co_main_fn refresh_sizes(void)
     } while (wait);
 }
 
-/* Without its backing-image. */
-static ImageInfo *main_fn image_info_one(BlockDriverState *bs)
+ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs)
 {
     ImageInfo *info = g_new0(ImageInfo, 1);
     int64_t size = actual_size(bs);
@@ -83,7 +116,7 @@ static ImageInfo *main_fn image_info_one(BlockDriverState *bs)
     info->has_dirty_flag = details.has_dirty_flag;
     info->dirty_flag = details.dirty;
     if (details.kind == BDRV_INFO_QCOW2) {
-        info->format_specific = qcow2_specific(&details.qcow2);
+        info->format_specific = qcow2_specific(bs, &details.qcow2);
     }
     if (bs->backing_file) {
         info->backing_filename = g_strdup(bs->backing_file);
@@ -97,11 +130,11 @@ static ImageInfo *main_fn image_info_one(BlockDriverState *bs)
 
 static ImageInfo *main_fn image_info(BlockDriverState *bs, bool flat)
 {
-    ImageInfo *top = image_info_one(bs), *last = top;
+    ImageInfo *top = blockdev_image_info(bs), *last = top;
 
     for (int depth = 1; !flat && bs->backing && depth < QMP_MAX_CHAIN_NESTING; depth++) {
         bs = bs->backing->bs;
-        last->backing_image = image_info_one(bs);
+        last->backing_image = blockdev_image_info(bs);
         last = last->backing_image;
     }
     return top;
@@ -215,7 +248,7 @@ bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
 {
     BlockInfoList *list = NULL, **tail = &list;
 
-    refresh_sizes();
+    blockdev_refresh_sizes();
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
         BlockDriverState *bs = bdrv_skip_implicit(blk_bs(blk));
         BlockDeviceInfo *inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
@@ -256,7 +289,7 @@ bool co_main_fn qmp_query_named_block_nodes(const QmpQueryNamedBlockNodesArgs *a
     bool flat = args->has_flat && args->flat;
     BlockDeviceInfoList *list = NULL, **tail = &list;
 
-    refresh_sizes();
+    blockdev_refresh_sizes();
     g_autoptr(GPtrArray) names = node_names();
     for (guint i = 0; i < names->len; i++) {
         BlockDriverState *bs = bdrv_find_node(names->pdata[i]);

@@ -131,6 +131,32 @@ static void append_scalar(GString *out, const QObject *obj)
     }
 }
 
+/* In the order in which they are printed; the caller frees. */
+static EmitEntry *ordered(const QDict *dict)
+{
+    EmitEntry *order = g_new(EmitEntry, dict->len);
+
+    for (size_t i = 0; i < dict->len; i++) {
+        order[i].entry = &dict->entries[i];
+        order[i].bucket = bucket(order[i].entry->key);
+    }
+    if (dict->len > 1) {
+        qsort(order, dict->len, sizeof(*order), compare_entries);
+    }
+    return order;
+}
+
+size_t *any_fn json_member_order(const QDict *dict)
+{
+    g_autofree EmitEntry *order = ordered(dict);
+    size_t *indexes = g_new(size_t, dict->len);
+
+    for (size_t i = 0; i < dict->len; i++) {
+        indexes[i] = order[i].entry - dict->entries;
+    }
+    return indexes;
+}
+
 static EmitLevel level_for(const QObject *container)
 {
     EmitLevel level = { .container = container };
@@ -140,14 +166,7 @@ static EmitLevel level_for(const QObject *container)
         return level;
     }
     level.len = ((const QDict *)container)->len;
-    level.order = g_new(EmitEntry, level.len);
-    for (size_t i = 0; i < level.len; i++) {
-        level.order[i].entry = &((const QDict *)container)->entries[i];
-        level.order[i].bucket = bucket(level.order[i].entry->key);
-    }
-    if (level.len > 1) {
-        qsort(level.order, level.len, sizeof(*level.order), compare_entries);
-    }
+    level.order = ordered((const QDict *)container);
     return level;
 }
 

@@ -35,6 +35,7 @@ struct BdrvDirtyBitmap {
     HBitmap *bits;
     bool enabled;                   /* atomic */
     bool inconsistent;              /* atomic */
+    bool recorded;                  /* before it became that; set once */
     bool persistent, taken;
     const char *owner;              /* who uses it; NULL: nobody */
     const void *hidden_by;          /* NULL: it is not hidden */
@@ -356,8 +357,14 @@ bool main_fn bdrv_can_store_bitmap(BlockDriverState *bs, const char *name, int64
 
 void any_fn bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *b)
 {
-    __atomic_store_n(&b->inconsistent, true, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&b->enabled, false, __ATOMIC_SEQ_CST);
+    if (!__atomic_exchange_n(&b->inconsistent, true, __ATOMIC_SEQ_CST)) {
+        b->recorded = __atomic_exchange_n(&b->enabled, false, __ATOMIC_SEQ_CST);
+    }
+}
+
+bool main_fn bdrv_dirty_bitmap_recorded(const BdrvDirtyBitmap *b)
+{
+    return bdrv_dirty_bitmap_inconsistent(b) && b->recorded;
 }
 
 bool any_fn bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *b)

@@ -59,6 +59,9 @@ char *any_fn bdrv_path_combine(const char *base_filename, const char *name)
         free(cwd);
         return path;
     }
+    if (!strchr(base_filename, '/')) {
+        return g_strdup(name);
+    }
     g_autofree char *dir = g_path_get_dirname(base_filename);
     return g_build_filename(dir, name, NULL);
 }

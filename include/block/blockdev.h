@@ -58,6 +58,11 @@ bool co_main_fn blockdev_run_transaction(TransactionAdd *add, const void *args, 
 /* Turn an error's class into one that today's commands use and drop its member. */
 void any_fn blockdev_plain_error(Error **errp);
 
+/* What is known of the image @bs alone, without its backing file.  Sizes of files are as of
+ * blockdev_refresh_sizes(), which asks for them. */
+ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs);
+/* As far as that can be learnt at once or nearly so. */
+void co_main_fn blockdev_refresh_sizes(void);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 

@@ -27,12 +27,16 @@ typedef struct BdrvCheckResult {
 
 void any_fn bdrv_check_result_clear(BdrvCheckResult *res);
 
-/* How the caller of a check follows it, embedded in a struct of its own. */
+typedef enum BdrvProblemKind { BDRV_PROBLEM_CORRUPTION, BDRV_PROBLEM_LEAK } BdrvProblemKind;
+
+/* How the caller of a check follows it, embedded in a struct of its own.  Either may be NULL. */
 typedef struct BdrvCheckProgress BdrvCheckProgress;
 struct BdrvCheckProgress {
     /* Now and then: @done of @total (grows as more becomes known).  False: end as soon as that is
      * safe, with an error. */
     bool (*step)(BdrvCheckProgress *p, uint64_t done, uint64_t total);
+    /* Each problem, in one line; @repairing: it is going to be repaired, if it can be. */
+    void (*problem)(BdrvCheckProgress *p, BdrvProblemKind kind, bool repairing, const char *text);
 };
 
 /* Does the format of @bs have something to check, and may @bs be repaired if @fix says so? */

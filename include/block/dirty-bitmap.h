@@ -107,6 +107,8 @@ void main_fn bdrv_dirty_bitmaps_undone(BlockDriverState *bs);
 /* It has missed writes: it can only be removed.  It is disabled and stays inconsistent. */
 void any_fn bdrv_dirty_bitmap_set_inconsistent(BdrvDirtyBitmap *bitmap);
 bool any_fn bdrv_dirty_bitmap_inconsistent(const BdrvDirtyBitmap *bitmap);
+/* ... and recorded before. */
+bool main_fn bdrv_dirty_bitmap_recorded(const BdrvDirtyBitmap *bitmap);
 
 /* ---- what may be done with it ---- */
 

@@ -43,6 +43,18 @@ int co_fn bdrv_co_pwrite(BdrvLink *link, int64_t offset, int64_t bytes, const vo
 int co_fn bdrv_co_block_status(BdrvLink *link, int64_t offset, int64_t bytes, int max_depth,
                                int64_t *ret_bytes, int *ret_depth);
 
+/* Where the bytes of a range are. */
+typedef struct BdrvPlace {
+    BlockDriverState *file;         /* the protocol node that they lie in; NULL: nowhere that could
+                                     * be read byte by byte */
+    int64_t host_offset;            /* there, of the first one */
+    bool compressed;
+} BdrvPlace;
+
+/* The same, and where that is. */
+int co_fn bdrv_co_block_place(BdrvLink *link, int64_t offset, int64_t bytes, int64_t *ret_bytes,
+                              int *ret_depth, BdrvPlace *ret_place);
+
 /*
  * Does one of the images from @link's on down its chain, above @base (NULL: the whole chain), decide
  * what the first *@ret_bytes of [@offset, @offset + @bytes) are?  1, 0 or -errno.

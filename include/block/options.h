@@ -81,6 +81,9 @@ typedef struct Qcow2OpenOptions {
     /* Open an image that is marked as damaged, or whose refcounts are, too: for bdrv_co_check().
      * Until it was repaired all writes fail. */
     bool for_check;
+    /* Open only what the image itself has, to tell of it: the data file that it names is not
+     * opened, and what is there cannot be read. */
+    bool for_info;
 } Qcow2OpenOptions;
 
 typedef struct BlkdebugRule {

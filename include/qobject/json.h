@@ -52,6 +52,8 @@ void any_fn json_stream_end(JsonStream *s);
 
 /* ASCII with \u escapes; members of objects in the order in which QEMU prints them. */
 void any_fn json_append(GString *out, const QObject *obj, bool pretty);
+/* The indexes of the members of @dict (qdict_member()) in that order; the caller frees. */
+size_t *any_fn json_member_order(const QDict *dict);
 /* Caller frees. */
 char *any_fn json_to_string(const QObject *obj);
 char *any_fn json_to_string_pretty(const QObject *obj);

@@ -155,7 +155,7 @@ typedef struct Damage {
 } Damage;
 
 static const Damage damages[] = {
-    { 0, 4, 0, "not a qcow2 image" },
+    { 0, 4, 0, "not in qcow2 format" },
     { 4, 4, 1, "version 1" },
     { 4, 4, 4, "version 4" },
     { 8, 8, 8, "name of its backing file" },

@@ -42,12 +42,27 @@ static BdrvOpenOptions *co_main_fn options_of(const ToolImage *image, Error **er
     return dict ? blockdev_options_from_dict(dict, image->format, errp) : NULL;
 }
 
+/* "Could not open 'NAME': " in front of *@errp, once. */
+static void say_which(Error **errp, const char *name)
+{
+    g_autofree char *prefix = g_strdup_printf("Cannot open '%s': ", name);
+    const char *text = errp && *errp ? error_get_pretty(*errp) : "";
+
+    if (g_str_has_prefix(text, prefix)) {
+        Error *again = NULL;
+        error_setg(&again, "%s", text + strlen(prefix));
+        error_free(*errp);
+        *errp = again;
+    }
+    error_prepend(errp, "Could not open '%s': ", name);
+}
+
 BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **errp)
 {
     BdrvOpenOptions *opts = options_of(image, errp);
 
     if (!opts) {
-        error_prepend(errp, "Could not open '%s': ", image->name);
+        say_which(errp, image->name);
         return NULL;
     }
     if (!image->format && image->writable && !image->image_opts && !image->may_guess_raw &&
@@ -61,9 +76,10 @@ BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **e
         opts->u.raw.probed = true;
     }
     set_modes(opts, image, !image->image_opts);
-    opts->no_backing_open |= image->no_backing;
-    if (image->for_check && strcmp(opts->driver, "qcow2") == 0) {
-        opts->u.qcow2.for_check = true;
+    opts->no_backing_open |= image->no_backing || image->for_info;
+    if (strcmp(opts->driver, "qcow2") == 0) {
+        opts->u.qcow2.for_check |= image->for_check;
+        opts->u.qcow2.for_info |= image->for_info;
     }
     return opts;
 }
@@ -71,7 +87,7 @@ BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **e
 BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpenOptions *opts,
                                            Error **errp)
 {
-    unsigned needs = CLAIM_READ | (image->writable ? CLAIM_WRITE : 0) |
+    unsigned needs = (image->for_info ? CLAIM_NONE : CLAIM_READ) | (image->writable ? CLAIM_WRITE : 0) |
                      (image->resize ? CLAIM_RESIZE : 0);
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = g_get_prgname() };
     BlockBackend *blk = blk_new(NULL, needs, CLAIM_ALL & ~image->blocks, errp);
@@ -87,7 +103,7 @@ BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpe
     bdrv_link_free(link);           /* the backend holds the node now */
     if (!ok) {
         blk_free(blk);
-        error_prepend(errp, "Could not open '%s': ", image->name);
+        say_which(errp, image->name);
     }
     bdrv_graph_unlock();
     return ok ? blk : NULL;

@@ -39,7 +39,6 @@ void any_fn tool_error(const char *fmt, ...)
     va_start(ap, fmt);
     g_autofree char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    fflush(stdout);                 /* both may go to the same place */
     print_line(text);
 }
 

@@ -32,6 +32,8 @@ typedef struct ToolImage {
     bool force_share;               /* -U: no claims against others; not with @writable */
     bool no_backing;                /* its backing file is not opened */
     bool for_check;                 /* damage does not keep it from being opened */
+    bool for_info;                  /* it is only asked for what it is like: files that it merely
+                                     * names are not opened, and it cannot be read */
     bool discard;                   /* discards are passed on */
     bool may_guess_raw;             /* writable and of no known format: without a warning */
     BdrvDetectZeroes detect_zeroes;

@@ -137,7 +137,6 @@ void img_check_naming(const ToolImage *image)
 
 int img_fail(Error *err)
 {
-    fflush(stdout);
     error_report_err(err);
     return 1;
 }

@@ -14,8 +14,14 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *synopsis;
 } commands[] = {
+    { "check", img_check, "[--object OBJECT] [--image-opts] [-q] [-f FMT] [--output=OFMT] "
+      "[-r leaks|all] [-T SRC_CACHE] [-U] FILENAME" },
     { "create", img_create, "[--object OBJECT] [-q] [-f FMT] [-b BACKING_FILE [-F BACKING_FMT]] [-u] "
       "[-o OPTIONS] FILENAME [SIZE]" },
+    { "info", img_info, "[--object OBJECT] [--image-opts] [-f FMT] [--output=OFMT] "
+      "[--backing-chain] [-U] FILENAME" },
+    { "map", img_map, "[--object OBJECT] [--image-opts] [-f FMT] [--start-offset=OFFSET] "
+      "[--max-length=LEN] [--output=OFMT] [-U] FILENAME" },
 };
 
 #define VERSION_TEXT "qemu-img version " QEMU_VERSION "\n"

@@ -6,15 +6,37 @@
 
 #define PIECE_BYTES (64 * KiB)
 
+static bool is_followed(const Qcow2Check *c)
+{
+    return c->progress && c->progress->problem;
+}
+
 void any_fn qcow2_check_corrupt(Qcow2Check *c, const char *fmt, ...)
 {
-    if (!c->res->first) {
-        va_list ap;
-        va_start(ap, fmt);
-        c->res->first = g_strdup_vprintf(fmt, ap);
-        va_end(ap);
-    }
     c->res->corruptions++;
+    if (c->res->first && !is_followed(c)) {
+        return;                     /* there may be millions */
+    }
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    if (is_followed(c)) {
+        c->progress->problem(c->progress, BDRV_PROBLEM_CORRUPTION, c->fix == BDRV_FIX_ALL, text);
+    }
+    if (!c->res->first) {
+        c->res->first = g_steal_pointer(&text);
+    }
+}
+
+void any_fn qcow2_check_leak(Qcow2Check *c, uint64_t cluster, uint64_t count, uint32_t references)
+{
+    c->res->leaks++;
+    if (is_followed(c)) {
+        g_autofree char *text = g_strdup_printf("cluster %" PRIu64 " refcount=%" PRIu64
+                                                " reference=%u", cluster, count, references);
+        c->progress->problem(c->progress, BDRV_PROBLEM_LEAK, c->fix != BDRV_FIX_NONE, text);
+    }
 }
 
 bool co_fn qcow2_check_read(Qcow2Check *c, uint64_t offset, void *buf, size_t bytes,
@@ -80,7 +102,8 @@ bool co_fn qcow2_check_step(Qcow2Check *c)
 {
     coroutine_reschedule();         /* everything else on this thread gets its turn */
     c->done++;
-    if (c->progress && !c->progress->step(c->progress, c->done, MAX(c->total, c->done))) {
+    if (c->progress && c->progress->step &&
+        !c->progress->step(c->progress, c->done, MAX(c->total, c->done))) {
         error_setg(c->errp, "The check of '%s' was cancelled", qcow2_name(c->bs));
         return false;
     }

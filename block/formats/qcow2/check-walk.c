@@ -25,7 +25,7 @@ void any_fn qcow2_check_mark(Qcow2Check *c, uint64_t offset, uint64_t bytes, uin
 
     for (uint64_t i = offset >> c->g->cluster_bits; bytes && i < end; i++) {
         if (!qcow2_check_is_counted(c, i)) {
-            qcow2_check_corrupt(c, "cluster %" PRIu64 " is referenced but has no refcount", i);
+            qcow2_check_corrupt(c, "cluster %" PRIu64 " refcount=0 reference=%u", i, n);
             if (i >= c->file_clusters) {
                 continue;
             }

@@ -80,10 +80,10 @@ static void compare_cluster(Qcow2Check *c, uint64_t cluster, uint32_t ref, uint6
     uint32_t n = ref & QCOW2_REF_COUNT;
 
     if (n > count) {
-        qcow2_check_corrupt(c, "cluster %" PRIu64 " has refcount %" PRIu64 " but %u references",
-                            cluster, count, n);
+        qcow2_check_corrupt(c, "cluster %" PRIu64 " refcount=%" PRIu64 " reference=%u", cluster,
+                            count, n);
     } else if (n < count) {
-        c->res->leaks++;
+        qcow2_check_leak(c, cluster, count, n);
     }
     /* "Copied" promises that there is no other reference, and its absence that there may be one. */
     if ((ref & QCOW2_REF_COPIED && count != 1) || (ref & QCOW2_REF_SHARED && count == 1)) {
@@ -173,8 +173,10 @@ static bool co_fn check_round(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgre
                               BdrvCheckResult *res, Error **errp)
 {
     Qcow2Check c;
-    bool ok = check_begin(&c, bs, progress, res, errp) && check_all(&c);
+    bool ok = check_begin(&c, bs, progress, res, errp);
 
+    c.fix = fix;
+    ok = ok && check_all(&c);
     if (ok && fix != BDRV_FIX_NONE && (res->corruptions || res->leaks)) {
         ok = qcow2_repair(&c, fix);
     }

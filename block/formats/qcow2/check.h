@@ -23,6 +23,7 @@ typedef struct Qcow2Check {
     const Qcow2Geometry *g;
     BdrvCheckResult *res;
     BdrvCheckProgress *progress;    /* or NULL */
+    BdrvFix fix;                    /* what follows the check */
     uint64_t done, total;           /* progress, in tables */
     uint64_t file_length;
     uint64_t file_clusters;         /* rounded up */
@@ -48,6 +49,8 @@ typedef struct Qcow2Check {
 
 /* Count one more corruption. */
 void any_fn qcow2_check_corrupt(Qcow2Check *c, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* Count one more cluster with a higher refcount than it has references. */
+void any_fn qcow2_check_leak(Qcow2Check *c, uint64_t cluster, uint64_t count, uint32_t references);
 /* Read metadata; a failure is an error of the check. */
 bool co_fn qcow2_check_read(Qcow2Check *c, uint64_t offset, void *buf, size_t bytes,
                             const char *what);

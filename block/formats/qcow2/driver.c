@@ -108,7 +108,7 @@ static bool co_main_fn open_data_file(BlockDriverState *bs, const BdrvOpenOption
         }
         return true;
     }
-    if (bs->data_file) {
+    if (bs->data_file || (opts->u.qcow2.for_info && bs->read_only)) {
         return true;
     }
     if (!name) {

@@ -260,7 +260,7 @@ static bool parse_version(Parser *p, Error **errp)
     const uint8_t *b = p->buf;
 
     if (p->len < QCOW2_HDR_V2_LENGTH || be32_load(b) != QCOW2_MAGIC) {
-        error_setg(errp, "Cannot open '%s': it is not a qcow2 image", p->name);
+        error_setg(errp, "Cannot open '%s': Image is not in qcow2 format", p->name);
         return false;
     }
     h->version = be32_load(b + 4);

@@ -147,6 +147,9 @@ static int co_fn map_try(BlockDriverState *bs, Qcow2Walk *w, Run *r)
 
 int co_fn qcow2_co_map(BlockDriverState *bs, int64_t offset, int64_t bytes, BdrvExtent *ret_extent)
 {
+    if (qcow2_state(bs)->g.has_data_file && !bs->data_file) {
+        return -ENOMEDIUM;          /* opened with for_info */
+    }
     Run r = {
         .bs = bs, .e = ret_extent, .start = offset, .pos = offset, .end = offset + bytes,
         .left = MAX_ENTRIES,
