@@ -263,7 +263,7 @@ static void co_fn start_piece(BdrvCopy *c)
 {
     int64_t bytes = c->kind_end - c->area_start;
 
-    if (c->kind != BDRV_COPY_ZERO) {
+    if (c->kind <= BDRV_COPY_DATA) {
         bytes = MIN(bytes, chunk_bytes(c));
         wait_for_speed(c, bytes);
         if (is_interrupted(c)) {

@@ -456,7 +456,7 @@ static bool co_main_fn open_backing_chain(BlockDriverState *bs, const BdrvOpenOp
         }
         BdrvLink *link = open_one(borrowed, &spec, errp);
         if (!link) {
-            error_prepend(errp, "Could not open backing file of '%s': ", bs->filename);
+            error_prepend(errp, "Could not open backing file: ");
             return false;
         }
         bdrv_add_child(link);

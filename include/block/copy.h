@@ -14,6 +14,7 @@ typedef enum BdrvCopyKind {
     BDRV_COPY_UNKNOWN,              /* nobody has looked */
     BDRV_COPY_DATA,
     BDRV_COPY_ZERO,                 /* it reads as zeroes */
+    BDRV_COPY_NOTHING,              /* the target has it already */
 } BdrvCopyKind;
 
 /* A range that is copied as one. */

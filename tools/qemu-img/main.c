@@ -16,6 +16,11 @@ static const struct {
 } commands[] = {
     { "check", img_check, "[--object OBJECT] [--image-opts] [-q] [-f FMT] [--output=OFMT] "
       "[-r leaks|all] [-T SRC_CACHE] [-U] FILENAME" },
+    { "convert", img_convert, "[--object OBJECT] [--image-opts] [--target-image-opts] "
+      "[--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] [-U] [-C] [-c] [-p] [-q] [-n] "
+      "[-f FMT] [-t CACHE] [-T SRC_CACHE] [-O OUTPUT_FMT] [-B BACKING_FILE [-F BACKING_FMT]] "
+      "[-o OPTIONS] [-l SNAPSHOT] [-S SPARSE_SIZE] [-r RATE_LIMIT] [-m NUM_COROUTINES] [-W] "
+      "[--salvage] FILENAME [FILENAME2 [...]] OUTPUT_FILENAME" },
     { "create", img_create, "[--object OBJECT] [-q] [-f FMT] [-b BACKING_FILE [-F BACKING_FMT]] [-u] "
       "[-o OPTIONS] FILENAME [SIZE]" },
     { "info", img_info, "[--object OBJECT] [--image-opts] [-f FMT] [--output=OFMT] "

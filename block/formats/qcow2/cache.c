@@ -282,15 +282,21 @@ Qcow2Page *any_fn qcow2_cache_add(Qcow2Cache *c, Qcow2PageClass cls, uint64_t of
     return page;
 }
 
+/* In the order in which they came: what is written in order is then laid out in order. */
 static void wake_waiters(Qcow2Page *page)
 {
-    Qcow2PageWaiter *w = page->waiters;
+    Qcow2PageWaiter *first = NULL;
 
+    for (Qcow2PageWaiter *w = page->waiters, *next; w; w = next) {
+        next = w->next;
+        w->next = first;
+        first = w;
+    }
     page->waiters = NULL;
-    while (w) {
-        Qcow2PageWaiter *next = w->next;    /* @w is on the stack of who is woken */
-        coroutine_wake(w->co);
-        w = next;
+    while (first) {
+        Coroutine *co = first->co;
+        first = first->next;        /* which is on the stack of the one to be woken */
+        coroutine_wake(co);
     }
 }
 
