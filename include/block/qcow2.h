@@ -6,6 +6,12 @@
 #include "block/types.h"
 #include "qapi/error.h"
 
+/*
+ * Bytes of metadata of an image with @opts whose every cluster has a place.  False: there can be no
+ * such image.
+ */
+bool any_fn qcow2_measure(const BdrvCreateOptions *opts, uint64_t *ret, Error **errp);
+
 #define QCOW2_DEFAULT_CACHE_BUDGET (32 * MiB)
 
 /*

@@ -16,6 +16,8 @@ static const struct {
 } commands[] = {
     { "check", img_check, "[--object OBJECT] [--image-opts] [-q] [-f FMT] [--output=OFMT] "
       "[-r leaks|all] [-T SRC_CACHE] [-U] FILENAME" },
+    { "compare", img_compare, "[--object OBJECT] [--image-opts] [-f FMT] [-F FMT] [-T SRC_CACHE] "
+      "[-p] [-q] [-s] [-U] FILENAME1 FILENAME2" },
     { "convert", img_convert, "[--object OBJECT] [--image-opts] [--target-image-opts] "
       "[--target-is-zero] [--bitmaps [--skip-broken-bitmaps]] [-U] [-C] [-c] [-p] [-q] [-n] "
       "[-f FMT] [-t CACHE] [-T SRC_CACHE] [-O OUTPUT_FMT] [-B BACKING_FILE [-F BACKING_FMT]] "
@@ -27,6 +29,10 @@ static const struct {
       "[--backing-chain] [-U] FILENAME" },
     { "map", img_map, "[--object OBJECT] [--image-opts] [-f FMT] [--start-offset=OFFSET] "
       "[--max-length=LEN] [--output=OFMT] [-U] FILENAME" },
+    { "measure", img_measure, "[--output=OFMT] [-O OUTPUT_FMT] [-o OPTIONS] [--size N | "
+      "[--object OBJECT] [--image-opts] [-f FMT] [-l SNAPSHOT] FILENAME]" },
+    { "resize", img_resize, "[--object OBJECT] [--image-opts] [-f FMT] [--preallocation=PREALLOC] "
+      "[-q] [--shrink] FILENAME [+|-]SIZE" },
 };
 
 #define VERSION_TEXT "qemu-img version " QEMU_VERSION "\n"

@@ -82,13 +82,16 @@ static void co_main_fn end_watch(Watch *w)
 static void report(const ImgTransfer *t, BdrvCopyResult result, const BdrvCopyError *error,
                    int64_t done)
 {
+    if (result == BDRV_COPY_FAILED && t->silent_error && error->error == -t->silent_error) {
+        return;
+    }
     if (result == BDRV_COPY_FAILED) {
         tool_error("error while %s at byte %" PRId64 ": %s",
                    error->is_write ? "writing" : "reading", error->offset,
                    strerror(-error->error));
     } else if (result == BDRV_COPY_INTERRUPTED) {
-        tool_error("interrupted after %" PRId64 " of %" PRId64 " bytes: '%s' is incomplete", done,
-                   t->length, t->target);
+        tool_error("interrupted after %" PRId64 " of %" PRId64 " bytes%s%s%s", done, t->length,
+                   t->target ? ": '" : "", t->target ?: "", t->target ? "' is incomplete" : "");
     }
 }
 

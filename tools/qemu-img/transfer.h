@@ -14,7 +14,8 @@ typedef struct ImgTransfer {
     int parallel;                   /* pieces at a time; 0: the default */
     int64_t speed;                  /* bytes a second; 0: no limit */
     bool progress;                  /* show it */
-    const char *target;             /* what is incomplete if somebody interrupts; for messages */
+    const char *target;             /* what is incomplete if somebody interrupts; NULL: nothing */
+    int silent_error;               /* an errno with which the caller itself ends it; 0: none */
 } ImgTransfer;
 
 /* SIGINT, SIGTERM: what is under way ends, then this fails.  False: it was said why. */

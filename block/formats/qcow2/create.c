@@ -147,6 +147,19 @@ static bool plan(const BdrvCreateOptions *opts, Layout *l, Error **errp)
     return true;
 }
 
+bool any_fn qcow2_measure(const BdrvCreateOptions *opts, uint64_t *ret, Error **errp)
+{
+    BdrvCreateOptions full = *opts;
+    Layout l = { 0 };
+
+    full.preallocation = BDRV_PREALLOC_METADATA;
+    if (!check_format_options(&full.u.qcow2, errp) || !plan(&full, &l, errp)) {
+        return false;
+    }
+    *ret = (l.total - l.data) << l.g.cluster_bits;
+    return true;
+}
+
 /* ---- writing ---- */
 
 static int co_fn put(BdrvLink *file, const Layout *l, uint64_t cluster, const void *buf,
