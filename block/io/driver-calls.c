@@ -136,6 +136,12 @@ int co_fn bdrv_drv_zero(BlockDriverState *bs, int64_t offset, int64_t bytes, uns
     return checked(bs->drv->co_zero(bs, offset, bytes, flags), bs, "zero", offset, bytes);
 }
 
+int co_fn bdrv_drv_make_empty(BlockDriverState *bs)
+{
+    g_assert(may_write(bs));
+    return checked(bs->drv->co_make_empty(bs), bs, "make empty", 0, bdrv_length(bs));
+}
+
 int co_fn bdrv_drv_discard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     g_assert(may_write(bs) && zero_range_ok(bs, offset, bytes));

@@ -263,6 +263,24 @@ static int co_fn discard_mapped(BlockDriverState *bs, int64_t offset, int64_t by
     return ret;
 }
 
+int co_fn bdrv_co_make_empty(BdrvLink *link)
+{
+    BlockDriverState *bs = link->bs;
+    BdrvRange range;
+
+    if (bs->read_only) {
+        return -EPERM;
+    }
+    if (!bs->drv->co_make_empty) {
+        return -ENOTSUP;
+    }
+    bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
+    int ret = bdrv_drv_make_empty(bs);
+    bdrv_mark_changed(bs, 0, bdrv_length(bs));
+    bdrv_range_unlock(bs->ranges, &range);
+    return ret;
+}
+
 int co_fn bdrv_co_pdiscard(BdrvLink *link, int64_t offset, int64_t bytes)
 {
     BlockDriverState *bs = link->bs;

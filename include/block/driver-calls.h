@@ -25,6 +25,7 @@ int co_fn bdrv_drv_map_commit(BlockDriverState *bs, BdrvAlloc *alloc);
 void co_fn bdrv_drv_map_abort(BlockDriverState *bs, BdrvAlloc *alloc);
 int co_fn bdrv_drv_zero(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
 int co_fn bdrv_drv_discard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+int co_fn bdrv_drv_make_empty(BlockDriverState *bs);
 int co_fn bdrv_drv_read_special(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                                 int64_t bytes, IoVec *qiov);
 int co_fn bdrv_drv_write_compressed(BlockDriverState *bs, int64_t offset, int64_t bytes,

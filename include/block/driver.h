@@ -203,6 +203,9 @@ struct BlockDriver {
      * -ENOTSUP: the core writes zeroes. */
     int (*co_zero)(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
     int (*co_discard)(BlockDriverState *bs, int64_t offset, int64_t bytes);
+    /* Nothing is in this image any more: it reads as its backing file.  The whole node is held
+     * exclusively. */
+    int (*co_make_empty)(BlockDriverState *bs);
     int (*co_read_special)(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                            int64_t bytes, IoVec *qiov);
     /* Store one compress_unit (the last of the image: what there is of it) compressed and make the

@@ -21,6 +21,9 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
 int co_fn bdrv_co_pwrite_zeroes(BdrvLink *link, int64_t offset, int64_t bytes, unsigned flags);
 /* Advisory: the range may read as anything consistent afterwards; succeeds if not supported. */
 int co_fn bdrv_co_pdiscard(BdrvLink *link, int64_t offset, int64_t bytes);
+/* Nothing is in the image any more: it reads as its backing file does.  -ENOTSUP: it cannot be made
+ * so.  Bitmaps of it know nothing of that. */
+int co_fn bdrv_co_make_empty(BdrvLink *link);
 /* Everything acknowledged before the call is on stable storage. @flags: BdrvFlushFlags */
 int co_fn bdrv_co_flush(BdrvLink *link, unsigned flags);
 

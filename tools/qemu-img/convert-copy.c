@@ -1,35 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What convert does with a piece of the disk: read it, look for zeroes in it, write what is left.
- * All of this runs on the copier's thread.
- *
- * Pieces are read at the same time, but each begins to write after the one before it has begun, so
- * that a new image is laid out in the order of the disk; -W gives that up.
+ * All of this runs on the copier's thread.  Pieces are written in turn; -W gives that up.
  */
 #include "qemu/osdep.h"
 
 #include "convert.h"
-#include "qemu/coroutine.h"
-#include "transfer.h"
-
-/* ---- turns ---- */
-
-static void co_fn wait_for_turn(Convert *c, uint64_t ticket)
-{
-    while (c->turn != ticket) {
-        GList link = { .data = coroutine_self() };
-        g_queue_push_tail_link(&c->waiting, &link);
-        coroutine_yield();
-    }
-}
-
-static void end_turn(Convert *c)
-{
-    c->turn++;
-    for (GList *link; (link = g_queue_pop_head_link(&c->waiting)); ) {
-        coroutine_wake(link->data);
-    }
-}
 
 /* ---- what is there ---- */
 
@@ -41,7 +17,7 @@ static size_t source_of(const Convert *c, int64_t offset, int64_t *ret_offset)
     while (c->ends[i] <= offset) {
         i++;
     }
-    *ret_offset = offset - (i ? c->ends[i - 1] : 0);
+    *ret_offset = offset - (i ? c->ends[i - 1] : -c->start);
     return i;
 }
 
@@ -198,9 +174,8 @@ static int co_fn copy_data(Convert *c, const BdrvCopyPiece *piece, uint64_t tick
         ret = 0;
     }
     if (!c->any_order) {
-        wait_for_turn(c, ticket);
+        img_turns_pass(&c->turns, ticket);
     }
-    end_turn(c);
     if (ret == 0) {
         *ret_is_write = true;
         ret = write_piece(c, piece->offset, piece->bytes, buf);
@@ -212,13 +187,14 @@ static int co_fn copy_data(Convert *c, const BdrvCopyPiece *piece, uint64_t tick
 static int co_fn copy_piece(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_write)
 {
     Convert *c = opaque;
-    uint64_t ticket = c->next_ticket++;
+    uint64_t ticket = img_turns_take(&c->turns);
 
     if (piece->kind == BDRV_COPY_DATA) {
         return copy_data(c, piece, ticket, ret_is_write);
     }
-    wait_for_turn(c, ticket);
-    end_turn(c);
+    if (!c->any_order) {
+        img_turns_pass(&c->turns, ticket);
+    }
     *ret_is_write = true;
     return piece->kind == BDRV_COPY_ZERO ? write_zeroes(c, piece->offset, piece->bytes) : 0;
 }
@@ -234,6 +210,5 @@ bool co_main_fn img_convert_copy(Convert *c)
     if (c->compress) {
         t.chunk = ROUND_UP(BDRV_COPY_CHUNK, blk_bs(c->target)->limits.compress_unit);
     }
-    g_queue_init(&c->waiting);
     return c->length == 0 || img_transfer(&t);
 }

@@ -3,7 +3,7 @@
 #ifndef IMG_CONVERT_H
 #define IMG_CONVERT_H
 
-#include "img.h"
+#include "transfer.h"
 
 /* What a copy is from and to, and how. */
 typedef struct Convert {
@@ -12,6 +12,7 @@ typedef struct Convert {
     size_t n_sources;
     BlockBackend *target;
     const char *target_name;        /* for messages */
+    int64_t start;                  /* bytes; where in the first source the whole begins */
     int64_t length;                 /* bytes, of the whole */
 
     int64_t sparse;                 /* so many zero bytes become a hole; 0: none do */
@@ -25,9 +26,7 @@ typedef struct Convert {
     int64_t speed;                  /* bytes a second; 0: no limit */
     bool progress, quiet;
 
-    /* convert-copy.c */
-    uint64_t next_ticket, turn;     /* pieces are written in the order of their tickets */
-    GQueue waiting;                 /* of coroutines whose turn has not come */
+    ImgTurns turns;                 /* convert-copy.c's */
 } Convert;
 
 /* Copies everything.  False: it was said why. */

@@ -14,8 +14,16 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *synopsis;
 } commands[] = {
+    { "bench", img_bench, "[-c COUNT] [-d DEPTH] [-f FMT] [--flush-interval=FLUSH_INTERVAL] [-i AIO] "
+      "[-n] [--no-drain] [-o OFFSET] [--pattern=PATTERN] [-q] [-s BUFFER_SIZE] [-S STEP_SIZE] "
+      "[-t CACHE] [-w] [-U] FILENAME" },
+    { "bitmap", img_bitmap, "(--merge SOURCE | --add | --remove | --clear | --enable | --disable)... "
+      "[-b SOURCE_FILE [-F SOURCE_FMT]] [-g GRANULARITY] [--object OBJECT] [--image-opts | -f FMT] "
+      "FILENAME BITMAP" },
     { "check", img_check, "[--object OBJECT] [--image-opts] [-q] [-f FMT] [--output=OFMT] "
       "[-r leaks|all] [-T SRC_CACHE] [-U] FILENAME" },
+    { "commit", img_commit, "[--object OBJECT] [--image-opts] [-q] [-f FMT] [-t CACHE] [-b BASE] "
+      "[-r RATE_LIMIT] [-d] [-p] FILENAME" },
     { "compare", img_compare, "[--object OBJECT] [--image-opts] [-f FMT] [-F FMT] [-T SRC_CACHE] "
       "[-p] [-q] [-s] [-U] FILENAME1 FILENAME2" },
     { "convert", img_convert, "[--object OBJECT] [--image-opts] [--target-image-opts] "
@@ -25,12 +33,16 @@ static const struct {
       "[--salvage] FILENAME [FILENAME2 [...]] OUTPUT_FILENAME" },
     { "create", img_create, "[--object OBJECT] [-q] [-f FMT] [-b BACKING_FILE [-F BACKING_FMT]] [-u] "
       "[-o OPTIONS] FILENAME [SIZE]" },
+    { "dd", img_dd, "[--image-opts] [-U] [-f FMT] [-O OUTPUT_FMT] [bs=BLOCK_SIZE] [count=BLOCKS] "
+      "[skip=BLOCKS] if=INPUT of=OUTPUT" },
     { "info", img_info, "[--object OBJECT] [--image-opts] [-f FMT] [--output=OFMT] "
       "[--backing-chain] [-U] FILENAME" },
     { "map", img_map, "[--object OBJECT] [--image-opts] [-f FMT] [--start-offset=OFFSET] "
       "[--max-length=LEN] [--output=OFMT] [-U] FILENAME" },
     { "measure", img_measure, "[--output=OFMT] [-O OUTPUT_FMT] [-o OPTIONS] [--size N | "
       "[--object OBJECT] [--image-opts] [-f FMT] [-l SNAPSHOT] FILENAME]" },
+    { "rebase", img_rebase, "[--object OBJECT] [--image-opts] [-U] [-q] [-f FMT] [-t CACHE] "
+      "[-T SRC_CACHE] [-p] [-u] [-c] -b BACKING_FILE [-F BACKING_FMT] FILENAME" },
     { "resize", img_resize, "[--object OBJECT] [--image-opts] [-f FMT] [--preallocation=PREALLOC] "
       "[-q] [--shrink] FILENAME [+|-]SIZE" },
 };

@@ -33,6 +33,26 @@ bool any_fn img_was_interrupted(void)
     return stop_signal != 0;
 }
 
+/* ---- turns ---- */
+
+uint64_t co_fn img_turns_take(ImgTurns *t)
+{
+    return t->next_ticket++;
+}
+
+void co_fn img_turns_pass(ImgTurns *t, uint64_t ticket)
+{
+    while (t->turn != ticket) {
+        GList link = { .data = coroutine_self() };
+        g_queue_push_tail_link(&t->waiting, &link);
+        coroutine_yield();
+    }
+    t->turn++;
+    for (GList *link; (link = g_queue_pop_head_link(&t->waiting)); ) {
+        coroutine_wake(link->data);
+    }
+}
+
 /* ---- beside the copier: who looks how far it is ---- */
 
 typedef struct Watch {

@@ -18,6 +18,21 @@ typedef struct ImgTransfer {
     int silent_error;               /* an errno with which the caller itself ends it; 0: none */
 } ImgTransfer;
 
+/*
+ * Turns, on the copier's thread: pieces are read at the same time, but each begins to write after the
+ * one before it has begun, so that an image is laid out in the order of the disk.  All zero at
+ * first.
+ */
+typedef struct ImgTurns {
+    uint64_t next_ticket, turn;
+    GQueue waiting;                 /* of coroutines whose turn has not come */
+} ImgTurns;
+
+/* First thing in a piece: its ticket. */
+uint64_t co_fn img_turns_take(ImgTurns *t);
+/* Waits until all with an earlier ticket have passed here, and passes. */
+void co_fn img_turns_pass(ImgTurns *t, uint64_t ticket);
+
 /* SIGINT, SIGTERM: what is under way ends, then this fails.  False: it was said why. */
 bool co_main_fn img_transfer(const ImgTransfer *t);
 /* Did a signal end the last one? */

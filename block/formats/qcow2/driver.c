@@ -288,6 +288,7 @@ static const BlockDriver bdrv_qcow2 = {
     .co_map_abort     = qcow2_co_map_abort,
     .co_zero          = qcow2_co_zero,
     .co_discard       = qcow2_co_discard,
+    .co_make_empty    = qcow2_co_make_empty,
     .co_read_special  = qcow2_co_read_special,
     .co_write_compressed = qcow2_co_write_compressed,
     .co_reclaim       = qcow2_co_reclaim,

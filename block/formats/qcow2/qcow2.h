@@ -464,6 +464,7 @@ void co_fn qcow2_co_map_abort(BlockDriverState *bs, BdrvAlloc *alloc);
 /* zero.c */
 int co_fn qcow2_co_zero(BlockDriverState *bs, int64_t offset, int64_t bytes, unsigned flags);
 int co_fn qcow2_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes);
+int co_fn qcow2_co_make_empty(BlockDriverState *bs);
 /* Make clusters [@offset, @end) unallocated, for shrinking; cluster-aligned. */
 int co_fn qcow2_unmap(BlockDriverState *bs, int64_t offset, int64_t end);
 /* compress.c */

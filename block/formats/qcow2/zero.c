@@ -208,3 +208,15 @@ int co_fn qcow2_unmap(BlockDriverState *bs, int64_t offset, int64_t end)
 {
     return clear_range(bs, CLEAR_UNMAP, offset, end);
 }
+
+int co_fn qcow2_co_make_empty(BlockDriverState *bs)
+{
+    if (qcow2_state(bs)->raw_data) {
+        return -ENOTSUP;            /* what the data file has is the disk */
+    }
+    int ret = qcow2_unmap(bs, 0, bs->length);
+    if (ret == 0) {
+        punch_data_file(bs, 0, bs->length);
+    }
+    return ret;
+}

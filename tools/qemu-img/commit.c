@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qemu-img commit: what the images above a base have goes into the base.
+ *
+ * The chain reads the same at every moment: what is copied is still hidden by the image that it
+ * comes from, until that is emptied, which is after the base has been flushed.
+ */
+#include "qemu/osdep.h"
+
+#include "img.h"
+#include "transfer.h"
+
+typedef struct Commit {
+    ToolImage image;
+    const char *base_name;          /* NULL: the backing file */
+    bool keep, quiet, progress;     /* @keep: the image is not emptied */
+    int64_t speed;                  /* bytes a second; 0: no limit */
+
+    BlockBackend *top, *base;
+} Commit;
+
+/* ---- opening ---- */
+
+/* As the options of the image @opts that is below @above; NULL without an error: there is none. */
+static BdrvOpenOptions *co_main_fn backing_of(const Commit *c, const BdrvOpenOptions *opts,
+                                              char **ret_name, Error **errp)
+{
+    ToolImage look = c->image;
+    g_autoptr(BdrvOpenOptions) readable = NULL;
+    BdrvOpenOptions *below = NULL;
+
+    look.writable = look.resize = false;
+    look.for_info = true;
+    BlockBackend *blk = tool_open_options(&look, opts, errp);
+    if (!blk) {
+        return NULL;
+    }
+    BlockDriverState *bs = blk_bs(blk);
+    *ret_name = g_strdup(bs->backing_file);
+    if (bs->backing_file) {
+        below = bdrv_options_from_filename(bs->backing_file, bs->backing_format, bs->filename,
+                                           errp);
+        if (!below) {
+            error_prepend(errp, "Could not open backing file: ");
+        }
+    }
+    tool_close(blk);
+    return below;
+}
+
+static void for_writing(BdrvOpenOptions *o, const Commit *c)
+{
+    for (; o; o = o->file.options) {
+        o->read_only = false;
+        o->discard = true;
+        o->cache_direct = c->image.cache.direct;
+        o->cache_no_flush = c->image.cache.no_flush;
+    }
+}
+
+/* Options of @name's image that look at nothing below it. */
+static void look_only(BdrvOpenOptions *o, bool on)
+{
+    o->no_backing_open = on;
+    if (strcmp(o->driver, "qcow2") == 0) {
+        o->u.qcow2.for_info = on;
+    }
+}
+
+/*
+ * The whole chain from the image down to the base, each image described by the one above it, with
+ * the base opened for writing.  NULL: @errp, or there is no such base.
+ */
+static BdrvOpenOptions *co_main_fn describe_chain(const Commit *c, Error **errp)
+{
+    ToolImage first = c->image;
+    first.writable = first.resize = false;
+    g_autoptr(BdrvOpenOptions) top = tool_image_options(&first, errp);
+    BdrvOpenOptions *last = top;
+
+    while (last) {
+        g_autofree char *name = NULL;
+
+        look_only(last, true);
+        BdrvOpenOptions *below = backing_of(c, last, &name, errp);
+        look_only(last, false);
+        if (!below) {
+            if (errp && !*errp && last == top && !c->base_name) {
+                error_setg(errp, "Image does not have a backing file");
+            } else if (errp && !*errp) {
+                error_setg(errp, "Did not find '%s' in the backing chain of '%s'", c->base_name,
+                           c->image.name);
+            }
+            return NULL;
+        }
+        last->backing.options = below;
+        last = below;
+        if (!c->base_name || strcmp(name, c->base_name) == 0 ||
+            (below->file.options && below->file.options->u.file.filename &&
+             strcmp(below->file.options->u.file.filename, c->base_name) == 0)) {
+            for_writing(below, c);
+            for_writing(top, c);
+            return g_steal_pointer(&top);
+        }
+    }
+    return NULL;
+}
+
+static BlockDriverState *main_fn base_of(const BdrvOpenOptions *opts, BlockDriverState *bs)
+{
+    for (; opts->backing.options; opts = opts->backing.options) {
+        bs = bs->backing->bs;
+    }
+    return bs;
+}
+
+/* Nobody but this command reads through the chain while the base is written to: what it reads is not
+ * what it writes. */
+static bool co_main_fn open_chain(Commit *c, Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) opts = describe_chain(c, errp);
+
+    if (!opts) {
+        return false;
+    }
+    ToolImage image = c->image;
+    c->top = tool_open_options(&image, opts, errp);
+    c->base = c->top ? blk_new(NULL, CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, CLAIM_ALL, errp)
+                     : NULL;
+    if (!c->base) {
+        return false;
+    }
+    BlockDriverState *base = base_of(opts, blk_bs(c->top));
+    bdrv_graph_lock();
+    for (BlockDriverState *bs = blk_bs(c->top); bs != base; bs = bs->backing->bs) {
+        bdrv_link_set_claims(bs->backing, CLAIM_READ, CLAIM_ALL, NULL);
+    }
+    bool ok = blk_insert(c->base, base, errp);
+    bdrv_graph_unlock();
+    return ok;
+}
+
+/* ---- copying, on the copier's thread ---- */
+
+static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind *ret_kind,
+                      int64_t *ret_bytes)
+{
+    Commit *c = opaque;
+    int64_t n;
+
+    blk_begin(c->top);
+    int ret = bdrv_co_is_allocated_above(blk_root(c->top), blk_bs(c->base), offset, bytes,
+                                         ret_bytes);
+    *ret_kind = BDRV_COPY_NOTHING;
+    if (ret > 0) {
+        ret = bdrv_co_block_status(blk_root(c->top), offset, *ret_bytes, 0, &n, NULL);
+        *ret_kind = ret > 0 && ret & BDRV_BLOCK_ZERO ? BDRV_COPY_ZERO : BDRV_COPY_DATA;
+        *ret_bytes = ret < 0 ? *ret_bytes : n;
+    }
+    blk_end(c->top);
+    return MIN(ret, 0);
+}
+
+static int co_fn copy(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_write)
+{
+    Commit *c = opaque;
+    BdrvCopyPair pair = { .source = c->top, .target = c->base, .unmap = true };
+
+    return piece->kind == BDRV_COPY_NOTHING ? 0 : bdrv_copy_pair(&pair, piece, ret_is_write);
+}
+
+/* ---- the whole ---- */
+
+static bool co_main_fn grow_base(Commit *c)
+{
+    int64_t length = blk_length(c->top);
+    Error *err = NULL;
+
+    if (blk_length(c->base) >= length) {
+        return true;
+    }
+    blk_begin(c->base);
+    bool ok = bdrv_co_truncate(blk_root(c->base), length, BDRV_PREALLOC_OFF, &err);
+    blk_end(c->base);
+    if (!ok) {
+        img_fail(err);
+    }
+    return ok;
+}
+
+/* Only after everything is in the base for good. */
+static bool co_main_fn empty_image(Commit *c)
+{
+    if (c->keep) {
+        return true;
+    }
+    blk_begin(c->top);
+    int ret = bdrv_co_make_empty(blk_root(c->top));
+    blk_end(c->top);
+    if (ret == 0) {
+        ret = blk_co_flush(c->top, NULL);
+    }
+    if (ret < 0) {
+        tool_error("Could not empty %s: %s", c->image.name, strerror(-ret));
+    }
+    return ret == 0;
+}
+
+static bool co_main_fn commit(Commit *c)
+{
+    static const BdrvCopyOps ops = { .co_look = look, .co_copy = copy };
+    ImgTransfer t = {
+        .ops = &ops, .opaque = c, .length = blk_length(c->top), .speed = c->speed,
+        .progress = c->progress,
+    };
+
+    if (!grow_base(c) || (t.length > 0 && !img_transfer(&t))) {
+        return false;
+    }
+    int ret = blk_co_flush(c->base, NULL);
+    if (ret < 0) {
+        tool_error("Could not write the base of %s: %s", c->image.name, strerror(-ret));
+        return false;
+    }
+    return empty_image(c);
+}
+
+static void co_main_fn parse(int argc, char **argv, Commit *c)
+{
+    static const struct option longopts[] = {
+        { "help", no_argument, NULL, 'h' },
+        { "object", required_argument, NULL, IMG_OPT_OBJECT },
+        { "image-opts", no_argument, NULL, IMG_OPT_IMAGE_OPTS }, { 0 },
+    };
+    int opt;
+
+    while ((opt = img_next_option(argc, argv, ":f:ht:b:dpqr:", longopts)) != -1) {
+        switch (opt) {
+        case 'f': c->image.format = optarg; break;
+        case 't': c->image.cache = img_cache_arg("cache", optarg); break;
+        case 'b':                   /* what lies between would read wrongly if it were emptied */
+            c->base_name = optarg;
+            c->keep = true;
+            break;
+        case 'd': c->keep = true; break;
+        case 'p': c->progress = true; break;
+        case 'q': c->quiet = true; break;
+        case 'r': c->speed = img_size_arg("rate limit", optarg, 0, INT64_MAX); break;
+        case IMG_OPT_IMAGE_OPTS: c->image.image_opts = true; break;
+        case IMG_OPT_OBJECT: img_add_object(optarg); break;
+        }
+    }
+}
+
+int co_main_fn img_commit(int argc, char **argv)
+{
+    Commit c = { .image.writable = true, .image.may_guess_raw = true };
+    Error *err = NULL;
+    bool ok = false;
+
+    parse(argc, argv, &c);
+    c.image.name = img_only_filename(argc, argv);
+    img_check_naming(&c.image);
+    if (open_chain(&c, &err)) {
+        ok = commit(&c);
+    } else {
+        img_fail(err);
+    }
+    ok = tool_close(c.base) && ok;
+    ok = tool_close(c.top) && ok;
+    if (ok && !c.quiet) {
+        printf("Image committed.\n");
+    }
+    return ok ? 0 : 1;
+}
