@@ -55,7 +55,8 @@ static bool parse_size(const char *str, uint64_t *ret)
     if (shift < 0 || (hex && *suffix) || (shift && whole > UINT64_MAX >> shift)) {
         return false;
     }
-    if (suffix != end && (shift == 0 || !parse_fraction(end, &suffix, shift, &part))) {
+    bool has_part = end + 1 + strspn(end, ".0") < suffix + 1;      /* "1.0" is 1 */
+    if (has_part && (shift == 0 || !parse_fraction(end, &suffix, shift, &part))) {
         return false;
     }
     if (part > UINT64_MAX - (whole << shift)) {

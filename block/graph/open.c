@@ -304,9 +304,11 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
         return NULL;
     }
     g_autoptr(BdrvOpenOptions) file = bdrv_open_options_new("file");
-    /* A name that a user gives stays as it is, in messages, too. */
-    file->u.file.filename = base_filename ? bdrv_path_combine(base_filename, filename)
-                                          : g_strdup(filename);
+    /* A name that a user gives stays as it is, in messages, too, unless it would be taken for a
+     * protocol then. */
+    file->u.file.filename = base_filename ? bdrv_path_combine(base_filename, filename) :
+                            bdrv_path_has_protocol(filename) ? g_strdup_printf("./%s", filename)
+                                                             : g_strdup(filename);
     file->read_only = true;
     if (!format) {
         format = bdrv_probe_format(file, errp);

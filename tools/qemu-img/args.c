@@ -52,13 +52,13 @@ ToolCache img_cache_arg(const char *what, const char *arg)
     return cache;
 }
 
-/* Would it be a size if sizes could have any number of digits? */
-static bool is_too_large(const char *arg)
+/* Would it be a size if sizes could be any number? */
+static bool is_out_of_range(const char *arg)
 {
-    char *end;
-    double value = strtod(arg, &end);
+    size_t sign = arg[0] == '-', digits = strspn(arg + sign, "0123456789");
+    const char *unit = arg + sign + digits;
 
-    return end != arg && value >= 0 && (!*end || (strchr("bBkKmMgGtTpPeE", *end) && !end[1]));
+    return digits > 0 && (!*unit || (!sign && strchr("bBkKmMgGtTpPeE", *unit) && !unit[1]));
 }
 
 bool img_parse_size(const char *what, const char *arg, int64_t min, int64_t max, int64_t *ret)
@@ -70,7 +70,7 @@ bool img_parse_size(const char *what, const char *arg, int64_t min, int64_t max,
         *ret = value;
         return true;
     }
-    if (ok || is_too_large(arg)) {
+    if (ok || is_out_of_range(arg)) {
         if (max == INT64_MAX && (ok ? value <= INT64_MAX : false)) {
             tool_error("Invalid %s specified. Must be at least %" PRId64 ".", what, min);
         } else {

@@ -7,6 +7,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/new-file.h"
 #include "img.h"
 #include "transfer.h"
 
@@ -67,6 +68,22 @@ static void look_only(BdrvOpenOptions *o, bool on)
     }
 }
 
+/* Is the image that is recorded as @name, and described by @opts, the base? */
+static bool co_main_fn is_base(const Commit *c, const char *name, const BdrvOpenOptions *opts)
+{
+    const BdrvOpenOptions *file = opts->file.options;
+    BdrvFileId wanted, id;
+    g_autofree char *path = NULL;
+
+    if (!c->base_name || strcmp(name, c->base_name) == 0) {
+        return true;
+    }
+    path = bdrv_path_combine(c->image.name, c->base_name);      /* next to the image */
+    return file && strcmp(file->driver, "file") == 0 &&
+           file_id_of_path_co(file->u.file.filename, &id) &&
+           file_id_of_path_co(path, &wanted) && file_id_equal(id, wanted);
+}
+
 /*
  * The whole chain from the image down to the base, each image described by the one above it, with
  * the base opened for writing.  NULL: @errp, or there is no such base.
@@ -95,9 +112,7 @@ static BdrvOpenOptions *co_main_fn describe_chain(const Commit *c, Error **errp)
         }
         last->backing.options = below;
         last = below;
-        if (!c->base_name || strcmp(name, c->base_name) == 0 ||
-            (below->file.options && below->file.options->u.file.filename &&
-             strcmp(below->file.options->u.file.filename, c->base_name) == 0)) {
+        if (is_base(c, name, below)) {
             for_writing(below, c);
             for_writing(top, c);
             return g_steal_pointer(&top);
@@ -211,7 +226,7 @@ static bool co_main_fn commit(Commit *c)
     static const BdrvCopyOps ops = { .co_look = look, .co_copy = copy };
     ImgTransfer t = {
         .ops = &ops, .opaque = c, .length = blk_length(c->top), .speed = c->speed,
-        .progress = c->progress,
+        .progress = c->progress, .failed = "Block job failed",
     };
 
     if (!grow_base(c) || (t.length > 0 && !img_transfer(&t))) {

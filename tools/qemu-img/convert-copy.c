@@ -22,7 +22,7 @@ static size_t source_of(const Convert *c, int64_t offset, int64_t *ret_offset)
 }
 
 /* What the source @blk says of a range of its own. */
-static int co_fn look_at_source(const Convert *c, BlockBackend *blk, int64_t offset,
+static int co_fn ask_source(const Convert *c, BlockBackend *blk, int64_t offset,
                                 int64_t bytes, BdrvCopyKind *ret_kind, int64_t *ret_bytes)
 {
     bool only_top = c->backing_length >= 0;
@@ -43,6 +43,22 @@ static int co_fn look_at_source(const Convert *c, BlockBackend *blk, int64_t off
     return 0;
 }
 
+/* The same; where that fails and salvaging is wanted, of a part that is half as long, and so on. */
+static int co_fn look_at_source(const Convert *c, BlockBackend *blk, int64_t offset,
+                                int64_t bytes, BdrvCopyKind *ret_kind, int64_t *ret_bytes)
+{
+    int ret = ask_source(c, blk, offset, bytes, ret_kind, ret_bytes);
+
+    while (ret < 0 && c->salvage && bytes > 512) {
+        bytes = MAX(ROUND_DOWN(bytes / 2, 512), 512);
+        ret = ask_source(c, blk, offset, bytes, ret_kind, ret_bytes);
+    }
+    if (ret < 0) {
+        *ret_bytes = bytes;
+    }
+    return ret;
+}
+
 static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind *ret_kind,
                       int64_t *ret_bytes)
 {
@@ -58,8 +74,11 @@ static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind 
     }
     int ret = look_at_source(c, c->sources[i], there, bytes, ret_kind, ret_bytes);
     if (ret < 0 && c->salvage) {
+        if (!c->quiet) {
+            g_printerr("%s: warning: error while reading block status at offset %" PRId64 ": %s\n",
+                       g_get_prgname(), offset, strerror(-ret));
+        }
         *ret_kind = BDRV_COPY_DATA;     /* reading will show what can be had */
-        *ret_bytes = bytes;
         return 0;
     }
     if (ret == 0 && *ret_kind == BDRV_COPY_NOTHING) {
@@ -119,8 +138,8 @@ static int co_fn write_data(Convert *c, int64_t offset, int64_t bytes, uint8_t *
 
 static int co_fn write_zeroes(Convert *c, int64_t offset, int64_t bytes)
 {
-    if (c->target_is_zero && c->backing_length < 0) {
-        return 0;
+    if (c->target_is_zero && offset >= c->backing_length) {
+        return 0;                   /* nothing is there, and nothing below */
     }
     return blk_co_pwrite_zeroes(c->target, NULL, offset, bytes, BDRV_REQ_MAY_UNMAP);
 }

@@ -194,6 +194,20 @@ void any_fn img_options_print_help(const ImgOptions *o, bool amend)
 
 /* ---- values ---- */
 
+/* What is below zero is a large one: whoever takes it says that it is too large. */
+static bool check_number(const Option *option, const char *value, Error **errp)
+{
+    char *end;
+
+    errno = 0;
+    strtoull(value, &end, 0);
+    if (end == value || *end || errno) {
+        error_setg(errp, "Parameter '%s' expects a number", option->name);
+        return false;
+    }
+    return true;
+}
+
 static bool check_value(const Option *option, const char *value, Error **errp)
 {
     uint64_t n;
@@ -207,6 +221,11 @@ static bool check_value(const Option *option, const char *value, Error **errp)
         }
         return true;
     case OPTION_SIZE:
+        if (value[0] == '-' && value[1] && !value[1 + strspn(value + 1, "0123456789")]) {
+            error_setg(errp, "Value '%s' is out of range for parameter '%s'", value,
+                       option->name);
+            return false;
+        }
         if (!keyval_parse_size(value, &n, NULL)) {
             error_setg(errp, "Parameter '%s' expects a non-negative number below 2^64\n"
                        "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, "
@@ -215,11 +234,7 @@ static bool check_value(const Option *option, const char *value, Error **errp)
         }
         return true;
     case OPTION_NUMBER:
-        if (!g_ascii_string_to_unsigned(value, 10, 0, UINT64_MAX, &n, NULL)) {
-            error_setg(errp, "Parameter '%s' expects a number", option->name);
-            return false;
-        }
-        return true;
+        return check_number(option, value, errp);
     default:
         return true;
     }
@@ -359,7 +374,8 @@ static bool to_qcow2(const ImgOptions *o, Qcow2CreateOptions *q, Error **errp)
     }
     q->cluster_size = MIN(size_of(img_options_get(o, "cluster_size")), (uint64_t)INT64_MAX);
     q->extended_l2 = get_bool(o, "extended_l2");
-    q->refcount_bits = MIN(size_of(img_options_get(o, "refcount_bits")), 1000u);
+    unsigned long long bits = strtoull(img_options_get(o, "refcount_bits"), NULL, 0);
+    q->refcount_bits = MIN(bits, 1000);
     q->lazy_refcounts = get_bool(o, "lazy_refcounts");
     q->backing_file = (char *)img_options_get(o, "backing_file");
     q->backing_fmt = (char *)img_options_get(o, "backing_fmt");

@@ -76,6 +76,10 @@ static bool co_main_fn set_size(ImgOptions *o, const ImgCreate *c, Error **errp)
     bool has_backing = img_options_get(o, "backing_file") != NULL;
     int64_t size = c->size, backing_size = -1;
 
+    if (size >= 0 && img_options_has(o, "size")) {
+        error_setg(errp, "The image size must be specified only once");
+        return false;
+    }
     if (size < 0 && img_options_has(o, "size")) {
         size = MIN(img_options_size(o), (uint64_t)INT64_MAX);
     }

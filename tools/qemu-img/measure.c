@@ -80,7 +80,7 @@ static bool co_main_fn measure_qcow2(const BdrvCreateOptions *opts, BlockBackend
     }
     r->required = metadata + data;
     r->full = metadata + ROUND_UP(opts->size, cluster);
-    r->has_bitmaps = blk && blk_bs(blk)->drv->can_store_bitmap;
+    r->has_bitmaps = blk && blk_bs(blk)->drv->can_store_bitmap && opts->u.qcow2.version >= 3;
     r->bitmaps = r->has_bitmaps ? count_bitmaps(blk_bs(blk), cluster) : 0;
     return true;
 }

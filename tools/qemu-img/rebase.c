@@ -184,6 +184,27 @@ static bool co_main_fn open_new(Rebase *r, Error **errp)
     return r->new != NULL;
 }
 
+/*
+ * What was in no backing file and reads as zeroes has to be zero in the image itself, which a format
+ * takes for superfluous in an image without a backing file: so it gets the new one first.
+ */
+static bool co_main_fn attach_new(Rebase *r)
+{
+    BlockDriverState *bs = blk_bs(r->blk);
+    Error *err = NULL;
+
+    if (bs->backing || !r->new) {
+        return true;
+    }
+    bdrv_graph_lock();
+    bool ok = bdrv_attach_backing(bs, blk_bs(r->new), &err);
+    bdrv_graph_unlock();
+    if (!ok) {
+        img_fail(err);
+    }
+    return ok;
+}
+
 static bool co_main_fn keep_content(Rebase *r)
 {
     static const BdrvCopyOps ops = { .co_look = look, .co_copy = copy };
@@ -194,7 +215,7 @@ static bool co_main_fn keep_content(Rebase *r)
 
     r->unit = MAX(bs->limits.alloc_unit, 4096);
     t.chunk = ROUND_UP(BDRV_COPY_CHUNK, r->unit);
-    if (t.length > 0 && !img_transfer(&t)) {
+    if (!attach_new(r) || (t.length > 0 && !img_transfer(&t))) {
         return false;
     }
     int ret = blk_co_flush(r->blk, NULL);

@@ -105,7 +105,9 @@ static void report(const ImgTransfer *t, BdrvCopyResult result, const BdrvCopyEr
     if (result == BDRV_COPY_FAILED && t->silent_error && error->error == -t->silent_error) {
         return;
     }
-    if (result == BDRV_COPY_FAILED) {
+    if (result == BDRV_COPY_FAILED && t->failed) {
+        tool_error("%s: %s", t->failed, strerror(-error->error));
+    } else if (result == BDRV_COPY_FAILED) {
         tool_error("error while %s at byte %" PRId64 ": %s",
                    error->is_write ? "writing" : "reading", error->offset,
                    strerror(-error->error));

@@ -15,6 +15,7 @@ typedef struct ImgTransfer {
     int64_t speed;                  /* bytes a second; 0: no limit */
     bool progress;                  /* show it */
     const char *target;             /* what is incomplete if somebody interrupts; NULL: nothing */
+    const char *failed;             /* what an error is called; NULL: by its place */
     int silent_error;               /* an errno with which the caller itself ends it; 0: none */
 } ImgTransfer;
 

@@ -5,7 +5,8 @@
  *
  * (B1) After a power cut at any moment the old name and format are recorded, or the new ones.  The
  *      new name is written where nothing refers to and flushed; then the fields that refer to it and
- *      the format change with one sector.
+ *      the format change with one sector.  Where the format's extension reaches beyond that, all
+ *      extensions are laid out anew in it.
  */
 #include "qemu/osdep.h"
 
@@ -18,6 +19,7 @@
 typedef struct Layout {
     uint8_t *buf;
     size_t area;                    /* of @buf */
+    size_t start;                   /* of the extensions */
     size_t end_marker;              /* 0: the extensions have none */
     size_t format, format_len;      /* data of the backing format's extension; 0: none */
     size_t old_name, old_len;
@@ -26,11 +28,12 @@ typedef struct Layout {
 typedef struct NewName {
     const char *name, *format;
     size_t len, format_len, pos;
+    bool compact;                   /* the extensions are laid out anew, in the first sector */
 } NewName;
 
-static void find_extensions(Layout *l, size_t start)
+static void find_extensions(Layout *l)
 {
-    size_t pos = start, limit = l->old_name ? MIN(l->area, l->old_name) : l->area;
+    size_t pos = l->start, limit = l->old_name ? MIN(l->area, l->old_name) : l->area;
 
     while (pos + 8 <= limit) {
         uint32_t type = be32_load(l->buf + pos), len = be32_load(l->buf + pos + 4);
@@ -56,7 +59,8 @@ static int co_fn read_layout(BlockDriverState *bs, Layout *l)
     if (ret == 0) {
         l->old_name = be64_load(l->buf + QCOW2_HDR_BACKING_OFFSET);
         l->old_len = be32_load(l->buf + QCOW2_HDR_BACKING_SIZE);
-        find_extensions(l, s->header.header_length);
+        l->start = s->header.header_length;
+        find_extensions(l);
     }
     return ret;
 }
@@ -89,12 +93,19 @@ static size_t find_place(const Layout *l, const NewName *n)
     return begin + need <= MIN(512, l->area) ? begin : 0;
 }
 
+static bool is_recorded(const Layout *l, const NewName *n)
+{
+    return l->format && l->format_len == n->format_len && l->format + n->format_len <= l->area &&
+           memcmp(l->buf + l->format, n->format, n->format_len) == 0;
+}
+
 /* Can the format be recorded with the sector that refers to the name, or before it? */
 static bool format_fits(const Layout *l, const NewName *n)
 {
     if (l->format) {
-        return l->format + ROUND_UP(l->format_len, 8) <= 512 &&
-               ROUND_UP(l->format_len, 8) == ROUND_UP(n->format_len, 8);
+        return is_recorded(l, n) ||
+               (l->format + ROUND_UP(l->format_len, 8) <= 512 &&
+                ROUND_UP(l->format_len, 8) == ROUND_UP(n->format_len, 8));
     }
     /* Without a name a format means nothing: it can come first. */
     return extensions_end(l, n) <= (l->old_name ? 512 : l->area);
@@ -111,6 +122,52 @@ static void put_format(const Layout *l, const NewName *n, uint8_t *sector)
     if (!l->format) {               /* what was the end marker is the extension now */
         memset(sector + extensions_end(l, n) - 8, 0, 8);
     }
+}
+
+static size_t put_extension(uint8_t *sector, size_t pos, uint32_t type, const void *data,
+                            size_t len)
+{
+    size_t end = pos + 8 + ROUND_UP(len, 8);
+
+    if (end + 8 <= 512) {           /* with the end marker behind it */
+        be32_store(sector + pos, type);
+        be32_store(sector + pos + 4, len);
+        memcpy(sector + pos + 8, data, len);
+    }
+    return end;
+}
+
+/*
+ * All extensions anew in @sector, with the format among them.  The names of features are left out:
+ * they are a courtesy to programs that do not know these.  False: there is no room.
+ */
+static bool compact(const Layout *l, const NewName *n, uint8_t *sector)
+{
+    size_t pos = l->start;
+
+    memset(sector + pos, 0, 512 - pos);
+    pos = put_extension(sector, pos, QCOW2_EXT_BACKING_FORMAT, n->format, n->format_len);
+    for (size_t old = l->start; old < l->end_marker && pos + 8 <= 512; ) {
+        uint32_t type = be32_load(l->buf + old), len = be32_load(l->buf + old + 4);
+        if (type != QCOW2_EXT_BACKING_FORMAT && type != QCOW2_EXT_FEATURE_NAMES) {
+            pos = put_extension(sector, pos, type, l->buf + old + 8, len);
+        }
+        old += 8 + ROUND_UP((size_t)len, 8);
+    }
+    return pos + 8 <= 512;
+}
+
+/* A place for the name beyond the first sector, whose extensions are going to be laid out anew; 0:
+ * there is none. */
+static size_t find_place_to_compact(const Layout *l, const NewName *n)
+{
+    Layout rest = *l;
+    uint8_t scratch[512] = { 0 };
+
+    rest.end_marker = MAX(l->end_marker, 512);
+    rest.format = 1;                /* it takes no room there */
+    size_t pos = l->area > 512 && compact(l, n, scratch) ? find_place(&rest, n) : 0;
+    return pos >= 512 ? pos : 0;
 }
 
 static int co_fn write_durably(BlockDriverState *bs, size_t pos, size_t len, const void *buf)
@@ -150,7 +207,9 @@ static int co_fn switch_name(BlockDriverState *bs, const Layout *l, const NewNam
     uint8_t sector[512];
 
     qcow2_header_begin_change(qcow2_state(bs), sector);
-    if (n->len && in_sector(l, n)) {
+    if (n->compact) {
+        compact(l, n, sector);
+    } else if (n->len && in_sector(l, n) && !is_recorded(l, n)) {
         put_format(l, n, sector);
     }
     if (n->len && n->pos < sizeof(sector)) {
@@ -169,12 +228,14 @@ static int co_fn record(BlockDriverState *bs, NewName *n, bool *ret_no_room)
 
     if (ret == 0 && n->len) {
         n->pos = format_fits(&l, n) ? find_place(&l, n) : 0;
+        n->compact = !n->pos && l.end_marker;
+        n->pos = n->compact ? find_place_to_compact(&l, n) : n->pos;
     }
     /* Without an end marker the extensions end where the old name begins. */
     *ret_no_room = ret == 0 && (!l.end_marker || (n->len && !n->pos));
     ret = *ret_no_room ? -ENOSPC : ret;
     /* What the sector itself holds comes with it. */
-    if (ret == 0 && n->len && !in_sector(&l, n)) {
+    if (ret == 0 && n->len && !n->compact && !in_sector(&l, n)) {
         ret = append_format(bs, &l, n);
     }
     if (ret == 0 && n->len && n->pos + n->len > 512) {

@@ -60,20 +60,21 @@ static bool shown(Parser *p, uint64_t end, const char *what, Error **errp)
 
 /* ---- feature bits ---- */
 
-/* The image's own name for bit @bit of the incompatible features; caller frees; printable. */
+/* The image's own name for bit @bit of the incompatible features, NULL: none; caller frees;
+ * printable. */
 static char *feature_name(Parser *p, unsigned bit)
 {
-    for (size_t i = 0; i + 48 <= p->feature_names_len; i += 48) {
+    for (size_t i = 0; i + 2 < p->feature_names_len; i += 48) {     /* the last may be cut off */
         const uint8_t *e = p->feature_names + i;
         if (e[0] == 0 && e[1] == bit) {
-            char *name = g_strndup((const char *)e + 2, 46);
+            char *name = g_strndup((const char *)e + 2, MIN(46, p->feature_names_len - i - 2));
             for (char *c = name; *c; c++) {
                 *c = g_ascii_isprint(*c) ? *c : '?';
             }
             return name;
         }
     }
-    return g_strdup_printf("unknown incompatible feature bit %u", bit);
+    return NULL;
 }
 
 static bool check_incompatible(Parser *p, Error **errp)
@@ -85,13 +86,17 @@ static bool check_incompatible(Parser *p, Error **errp)
         return true;
     }
     for (unsigned bit = 0; bit < 64; bit++) {
-        if (unknown >> bit & 1) {
-            g_autofree char *name = feature_name(p, bit);
+        g_autofree char *name = unknown >> bit & 1 ? feature_name(p, bit) : NULL;
+        if (name) {
             g_string_append_printf(names, "%s%s", names->len ? ", " : "", name);
+            unknown &= ~(UINT64_C(1) << bit);
         }
     }
-    error_setg(errp, "Cannot open '%s': it needs qcow2 features that are not supported: %s",
-               p->name, names->str);
+    if (unknown) {
+        g_string_append_printf(names, "%sUnknown incompatible feature: %" PRIx64,
+                               names->len ? ", " : "", unknown);
+    }
+    error_setg(errp, "Cannot open '%s': Unsupported qcow2 feature(s): %s", p->name, names->str);
     return false;
 }
 
@@ -157,10 +162,7 @@ static bool parse_bitmaps(Parser *p, const uint8_t *data, size_t len, Error **er
 static bool parse_string_extension(Parser *p, char **field, const uint8_t *data, size_t len,
                                    const char *what, Error **errp)
 {
-    if (*field) {
-        error_setg(errp, "Cannot open '%s': it has more than one %s", p->name, what);
-        return false;
-    }
+    g_clear_pointer(field, g_free);     /* of several the last one counts, as for QEMU */
     if (len > BDRV_MAX_BACKING_NAME) {
         error_setg(errp, "Cannot open '%s': its %s has %zu bytes, more than %d", p->name, what,
                    len, BDRV_MAX_BACKING_NAME);
@@ -210,8 +212,7 @@ static bool parse_extensions(Parser *p, uint64_t limit, Error **errp)
         }
         pos += 8;
         if (len > limit - pos) {
-            error_setg(errp, "Cannot open '%s': header extension 0x%08x of %u bytes does not fit "
-                       "into the first cluster", p->name, type, len);
+            error_setg(errp, "Cannot open '%s': Header extension too large", p->name);
             return false;
         }
         if (!shown(p, pos + len, "a header extension", errp) ||
@@ -231,10 +232,12 @@ static bool parse_names(Parser *p, Error **errp)
     uint32_t len = be32_load(p->buf + 16);
 
     if (offset) {
-        if (len > BDRV_MAX_BACKING_NAME || offset < h->header_length ||
-            offset > cluster_size || len > cluster_size - offset) {
-            error_setg(errp, "Cannot open '%s': the name of its backing file (%u bytes at %"
-                       PRIu64 ") is too long or not in the first cluster", p->name, len, offset);
+        if (offset < h->header_length || offset > cluster_size) {
+            error_setg(errp, "Cannot open '%s': Invalid backing file offset", p->name);
+            return false;
+        }
+        if (len > BDRV_MAX_BACKING_NAME || len > cluster_size - offset) {
+            error_setg(errp, "Cannot open '%s': Backing file name too long", p->name);
             return false;
         }
         limit = offset;
@@ -265,8 +268,7 @@ static bool parse_version(Parser *p, Error **errp)
     }
     h->version = be32_load(b + 4);
     if (h->version < 2 || h->version > 3) {
-        error_setg(errp, "Cannot open '%s': qcow2 version %u is not supported", p->name,
-                   h->version);
+        error_setg(errp, "Cannot open '%s': Unsupported qcow2 version %u", p->name, h->version);
         return false;
     }
     if (h->version == 3 && p->len < QCOW2_HDR_V3_LENGTH) {
@@ -291,7 +293,7 @@ static bool parse_geometry(Parser *p, Error **errp)
         h->header_length = be32_load(b + 100);
     }
     if (cluster_bits < QCOW2_MIN_CLUSTER_BITS || cluster_bits > QCOW2_MAX_CLUSTER_BITS) {
-        error_setg(errp, "Cannot open '%s': unsupported cluster size (1 << %u bytes)", p->name,
+        error_setg(errp, "Cannot open '%s': Unsupported cluster size: 2^%u", p->name,
                    cluster_bits);
         return false;
     }
@@ -303,9 +305,12 @@ static bool parse_geometry(Parser *p, Error **errp)
     qcow2_geometry_init(&h->geometry, cluster_bits, h->incompatible & QCOW2_INCOMPAT_EXTL2,
                         refcount_order, h->version == 3,
                         h->incompatible & QCOW2_INCOMPAT_DATA_FILE);
+    if (h->version == 3 && h->header_length > h->geometry.cluster_size) {
+        error_setg(errp, "Cannot open '%s': qcow2 header exceeds cluster size", p->name);
+        return false;
+    }
     if (h->version == 3 &&
-        (h->header_length < QCOW2_HDR_V3_LENGTH || h->header_length % 8 ||
-         h->header_length > h->geometry.cluster_size)) {
+        (h->header_length < QCOW2_HDR_V3_LENGTH || h->header_length % 8)) {
         error_setg(errp, "Cannot open '%s': its header length of %u bytes is invalid", p->name,
                    h->header_length);
         return false;
@@ -333,19 +338,18 @@ static bool parse_l1(Parser *p, Error **errp)
         return false;
     }
     if (h->l1_size > QCOW2_MAX_L1_BYTES / 8) {
-        error_setg(errp, "Cannot open '%s': its L1 table of %u entries is too large", p->name,
-                   h->l1_size);
+        error_setg(errp, "Cannot open '%s': Active L1 table too large", p->name);
         return false;
     }
     if (h->l1_size < qcow2_l1_entries_for(&h->geometry, h->size)) {
-        error_setg(errp, "Cannot open '%s': its L1 table of %u entries is too small for %" PRIu64
-                   " bytes", p->name, h->l1_size, h->size);
+        bool none = qcow2_l1_entries_for(&h->geometry, h->size) > INT_MAX;
+        error_setg(errp, "Cannot open '%s': %s", p->name,
+                   none ? "Image is too big" : "L1 table is too small");
         return false;
     }
     if (!table_ok(&h->geometry, h->l1_offset.v, h->l1_size * UINT64_C(8)) ||
         (h->l1_size && (h->l1_offset.v == 0 || h->l1_offset.v >= p->file_length))) {
-        error_setg(errp, "Cannot open '%s': its L1 table offset %" PRIu64 " is invalid", p->name,
-                   h->l1_offset.v);
+        error_setg(errp, "Cannot open '%s': Active L1 table offset invalid", p->name);
         return false;
     }
     return true;
@@ -359,14 +363,13 @@ static void check_reftable(Parser *p)
 
     if (h->reftable_clusters == 0 ||
         h->reftable_clusters > QCOW2_MAX_REFTABLE_BYTES >> g->cluster_bits) {
-        h->reftable_problem = g_strdup_printf("its refcount table of %u clusters is %s",
-                                              h->reftable_clusters,
-                                              h->reftable_clusters ? "too large" : "missing");
+        h->reftable_problem = g_strdup(h->reftable_clusters
+                                       ? "Reference count table too large"
+                                       : "Image does not contain a reference count table");
     } else if (!table_ok(g, h->reftable_offset.v,
                          (uint64_t)h->reftable_clusters << g->cluster_bits) ||
                h->reftable_offset.v == 0 || h->reftable_offset.v >= p->file_length) {
-        h->reftable_problem = g_strdup_printf("its refcount table offset %" PRIu64 " is invalid",
-                                              h->reftable_offset.v);
+        h->reftable_problem = g_strdup("Reference count table offset invalid");
     }
     if (h->reftable_problem) {
         h->reftable_offset = host_offset(0);
@@ -385,15 +388,13 @@ static bool parse_tables(Parser *p, Error **errp)
     h->snapshots_offset = host_offset(be64_load(b + 64));
     check_reftable(p);
     if (h->nb_snapshots > QCOW2_MAX_SNAPSHOTS) {
-        error_setg(errp, "Cannot open '%s': it has %u snapshots, more than %d", p->name,
-                   h->nb_snapshots, QCOW2_MAX_SNAPSHOTS);
+        error_setg(errp, "Cannot open '%s': Snapshot table too large", p->name);
         return false;
     }
     if (h->nb_snapshots && (h->snapshots_offset.v == 0 ||
                             !table_ok(&h->geometry, h->snapshots_offset.v,
                                       QCOW2_MAX_SNAPSHOT_TABLE))) {
-        error_setg(errp, "Cannot open '%s': its snapshot table offset %" PRIu64 " is invalid",
-                   p->name, h->snapshots_offset.v);
+        error_setg(errp, "Cannot open '%s': Snapshot table offset invalid", p->name);
         return false;
     }
     return true;
