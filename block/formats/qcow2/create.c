@@ -344,6 +344,15 @@ static bool check_names(const Qcow2CreateOptions *q, Error **errp)
 
 /* ---- the operation ---- */
 
+/* The L1 table comes last where nothing is mapped: what its cluster has behind it is not needed. */
+static int64_t file_bytes(const Layout *l)
+{
+    bool ends_with_l1 = l->l1 && !l->l2 && !l->data;
+
+    return ends_with_l1 ? (l->l1_at << l->g.cluster_bits) + l->l1_entries * 8
+                        : l->total << l->g.cluster_bits;
+}
+
 /*
  * Give the file its length, all zero as far as the tables go and wherever they say that data is.
  * Only what is known to read as zeroes is not written: a device that anything was on before can be
@@ -352,7 +361,7 @@ static bool check_names(const Qcow2CreateOptions *q, Error **errp)
 static bool co_fn prepare_file(BdrvLink *file, const Layout *l, BdrvPrealloc prealloc,
                                Error **errp)
 {
-    int64_t bytes = l->total << l->g.cluster_bits;
+    int64_t bytes = file_bytes(l);
     BdrvPrealloc mode = l->data && prealloc >= BDRV_PREALLOC_FALLOC ? prealloc
                                                                       : BDRV_PREALLOC_OFF;
     int ret;
