@@ -17,6 +17,7 @@
 #define BLOCK_DRIVER_H
 
 #include "block/check.h"
+#include "block/internal-snapshot.h"
 #include "block/io.h"
 #include "block/options.h"
 #include "block/qcow2.h"
@@ -244,6 +245,29 @@ struct BlockDriver {
      * cut the old one is recorded or the new one.  Fields of bs are the core's to change. */
     bool (*co_set_backing)(BlockDriverState *bs, const char *name, const char *format,
                            Error **errp);
+
+    /*
+     * Internal snapshots (block/internal-snapshot.h); a driver has all of these or none.  A new one
+     * is made in steps, one snapshot at a time:
+     *
+     * begin takes note of @sn, whose id it chooses; then, once or more, freeze with nobody inside
+     * of the node, and raise while requests are under way: what the disk had at the freeze gets its
+     * references.  freeze returns how much raise has to do, as a number of tables.  Last of all
+     * freeze and take, both with nobody inside of the node; @flushed: all that was written is on
+     * disk.  end undoes everything if take was not called or failed.
+     */
+    bool (*co_snapshot_list)(BlockDriverState *bs, GPtrArray *ret_list, Error **errp);
+    int (*co_snapshot_begin)(BlockDriverState *bs, const BdrvSnapshot *sn);
+    uint64_t (*snapshot_freeze)(BlockDriverState *bs);
+    int (*co_snapshot_raise)(BlockDriverState *bs);
+    int (*co_snapshot_take)(BlockDriverState *bs, bool flushed);
+    void (*co_snapshot_end)(BlockDriverState *bs);
+    const char *(*snapshot_id)(BlockDriverState *bs);
+    /* The node is held exclusively; the core sets bs->length to *@ret_length afterwards, also where
+     * it fails. */
+    bool (*co_snapshot_apply)(BlockDriverState *bs, const char *id, int64_t *ret_length,
+                              Error **errp);
+    bool (*co_snapshot_delete)(BlockDriverState *bs, const char *id, Error **errp);
 
     /* See bdrv_co_check(); NULL: there is nothing to check. */
     bool (*co_check)(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,

@@ -84,6 +84,8 @@ typedef struct Qcow2OpenOptions {
     /* Open only what the image itself has, to tell of it: the data file that it names is not
      * opened, and what is there cannot be read. */
     bool for_info;
+    char *snapshot;                         /* id or name of an internal snapshot that is the disk;
+                                             * read-only. NULL: none. Owned */
 } Qcow2OpenOptions;
 
 typedef struct BlkdebugRule {

@@ -9,6 +9,8 @@
  *   qcow2-tool read FILE                the disk's content on stdout
  *   qcow2-tool check FILE               "CORRUPTIONS LEAKS FIRST-CORRUPTION" on stdout
  *   qcow2-tool repair FILE leaks|all    the same, after the repair
+ *   qcow2-tool snapshot FILE list|create|apply|delete [NAME]
+ *   qcow2-tool read FILE SNAPSHOT       what the disk had then
  *
  * Exits with 1 and a message on stderr if anything fails.
  */
@@ -16,6 +18,7 @@
 
 #include "block/block.h"
 #include "block/check.h"
+#include "block/internal-snapshot.h"
 #include "block/qcow2.h"
 #include "qemu/aio.h"
 
@@ -26,8 +29,8 @@ typedef struct Args {
     Error *err;
 } Args;
 
-static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool read_only,
-                                      bool for_check, Error **errp)
+static BdrvLink *co_main_fn open_any(const char *driver, const char *path, bool read_only,
+                                     bool for_check, const char *snapshot, Error **errp)
 {
     g_autoptr(BdrvOpenOptions) opts = NULL;
     BdrvLinkSpec spec = {
@@ -43,12 +46,19 @@ static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool
     opts->discard = true;
     if (!strcmp(driver, "qcow2")) {
         opts->u.qcow2.for_check = for_check;
+        opts->u.qcow2.snapshot = g_strdup(snapshot);
     }
     if (opts->file.options) {
         opts->file.options->read_only = read_only;
         opts->file.options->discard = true;
     }
     return bdrv_open(opts, &spec, errp);
+}
+
+static BdrvLink *co_main_fn open_path(const char *driver, const char *path, bool read_only,
+                                      bool for_check, Error **errp)
+{
+    return open_any(driver, path, read_only, for_check, NULL, errp);
 }
 
 static BdrvPrealloc parse_prealloc(const char *s)
@@ -175,7 +185,8 @@ static bool co_main_fn cmd_edit(Args *a, Error **errp)
 
 static bool co_main_fn cmd_read(Args *a, Error **errp)
 {
-    BdrvLink *link = open_path("qcow2", a->argv[2], true, false, errp);
+    BdrvLink *link = open_any("qcow2", a->argv[2], true, false, a->argc > 3 ? a->argv[3] : NULL,
+                              errp);
     g_autofree uint8_t *buf = g_malloc(MiB);
     int ret = 0;
 
@@ -213,6 +224,45 @@ static bool co_main_fn cmd_check(Args *a, Error **errp)
     return ok;
 }
 
+static bool co_main_fn snapshot_list(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GPtrArray) list = bdrv_co_snapshot_list(bs, errp);
+
+    for (guint i = 0; list && i < list->len; i++) {
+        const BdrvSnapshot *sn = list->pdata[i];
+        printf("%s %s %" PRIu64 " %u %" PRId64 "\n", sn->id, sn->name, sn->vm_state_size,
+               sn->date_sec, sn->disk_size);
+    }
+    return list != NULL;
+}
+
+static bool co_main_fn cmd_snapshot(Args *a, Error **errp)
+{
+    BdrvLink *link = open_path("qcow2", a->argv[2], false, false, errp);
+    const char *verb = a->argv[3], *name = a->argc > 4 ? a->argv[4] : "";
+    bool ok = false;
+
+    if (!link) {
+        return false;
+    }
+    if (!strcmp(verb, "list")) {
+        ok = snapshot_list(link->bs, errp);
+    } else if (!strcmp(verb, "create")) {
+        BdrvSnapshot sn = { .name = (char *)name, .date_sec = 1000000000 };
+        int ret = bdrv_co_snapshot_create(link->bs, &sn);
+        ok = ret == 0;
+        if (!ok) {
+            error_setg_errno(errp, -ret, "Cannot create");
+        }
+    } else if (!strcmp(verb, "apply")) {
+        ok = bdrv_co_snapshot_apply(link, name, errp);
+    } else if (!strcmp(verb, "delete")) {
+        ok = bdrv_co_snapshot_delete(link->bs, NULL, name, errp);
+    }
+    bdrv_link_free(link);
+    return ok;
+}
+
 static void run(void *opaque)
 {
     Args *a = opaque;
@@ -228,6 +278,8 @@ static void run(void *opaque)
         a->ok = cmd_read(a, &a->err);
     } else if (!strcmp(cmd, "check") || (!strcmp(cmd, "repair") && a->argc > 3)) {
         a->ok = cmd_check(a, &a->err);
+    } else if (!strcmp(cmd, "snapshot") && a->argc > 3) {
+        a->ok = cmd_snapshot(a, &a->err);
     } else {
         error_setg(&a->err, "Unknown command '%s'", cmd);
     }
@@ -238,7 +290,7 @@ int main(int argc, char **argv)
     Args a = { argc, argv, false, NULL };
 
     if (argc < 3) {
-        fprintf(stderr, "qcow2-tool create|edit|read|check|repair FILE ...\n");
+        fprintf(stderr, "qcow2-tool create|edit|read|check|repair|snapshot FILE ...\n");
         return 1;
     }
     context_set_main();

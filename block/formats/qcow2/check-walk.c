@@ -8,6 +8,7 @@
 #include "qemu/osdep.h"
 
 #include "check.h"
+#include "snapshot.h"
 
 /* ---- references ---- */
 
@@ -173,14 +174,14 @@ static bool co_fn scan_snapshots(Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->bs);
     uint64_t table_bytes = 0, l1_bytes = 0;
-    g_autoptr(GArray) list = qcow2_snapshots_read(c->bs, &table_bytes, c->errp);
+    g_autoptr(GPtrArray) list = qcow2_snapshots_read(c->bs, &table_bytes, c->errp);
 
     if (!list) {
         return false;
     }
     qcow2_check_mark(c, s->header.snapshots_offset.v, table_bytes, 1, QCOW2_REF_FIXED);
     for (guint i = 0; i < list->len; i++) {
-        const Qcow2Snapshot *sn = &g_array_index(list, Qcow2Snapshot, i);
+        const Qcow2Snapshot *sn = list->pdata[i];
 
         l1_bytes += sn->l1_size * UINT64_C(8);
         if (l1_bytes > c->file_length) {

@@ -6,6 +6,7 @@
 #include "block/qcow2.h"
 #include "qemu/log.h"
 #include "qcow2.h"
+#include "snapshot.h"
 
 /* ---- reading the header ---- */
 
@@ -47,6 +48,11 @@ static bool check_usable(BlockDriverState *bs, const BdrvOpenOptions *opts, Erro
 {
     const Qcow2Header *h = &qcow2_state(bs)->header;
 
+    if (opts->u.qcow2.snapshot && !bs->read_only) {
+        error_setg(errp, "Cannot open snapshot '%s' of '%s': only read-only",
+                   opts->u.qcow2.snapshot, qcow2_name(bs));
+        return false;
+    }
     if (opts->u.qcow2.for_check) {
         return true;
     }
@@ -145,6 +151,7 @@ static void state_init(BlockDriverState *bs, const BdrvOpenOptions *opts)
     s->fresh_from = bdrv_length(bs->file->bs);
     s->damaged = opts->u.qcow2.for_check && (h->reftable_problem || h->incompatible &
                                   (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT));
+    s->shows_snapshot = opts->u.qcow2.snapshot != NULL;
     s->raw_data = s->g.has_data_file && h->autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
     s->autoclear_pending = h->autoclear & ~(s->raw_data ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
     qcow2_clean_init(s, coroutine_context(coroutine_self()));
@@ -189,12 +196,13 @@ static void node_init(BlockDriverState *bs)
     };
 }
 
-/* Snapshots are left alone, but a table that makes no sense is found now, not later. */
-static bool co_fn check_snapshots(BlockDriverState *bs, Error **errp)
+/* A table that makes no sense is found now, not later. */
+static bool co_fn check_snapshots(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
-    g_autoptr(GArray) list = qcow2_snapshots_read(bs, &qcow2_state(bs)->snapshots_bytes, errp);
+    const char *id = opts->u.qcow2.snapshot;
+    g_autoptr(GPtrArray) list = qcow2_snapshots_read(bs, &qcow2_state(bs)->snapshots_bytes, errp);
 
-    return list != NULL;
+    return list && (!id || qcow2_open_snapshot(bs, id, errp));
 }
 
 static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions *opts,
@@ -206,7 +214,7 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
         return false;
     }
     s->g = s->header.geometry;
-    if (!check_usable(bs, opts, errp) || !check_snapshots(bs, errp) ||
+    if (!check_usable(bs, opts, errp) || !check_snapshots(bs, opts, errp) ||
         !open_data_file(bs, opts, errp)) {
         qcow2_header_clear(&s->header);
         return false;
@@ -219,8 +227,8 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
         qcow2_header_clear(&s->header);
         return false;
     }
-    if (!opts->u.qcow2.for_check) {
-        qcow2_bitmaps_load(bs);
+    if (!opts->u.qcow2.for_check && !opts->u.qcow2.snapshot) {
+        qcow2_bitmaps_load(bs);     /* those of the disk as it is now */
     }
     return true;
 }
@@ -243,6 +251,11 @@ static void qcow2_options_init(BdrvOpenOptions *opts)
     o->cache_size = o->l2_cache_size = o->refcount_cache_size = -1;
     o->overlap_checks = QCOW2_OL_CACHED;
     o->cache_clean_interval = QCOW2_CACHE_CLEAN_INTERVAL;
+}
+
+static void qcow2_options_clear(BdrvOpenOptions *opts)
+{
+    g_free(opts->u.qcow2.snapshot);
 }
 
 static void any_fn qcow2_get_info(BlockDriverState *bs, BdrvInfo *ret)
@@ -274,6 +287,7 @@ static const BlockDriver bdrv_qcow2 = {
     .supports_backing = true,
     .probe            = qcow2_probe,
     .options_init     = qcow2_options_init,
+    .options_clear    = qcow2_options_clear,
     .get_info         = qcow2_get_info,
     .can_store_bitmap = qcow2_can_store_bitmap,
     .co_bitmap_changing = qcow2_co_bitmap_changing,
@@ -295,6 +309,15 @@ static const BlockDriver bdrv_qcow2 = {
     .co_flush         = qcow2_co_flush,
     .co_truncate      = qcow2_co_truncate,
     .co_set_backing   = qcow2_co_set_backing,
+    .co_snapshot_list = qcow2_co_snapshot_list,
+    .co_snapshot_begin = qcow2_co_snapshot_begin,
+    .snapshot_freeze  = qcow2_snapshot_freeze,
+    .co_snapshot_raise = qcow2_co_snapshot_raise,
+    .co_snapshot_take = qcow2_co_snapshot_take,
+    .co_snapshot_end  = qcow2_co_snapshot_end,
+    .snapshot_id      = qcow2_snapshot_id,
+    .co_snapshot_apply = qcow2_co_snapshot_apply,
+    .co_snapshot_delete = qcow2_co_snapshot_delete,
     .co_check         = qcow2_co_check,
     .co_create        = qcow2_co_create,
 };

@@ -108,6 +108,18 @@ static inline void qcow2_entry_encode(const Qcow2Geometry *g, const Qcow2Entry *
     be64_store(p, desc);
 }
 
+/* The entries in @buf are "copied" no more; not for images with a data file. */
+static inline void qcow2_table_clear_copied(const Qcow2Geometry *g, uint8_t *buf, size_t bytes)
+{
+    for (size_t pos = 0; pos < bytes; pos += g->entry_size) {
+        uint64_t desc = be64_load(buf + pos);
+
+        if (desc & QCOW2_COPIED && !(desc & QCOW2_COMPRESSED)) {
+            be64_store(buf + pos, desc & ~QCOW2_COPIED);
+        }
+    }
+}
+
 /* Where the compressed data of descriptor @desc is: at most @ret_bytes from @ret_offset. */
 static inline void qcow2_compressed_range(const Qcow2Geometry *g, uint64_t desc,
                                           uint64_t *ret_offset, uint64_t *ret_bytes)

@@ -305,7 +305,28 @@ static int co_fn writeback_locked(BlockDriverState *bs, Qcow2WritebackMode mode)
     if (wb.ret == 0 && work) {
         bdrv_debug_event(bs->file, "flush_to_os");
     }
-    return wb.ret < 0 || mode != QCOW2_WRITEBACK_SETTLE ? wb.ret : mark_dirty(bs, false);
+    return wb.ret < 0 || mode != QCOW2_WRITEBACK_SETTLE || s->unsettled ? wb.ret
+                                                                        : mark_dirty(bs, false);
+}
+
+int co_fn qcow2_unsettled_begin(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    co_mutex_lock(&s->writeback_lock);
+    int ret = mark_dirty(bs, true);
+    s->unsettled += ret == 0;
+    co_mutex_unlock(&s->writeback_lock);
+    return ret;
+}
+
+void co_fn qcow2_unsettled_end(BlockDriverState *bs, bool settled)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    co_mutex_lock(&s->writeback_lock);
+    s->unsettled -= settled;
+    co_mutex_unlock(&s->writeback_lock);
 }
 
 int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode)

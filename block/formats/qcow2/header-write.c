@@ -147,6 +147,20 @@ int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uin
     return ret;
 }
 
+int co_fn qcow2_header_set_snapshots(BlockDriverState *bs, uint32_t n, HostOffset offset)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t sector[512];
+
+    co_mutex_lock(&s->header_lock);
+    qcow2_header_begin_change(s, sector);
+    be32_store(sector + QCOW2_HDR_NB_SNAPSHOTS, n);
+    be64_store(sector + QCOW2_HDR_SNAPSHOTS_OFFSET, offset.v);
+    int ret = qcow2_header_write_sector(bs, sector);
+    co_mutex_unlock(&s->header_lock);
+    return ret;
+}
+
 int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset l1_offset,
                                 uint32_t l1_size)
 {

@@ -9,12 +9,17 @@ static unsigned page_entries(const Qcow2Geometry *g)
     return g->page_size / g->entry_size;
 }
 
+static uint32_t l1_index(const Qcow2State *s, uint64_t guest)
+{
+    return guest >> (s->g.cluster_bits + s->g.l2_bits);
+}
+
 /* Where the L1 entry for @guest is: *@ret_offset is its page, the result the offset
  * in that page. */
 static size_t l1_position(Qcow2State *s, uint64_t guest, uint64_t *ret_offset)
 {
-    uint64_t index = guest >> (s->g.cluster_bits + s->g.l2_bits);
-    uint64_t byte = index * 8;
+    uint32_t index = l1_index(s, guest);
+    uint64_t byte = index * UINT64_C(8);
 
     assert(index < s->l1_size);
     *ret_offset = s->l1_offset.v + ROUND_DOWN(byte, s->g.page_size);
@@ -41,7 +46,7 @@ static uint64_t ref_init(Qcow2State *s, uint64_t guest, uint64_t l1_entry, Qcow2
     *ret = (Qcow2L2Ref){
         .index = index % per_page,
         .guest = ROUND_DOWN(guest, g->cluster_size),
-        .writable = l1_entry & QCOW2_COPIED,
+        .writable = qcow2_l1_is_writable(s, l1_index(s, guest), l1_entry),
     };
     ret->count = l1_entry & QCOW2_OFFSET_MASK ? per_page - ret->index
                                               : (UINT64_C(1) << g->l2_bits) - index;
@@ -68,6 +73,16 @@ int co_fn qcow2_l2_try(BlockDriverState *bs, Qcow2Walk *w, uint64_t guest, Qcow2
     return table ? qcow2_page_try(bs, w, QCOW2_PAGE_L2, table + in_table, &ret->page) : 0;
 }
 
+int co_fn qcow2_l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint32_t index,
+                             Qcow2Page **ret_page, size_t *ret_pos)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint64_t page;
+
+    *ret_pos = l1_position(s, (uint64_t)index << (s->g.cluster_bits + s->g.l2_bits), &page);
+    return qcow2_page_try(bs, w, QCOW2_PAGE_L1, page, ret_page);
+}
+
 bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -92,6 +107,34 @@ bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
 
 /* ---- making a table writable ---- */
 
+/*
+ * What the table at @from has, which nobody may write to: in memory it is newer than on disk if it
+ * was written to until a snapshot froze it (I5).
+ */
+static int co_fn table_read(BlockDriverState *bs, HostOffset from, uint8_t *buf)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    bool newer = qcow2_cache_is_dirty(&s->cache, from.v, s->g.cluster_size);
+    qcow2_unlock(s);
+    if (!newer) {
+        return qcow2_read_table(bs, from, buf, s->g.cluster_size);
+    }
+    int ret = 0;
+    for (uint64_t pos = 0; ret == 0 && pos < s->g.cluster_size; pos += s->g.page_size) {
+        Qcow2Page *page;
+
+        qcow2_lock(s);
+        ret = QCOW2_WALK_INNER(s, w, qcow2_page_try(bs, &w, QCOW2_PAGE_L2, from.v + pos, &page));
+        if (ret == 0) {
+            memcpy(buf + pos, page->buf, s->g.page_size);
+        }
+        qcow2_unlock(s);
+    }
+    return ret;
+}
+
 /* Fill the new table at @to: with zeroes, or with what the table at @from has, which others use
  * as well. */
 static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to)
@@ -108,8 +151,11 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
         return -ENOMEM;
     }
     bdrv_debug_event(bs->file, "l2_alloc_cow_read");
-    int ret = qcow2_read_table(bs, from, buf, bytes);
+    int ret = table_read(bs, from, buf);
     if (ret == 0) {
+        if (!s->g.has_data_file) {
+            qcow2_table_clear_copied(&s->g, buf, bytes);    /* all that is in it is shared */
+        }
         bdrv_debug_event(bs->file, "l2_alloc_write");
         ret = qcow2_write_table(bs, to, buf, bytes);
     }
@@ -164,6 +210,7 @@ static void table_link(Qcow2State *s, Qcow2Page *l1, size_t pos, uint64_t guest,
 {
     qcow2_cache_touch(&s->cache, l1);       /* or making room could evict it */
     be64_store(l1->buf + pos, table.v | QCOW2_COPIED);
+    qcow2_draft_note_table(s, l1_index(s, guest));
     qcow2_overlap_add(s, QCOW2_OL_ACTIVE_L2, table);
     if (old.v) {
         qcow2_overlap_remove(s, QCOW2_OL_ACTIVE_L2, old);
@@ -218,15 +265,17 @@ static int co_fn make_writable(BlockDriverState *bs, uint64_t guest)
     Qcow2Page *l1;
     size_t pos;
     uint64_t entry = 0;
+    bool writable = false;
 
     co_mutex_lock(&s->l2_lock);
     int ret = lock_l1_entry(bs, guest, &l1, &pos);
     if (ret == 0) {
         entry = be64_load(l1->buf + pos);
         ret = l1_entry_check(bs, guest, entry);
+        writable = qcow2_l1_is_writable(s, l1_index(s, guest), entry);
     }
     qcow2_unlock(s);
-    if (ret == 0 && !(entry & QCOW2_COPIED)) {      /* else somebody else has done it */
+    if (ret == 0 && !writable) {        /* else somebody else has done it */
         ret = table_replace(bs, guest, host_offset(entry & QCOW2_OFFSET_MASK));
     }
     co_mutex_unlock(&s->l2_lock);

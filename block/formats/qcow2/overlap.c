@@ -12,7 +12,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "snapshot.h"
 
 /* About 5 MiB at most. */
 #define MAX_KNOWN 131072
@@ -97,11 +97,11 @@ static int co_fn add_snapshots(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t bytes;
-    g_autoptr(GArray) list = qcow2_snapshots_read(bs, &bytes, NULL);
+    g_autoptr(GPtrArray) list = qcow2_snapshots_read(bs, &bytes, NULL);
     int ret = list ? 0 : -EIO;
 
     for (guint i = 0; ret == 0 && i < list->len; i++) {
-        const Qcow2Snapshot *sn = &g_array_index(list, Qcow2Snapshot, i);
+        const Qcow2Snapshot *sn = list->pdata[i];
         uint64_t l1_bytes = sn->l1_size * UINT64_C(8);
 
         qcow2_lock(s);
@@ -137,6 +137,24 @@ int co_fn qcow2_overlap_load(BlockDriverState *bs)
         ret = add_snapshots(bs);
     }
     return ret;
+}
+
+/* Of snapshots, which are not there any more perhaps; those of others stay. */
+static gboolean drop_inactive(gpointer cluster, gpointer kinds, gpointer opaque)
+{
+    return !(GPOINTER_TO_UINT(kinds) & ~(QCOW2_OL_INACTIVE_L1 | QCOW2_OL_INACTIVE_L2));
+}
+
+void co_fn qcow2_overlap_reload_snapshots(BlockDriverState *bs)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    g_hash_table_foreach_remove(s->metadata, drop_inactive, NULL);
+    qcow2_unlock(s);
+    if (s->overlap_checks & (QCOW2_OL_INACTIVE_L1 | QCOW2_OL_INACTIVE_L2)) {
+        add_snapshots(bs);          /* what cannot be read is not looked for */
+    }
 }
 
 /* ---- asking ---- */

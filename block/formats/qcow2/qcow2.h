@@ -46,16 +46,20 @@ typedef struct Qcow2Inflated {
     uint8_t *data;                  /* cluster_size bytes */
 } Qcow2Inflated;
 
+typedef struct Qcow2Draft Qcow2Draft;     /* of an internal snapshot: snapshot.h */
+
 typedef struct Qcow2State {
     /* ---- constant while open ---- */
     Qcow2Geometry g;
     Qcow2Header header;             /* as opened; fields that change are below */
     uint64_t snapshots_bytes;       /* length of the snapshot table */
+    bool shows_snapshot;            /* the disk is an internal snapshot */
     bool raw_data;                  /* the external data file is a raw image of the disk */
     unsigned overlap_checks;        /* QCOW2_OL_ bits */
     bool lazy_refcounts;            /* flushes may leave refcounts in memory */
     bool discard_request;           /* pass on what a guest discarded ... */
     bool discard_other;             /* ... and what we freed ourselves */
+    bool discard_snapshot;          /* ... with an internal snapshot */
 
     CoMutex free_lock, l2_lock, refcount_lock, space_lock, header_lock, writeback_lock;
     bool writeback_running;         /* atomic */
@@ -63,6 +67,9 @@ typedef struct Qcow2State {
     uint64_t writebacks;
     int writeback_ret;              /* of the last one of any kind; guarded by writeback_lock */
     bool marked_dirty;              /* by us (flush.c); guarded by writeback_lock */
+    unsigned unsettled;             /* operations that want the mark; guarded by writeback_lock */
+    /* An internal snapshot is being made or deleted; main thread. */
+    bool snapshot_busy;
 
     CoMutex bitmaps_lock;
     bool bitmaps_loaded;            /* those on disk are the node's, and can be stored */
@@ -96,6 +103,7 @@ typedef struct Qcow2State {
     Qcow2Cache cache;
     GHashTable *with_space;         /* space.c: numbers of clusters */
     GHashTable *metadata;           /* overlap.c: number of a cluster -> QCOW2_OL_ bits */
+    Qcow2Draft *draft;              /* or NULL */
     HostOffset l1_offset;           /* changes under a node-wide exclusive range only */
     uint32_t l1_size;
     HostOffset reftable_offset;     /* changes under refcount_lock */
@@ -235,7 +243,24 @@ static inline bool qcow2_space_known(Qcow2State *s, uint64_t offset)
     return g_hash_table_contains(s->with_space, GSIZE_TO_POINTER(offset >> s->g.cluster_bits));
 }
 
+/* ---- snapshot-draft.c: while an internal snapshot is being made ---- */
+
+/* Was the table at L1 entry @index made since the last freeze?  Under cache.lock, as the next. */
+bool any_fn qcow2_draft_is_fresh(const Qcow2Draft *d, uint32_t index);
+/* There is a new table at L1 entry @index. */
+void any_fn qcow2_draft_note_table(Qcow2State *s, uint32_t index);
+
+/* May the table be written to that L1 entry number @index, which is @entry, leads to? */
+static inline bool qcow2_l1_is_writable(Qcow2State *s, uint32_t index, uint64_t entry)
+{
+    return entry & QCOW2_COPIED && (!s->draft || qcow2_draft_is_fresh(s->draft, index));
+}
+
 /* ---- l2.c: from a guest offset to its L2 entry ---- */
+
+/* The page of the active L1 table with entry @index, and where it is in there. */
+int co_fn qcow2_l1_entry_try(BlockDriverState *bs, Qcow2Walk *w, uint32_t index,
+                             Qcow2Page **ret_page, size_t *ret_pos);
 
 typedef struct Qcow2L2Ref {
     Qcow2Page *page;                /* NULL: there is no L2 table */
@@ -272,6 +297,9 @@ static inline unsigned qcow2_page_refcount_bits(const Qcow2Geometry *g)
 /* Drop one reference to each of @clusters clusters now: nothing on disk refers to them. Not under
  * cache.lock. */
 int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters);
+/* The same; @discard: what is free then goes back to the file system. */
+int co_fn qcow2_drop_references(BlockDriverState *bs, HostOffset offset, uint64_t clusters,
+                                bool discard);
 /* Drop a reference after the next writeback.  Under cache.lock. */
 void any_fn qcow2_free_later(Qcow2State *s, HostOffset offset, uint64_t clusters, bool discard);
 /* Free what is in @unlinked, whoever else is at it.  Not under cache.lock. */
@@ -302,6 +330,8 @@ int co_fn qcow2_overlap_load(BlockDriverState *bs);
  * cache.lock, as the following. */
 void any_fn qcow2_overlap_add(Qcow2State *s, unsigned kind, HostOffset offset);
 void any_fn qcow2_overlap_remove(Qcow2State *s, unsigned kind, HostOffset offset);
+/* The tables of internal snapshots are those that the header now names.  Not under cache.lock. */
+void co_fn qcow2_overlap_reload_snapshots(BlockDriverState *bs);
 /* The kinds of metadata that [@offset, @offset + @bytes) hits, of those that the image's options
  * say and that are not in @except. */
 unsigned any_fn qcow2_overlaps(Qcow2State *s, unsigned except, HostOffset offset, uint64_t bytes);
@@ -332,6 +362,11 @@ typedef enum Qcow2WritebackMode {
 /* Bring the image on disk up to what is in memory now, in the order that flush.c documents. What
  * nothing on disk refers to any more is in @unlinked then. */
 int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode);
+
+/* From here to the end the image is marked as dirty, where it can be: (I4) in snapshot.h. */
+int co_fn qcow2_unsettled_begin(BlockDriverState *bs);
+/* With @settled the mark goes at the next flush that settles the image, else it stays. */
+void co_fn qcow2_unsettled_end(BlockDriverState *bs, bool settled);
 
 /* ---- writeback.c: when it is written ---- */
 
@@ -408,6 +443,8 @@ bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, con
 int co_fn qcow2_header_put(BlockDriverState *bs, const uint8_t *first);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
+/* Another table of @n internal snapshots; durable on return. */
+int co_fn qcow2_header_set_snapshots(BlockDriverState *bs, uint32_t n, HostOffset offset);
 /* Another size and L1 table; durable on return. */
 int co_fn qcow2_header_set_size(BlockDriverState *bs, uint64_t size, HostOffset l1_offset,
                                 uint32_t l1_size);
@@ -492,16 +529,5 @@ bool co_fn qcow2_co_check(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *
                           BdrvCheckResult *res, Error **errp);
 /* create.c */
 bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
-
-/* ---- snapshot.c ---- */
-
-typedef struct Qcow2Snapshot {
-    HostOffset l1_offset;           /* cluster-aligned */
-    uint32_t l1_size;               /* entries; <= QCOW2_MAX_L1_BYTES */
-} Qcow2Snapshot;
-
-/* All internal snapshots; an array of Qcow2Snapshot that the caller frees. *@ret_bytes: length of
- * the table. */
-GArray *co_fn qcow2_snapshots_read(BlockDriverState *bs, uint64_t *ret_bytes, Error **errp);
 
 #endif

@@ -139,10 +139,8 @@ static int co_fn drop_in_page(BlockDriverState *bs, Qcow2Walk *w, Drop *d)
     return 0;
 }
 
-/* Drop a reference of each of the clusters; @discard: and punch holes for those that are free
- * then. */
-static int co_fn drop_references(BlockDriverState *bs, HostOffset offset, uint64_t clusters,
-                                 bool discard)
+int co_fn qcow2_drop_references(BlockDriverState *bs, HostOffset offset, uint64_t clusters,
+                                bool discard)
 {
     Qcow2State *s = qcow2_state(bs);
     Drop d = { offset.v >> s->g.cluster_bits, clusters, discard };
@@ -161,7 +159,7 @@ static int co_fn drop_references(BlockDriverState *bs, HostOffset offset, uint64
             HostOffset first = host_offset(d.index << s->g.cluster_bits);
 
             bdrv_co_pdiscard(bs->file, first.v, d.punch << s->g.cluster_bits);      /* advisory */
-            r = drop_references(bs, first, d.punch, false);
+            r = qcow2_drop_references(bs, first, d.punch, false);
             d.ret = d.ret ?: r;
             d.index += d.punch;
             d.clusters -= d.punch;
@@ -172,7 +170,7 @@ static int co_fn drop_references(BlockDriverState *bs, HostOffset offset, uint64
 
 int co_fn qcow2_free_now(BlockDriverState *bs, HostOffset offset, uint64_t clusters)
 {
-    return drop_references(bs, offset, clusters, false);
+    return qcow2_drop_references(bs, offset, clusters, false);
 }
 
 void co_fn qcow2_free_unlinked(BlockDriverState *bs)
@@ -187,7 +185,7 @@ void co_fn qcow2_free_unlinked(BlockDriverState *bs)
     for (guint i = 0; i < list->len; i++) {
         const Qcow2Free *f = &g_array_index(list, Qcow2Free, i);
 
-        drop_references(bs, f->offset, f->clusters, f->discard);    /* what fails is a leak */
+        qcow2_drop_references(bs, f->offset, f->clusters, f->discard);    /* what fails is a leak */
     }
     g_array_unref(list);
     co_mutex_unlock(&s->free_lock);

@@ -46,6 +46,7 @@ void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool d
     s->overlap_loaded = false;
     s->discard_request = o->has_discard_request ? o->discard_request : discard;
     s->discard_other = o->has_discard_other && o->discard_other;
+    s->discard_snapshot = !o->has_discard_snapshot || o->discard_snapshot;
 }
 
 bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
@@ -53,6 +54,11 @@ bool co_main_fn qcow2_co_reopen_prepare(BlockDriverState *bs, const BdrvReopen *
     Qcow2State *s = qcow2_state(bs);
     uint64_t incompatible = s->header.incompatible;
 
+    if (s->shows_snapshot && !to->read_only) {
+        error_setg(errp, "Cannot make '%s' writable: it shows an internal snapshot",
+                   qcow2_name(bs));
+        return false;
+    }
     if (bs->read_only && !to->read_only && !s->damaged &&
         incompatible & (QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_DIRTY)) {
         error_setg(errp, "Cannot make '%s' writable: it is marked as %s", qcow2_name(bs),

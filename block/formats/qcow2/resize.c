@@ -110,7 +110,10 @@ static bool check_new_size(BlockDriverState *bs, int64_t length, BdrvPrealloc pr
     Qcow2State *s = qcow2_state(bs);
     bool shrink = length < (int64_t)s->header.size;
 
-    if (length % 512) {
+    if (s->snapshot_busy) {
+        error_setg(errp, "Cannot resize '%s': an internal snapshot is being made or deleted",
+                   qcow2_name(bs));
+    } else if (length % 512) {
         error_setg(errp, "Cannot resize '%s' to %" PRId64 " bytes: not a multiple of 512",
                    qcow2_name(bs), length);
     } else if (qcow2_l1_entries_for(&s->g, length) > QCOW2_MAX_L1_BYTES / 8) {

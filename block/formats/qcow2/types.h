@@ -54,6 +54,8 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_HDR_L1_OFFSET         40
 #define QCOW2_HDR_REFTABLE_OFFSET   48
 #define QCOW2_HDR_REFTABLE_CLUSTERS 56
+#define QCOW2_HDR_NB_SNAPSHOTS      60
+#define QCOW2_HDR_SNAPSHOTS_OFFSET  64
 #define QCOW2_HDR_INCOMPATIBLE      72
 #define QCOW2_HDR_AUTOCLEAR         88
 #define QCOW2_HDR_V2_LENGTH         72

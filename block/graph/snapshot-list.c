@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lists of internal snapshots. */
+#include "qemu/osdep.h"
+
+#include "block/internal-snapshot.h"
+
+void any_fn bdrv_snapshot_free(void *snapshot)
+{
+    BdrvSnapshot *sn = snapshot;
+
+    if (sn) {
+        g_free(sn->id);
+        g_free(sn->name);
+        g_free(sn);
+    }
+}
+
+const BdrvSnapshot *any_fn bdrv_snapshot_find(const GPtrArray *list, const char *id,
+                                              const char *name)
+{
+    for (guint i = 0; i < list->len; i++) {
+        const BdrvSnapshot *sn = list->pdata[i];
+
+        if ((!id || g_str_equal(sn->id, id)) && (!name || g_str_equal(sn->name, name))) {
+            return sn;
+        }
+    }
+    return NULL;
+}
+
+const BdrvSnapshot *any_fn bdrv_snapshot_find_any(const GPtrArray *list, const char *what)
+{
+    return bdrv_snapshot_find(list, what, NULL) ?: bdrv_snapshot_find(list, NULL, what);
+}
