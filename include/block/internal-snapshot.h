@@ -56,8 +56,8 @@ int co_main_fn bdrv_co_snapshot_create(BlockDriverState *bs, const BdrvSnapshot 
  */
 bool co_main_fn bdrv_co_snapshot_apply(BdrvLink *link, const char *id, Error **errp);
 
-/* Delete the snapshot that bdrv_snapshot_find() finds.  True as soon as it is gone, durably: where its
- * space cannot be given back then, it leaks. */
+/* Delete the snapshot that bdrv_snapshot_find() finds.  True as soon as it is gone, durably: where
+ * its space cannot be given back then, it leaks. */
 bool co_main_fn bdrv_co_snapshot_delete(BlockDriverState *bs, const char *id, const char *name,
                                         Error **errp);
 

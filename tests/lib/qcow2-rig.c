@@ -117,6 +117,7 @@ BdrvLink *co_main_fn rig_try_open(MemDisk *d, const RigOpen *how, Error **errp)
         opts->u.qcow2.cache_size = how->cache_size;
     }
     opts->u.qcow2.for_check = how->for_check;
+    opts->u.qcow2.snapshot = g_strdup(how->snapshot);
     opts->u.qcow2.overlap_checks = QCOW2_OL_ALL & ~how->no_overlap_checks;
     opts->u.qcow2.has_lazy_refcounts = opts->u.qcow2.lazy_refcounts = how->lazy_refcounts;
     if (how->data_file) {

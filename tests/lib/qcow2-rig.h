@@ -33,6 +33,7 @@ typedef struct RigOpen {
     bool for_check;                 /* damaged as it may be */
     bool keep_space;                /* pass-discard-request off */
     bool discard_other;             /* pass-discard-other */
+    const char *snapshot;           /* is the disk */
     MemDisk *data_file;
     BdrvLink *backing;              /* its node is linked below */
 } RigOpen;

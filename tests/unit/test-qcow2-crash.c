@@ -25,6 +25,7 @@ typedef struct Variant {
     int64_t cluster_size;
     int refcount_bits;
     bool lazy, extended_l2, backing, snapshot, zstd, data_file, data_file_raw, bitmap, resize;
+    bool snapshots;                 /* are made, gone back to and deleted meanwhile */
     int64_t disk_bytes;
     int64_t cache_size;
     int64_t prefill;                /* bytes written before */
@@ -65,6 +66,14 @@ static const Variant variants[] = {
     { "lazy-resize-data-file", 3, 4096, 16, .lazy = true, .resize = true, .data_file = true,
       .disk_bytes = MiB },
     { "data-file-raw", 3, 4096, 16, .data_file = true, .data_file_raw = true, .disk_bytes = MiB },
+    { "snapshots", 3, 4096, 16, .snapshots = true, .disk_bytes = MiB },
+    { "snapshots-small-clusters", 3, 512, 16, .snapshots = true, .disk_bytes = 512 * KiB },
+    { "snapshots-extended-l2", 3, 16384, 16, .extended_l2 = true, .snapshots = true, .backing = true,
+      .disk_bytes = 2 * MiB },
+    { "snapshots-lazy", 3, 4096, 16, .lazy = true, .snapshots = true, .disk_bytes = MiB },
+    { "snapshots-tiny-cache", 3, 512, 64, .snapshots = true, .disk_bytes = 512 * KiB,
+      .cache_size = 1 },
+    { "snapshots-bitmap", 3, 4096, 16, .snapshots = true, .bitmap = true, .disk_bytes = MiB },
 };
 
 typedef struct Bed {
@@ -320,6 +329,25 @@ static void co_fn resize_entry(void *opaque)
     b->in_flight--;
 }
 
+/* Some snapshots are made and deleted, among requests to the disk. */
+static void co_main_fn snapshots_entry(void *opaque)
+{
+    Bed *b = opaque;
+
+    for (int i = 0; i < 3; i++) {
+        g_autoptr(GPtrArray) list = bdrv_co_snapshot_list(b->link->bs, &error_abort);
+
+        if (list->len > rig_random(&b->seed) % 4) {
+            const BdrvSnapshot *sn = list->pdata[rig_random(&b->seed) % list->len];
+            g_assert_true(bdrv_co_snapshot_delete(b->link->bs, sn->id, NULL, &error_abort));
+        } else {
+            BdrvSnapshot sn = { .name = (char *)"snapshot" };
+            g_assert_cmpint(bdrv_co_snapshot_create(b->link->bs, &sn), ==, 0);
+        }
+    }
+    b->in_flight--;
+}
+
 static void co_fn flush_entry(void *opaque)
 {
     Bed *b = opaque;
@@ -479,6 +507,10 @@ static void co_main_fn run_variant(const Variant *v, uint64_t seed)
         if (v->resize) {
             b.in_flight++;
             co_group_start(&group, resize_entry, &b);
+        }
+        if (v->snapshots) {
+            b.in_flight++;
+            co_group_start(&group, snapshots_entry, &b);
         }
         co_group_wait(&group);
         if (rig_random(&b.seed) % 2) {

@@ -9,7 +9,7 @@
  */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "snapshot.h"
 
 /* Caches with more pages are looked through now and then. */
 #define MAX_PAGES 256
@@ -86,6 +86,7 @@ void any_fn qcow2_assert_order(BlockDriverState *bs)
     if (s->cache.n_pages <= MAX_PAGES || s->assert_calls++ % ONE_IN == 0) {
         assert_cache(&s->cache);
         assert_frees(s);
+        qcow2_draft_assert(s);
     }
     qcow2_unlock(s);
 }

@@ -40,7 +40,7 @@
 #include "qemu/osdep.h"
 
 #include "block/qcow2.h"
-#include "qcow2.h"
+#include "snapshot.h"
 
 /* Requests that write pages at the same time, and pages in one of them. */
 #define MAX_PARALLEL 32

@@ -2,7 +2,7 @@
 /* L1 and L2 tables: finding an entry, making its table writable. */
 #include "qemu/osdep.h"
 
-#include "qcow2.h"
+#include "snapshot.h"
 
 static unsigned page_entries(const Qcow2Geometry *g)
 {

@@ -139,10 +139,22 @@ int co_fn qcow2_overlap_load(BlockDriverState *bs)
     return ret;
 }
 
-/* Of snapshots, which are not there any more perhaps; those of others stay. */
-static gboolean drop_inactive(gpointer cluster, gpointer kinds, gpointer opaque)
+/* What is a table of something else as well goes on being that. */
+static void drop_inactive(Qcow2State *s)
 {
-    return !(GPOINTER_TO_UINT(kinds) & ~(QCOW2_OL_INACTIVE_L1 | QCOW2_OL_INACTIVE_L2));
+    GHashTableIter iter;
+    gpointer kinds;
+
+    g_hash_table_iter_init(&iter, s->metadata);
+    while (g_hash_table_iter_next(&iter, NULL, &kinds)) {
+        unsigned left = GPOINTER_TO_UINT(kinds) & ~(QCOW2_OL_INACTIVE_L1 | QCOW2_OL_INACTIVE_L2);
+
+        if (left) {
+            g_hash_table_iter_replace(&iter, GUINT_TO_POINTER(left));
+        } else {
+            g_hash_table_iter_remove(&iter);
+        }
+    }
 }
 
 void co_fn qcow2_overlap_reload_snapshots(BlockDriverState *bs)
@@ -150,7 +162,7 @@ void co_fn qcow2_overlap_reload_snapshots(BlockDriverState *bs)
     Qcow2State *s = qcow2_state(bs);
 
     qcow2_lock(s);
-    g_hash_table_foreach_remove(s->metadata, drop_inactive, NULL);
+    drop_inactive(s);
     qcow2_unlock(s);
     if (s->overlap_checks & (QCOW2_OL_INACTIVE_L1 | QCOW2_OL_INACTIVE_L2)) {
         add_snapshots(bs);          /* what cannot be read is not looked for */

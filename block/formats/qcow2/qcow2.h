@@ -243,19 +243,6 @@ static inline bool qcow2_space_known(Qcow2State *s, uint64_t offset)
     return g_hash_table_contains(s->with_space, GSIZE_TO_POINTER(offset >> s->g.cluster_bits));
 }
 
-/* ---- snapshot-draft.c: while an internal snapshot is being made ---- */
-
-/* Was the table at L1 entry @index made since the last freeze?  Under cache.lock, as the next. */
-bool any_fn qcow2_draft_is_fresh(const Qcow2Draft *d, uint32_t index);
-/* There is a new table at L1 entry @index. */
-void any_fn qcow2_draft_note_table(Qcow2State *s, uint32_t index);
-
-/* May the table be written to that L1 entry number @index, which is @entry, leads to? */
-static inline bool qcow2_l1_is_writable(Qcow2State *s, uint32_t index, uint64_t entry)
-{
-    return entry & QCOW2_COPIED && (!s->draft || qcow2_draft_is_fresh(s->draft, index));
-}
-
 /* ---- l2.c: from a guest offset to its L2 entry ---- */
 
 /* The page of the active L1 table with entry @index, and where it is in there. */
@@ -362,11 +349,6 @@ typedef enum Qcow2WritebackMode {
 /* Bring the image on disk up to what is in memory now, in the order that flush.c documents. What
  * nothing on disk refers to any more is in @unlinked then. */
 int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode);
-
-/* From here to the end the image is marked as dirty, where it can be: (I4) in snapshot.h. */
-int co_fn qcow2_unsettled_begin(BlockDriverState *bs);
-/* With @settled the mark goes at the next flush that settles the image, else it stays. */
-void co_fn qcow2_unsettled_end(BlockDriverState *bs, bool settled);
 
 /* ---- writeback.c: when it is written ---- */
 

@@ -3,9 +3,9 @@
  * Making an internal snapshot while guests write.
  *
  * At a freeze all tables become immutable (I5 in snapshot-draft.c): a guest that writes gets a copy
- * of the table, and of the cluster, as it would after the snapshot.  So the references of everything
- * that was there at the freeze are raised in peace, one table at a time, under l2_lock: a table is
- * raised as a whole or, if it is replaced before, not at all.  Tables that guests made meanwhile are
+ * of the table, and of the cluster, as it would after the snapshot.  So the references of all that
+ * was there at the freeze are raised in peace, one table at a time, under l2_lock: a table is raised
+ * as a whole or, if it is replaced before, not at all.  Tables that guests made meanwhile are
  * frozen and raised in another round; the last one is in the instant in which nobody writes, and
  * then the map is what the snapshot has.
  *
@@ -213,9 +213,6 @@ static void note_raised(Qcow2State *s, Qcow2Draft *d, uint32_t i, HostOffset tab
 {
     qcow2_lock(s);
     be64_store(&d->l1[i], table.v);
-    if (s->overlap_checks & QCOW2_OL_INACTIVE_L2) {
-        qcow2_overlap_add(s, QCOW2_OL_INACTIVE_L2, table);
-    }
     qcow2_unlock(s);
 }
 
@@ -356,13 +353,30 @@ static bool is_settled(Qcow2State *s)
 static void assert_complete(Qcow2State *s, Qcow2Draft *d)
 {
     qcow2_lock(s);
-    assert(d->begun && d->l1_written && d->table.n == d->list->len && d->fresh_list->len == 0);
+    assert(d->frozen && d->l1_written && d->table.n == d->list->len && d->fresh_list->len == 0);
     assert(d->l1_size == s->l1_size);
     if (QEMU_DEBUG_CHECKS) {
         for (uint32_t i = 0; i < d->l1_size; i++) {
             assert(!d->fresh[i] && (be64_load(&d->l1[i]) & (s->g.cluster_size - 1)) == 0);
         }
     }
+    qcow2_unlock(s);
+}
+
+/* Its tables are not to be written to any more; nothing in them is dirty. */
+static void note_taken(Qcow2State *s, Qcow2Draft *d)
+{
+    qcow2_lock(s);
+    for (uint64_t i = 0; i < d->l1_clusters; i++) {
+        qcow2_overlap_add(s, QCOW2_OL_INACTIVE_L1,
+                          host_add(d->sn->l1_offset, i << s->g.cluster_bits));
+    }
+    for (uint32_t i = 0; s->overlap_checks & QCOW2_OL_INACTIVE_L2 && i < d->l1_size; i++) {
+        if (d->l1[i]) {
+            qcow2_overlap_add(s, QCOW2_OL_INACTIVE_L2, host_offset(be64_load(&d->l1[i])));
+        }
+    }
+    d->frozen = false;              /* what it has are the snapshot's references now */
     qcow2_unlock(s);
 }
 
@@ -384,12 +398,7 @@ int co_fn qcow2_co_snapshot_take(BlockDriverState *bs, bool flushed)
         ret = qcow2_snapshot_table_activate(bs, &d->table);
     }
     if (ret == 0) {
-        qcow2_lock(s);
-        for (uint64_t i = 0; i < d->l1_clusters; i++) {
-            qcow2_overlap_add(s, QCOW2_OL_INACTIVE_L1,
-                              host_add(d->sn->l1_offset, i << s->g.cluster_bits));
-        }
-        qcow2_unlock(s);
+        note_taken(s, d);
         d->table = old;             /* to be given back (I2) */
         d->taken = true;
     }
@@ -406,10 +415,9 @@ static int co_fn drop_orphans(BlockDriverState *bs, Qcow2Draft *d)
 
 static int co_fn undo(BlockDriverState *bs, Qcow2Draft *d)
 {
-    int ret;
+    /* Tables on disk are as in memory then. */
+    int ret = qcow2_write_dirty(bs, QCOW2_WRITEBACK_ROOM);
 
-    qcow2_overlap_reload_snapshots(bs);
-    ret = qcow2_write_dirty(bs, QCOW2_WRITEBACK_ROOM);      /* tables on disk are as in memory */
     if (ret < 0) {
         return ret;
     }

@@ -89,8 +89,8 @@ bool co_fn qcow2_co_snapshot_delete(BlockDriverState *bs, const char *id, Error 
     bool gone = false;
 
     if (qcow2_state(bs)->snapshot_busy) {
-        error_setg(errp, "Cannot delete snapshot '%s' of '%s': another one is being made or deleted",
-                   id, qcow2_name(bs));
+        error_setg(errp, "Cannot delete snapshot '%s' of '%s': another one is being made or "
+                   "deleted", id, qcow2_name(bs));
         return false;
     }
     g_autoptr(GPtrArray) list = qcow2_snapshots_read(bs, &bytes, errp);

@@ -2,9 +2,9 @@
 /*
  * Which tables guests have made since a snapshot in the making froze the map.
  *
- * (I5) While there is a draft, an L2 table is written to only if it was made since the last freeze
- *      (qcow2_l1_is_writable()).  So what a table had at the freeze it has for ever, and its
- *      references can be raised while guests run.
+ * (I5) From the first freeze of a draft on, until it is taken or given up, an L2 table is written
+ *      to only if it was made since the last freeze (qcow2_l1_is_writable()).  So what a table had
+ *      at the freeze it has for ever, and its references can be raised while guests run.
  * (I6) What was raised is exactly what draft->l1 and draft->orphans lead to: a table that is
  *      replaced after it was raised goes from the one to the other in the same moment.
  */
@@ -16,7 +16,7 @@ void any_fn qcow2_draft_note_table(Qcow2State *s, uint32_t index)
 {
     Qcow2Draft *d = s->draft;
 
-    if (!d) {
+    if (!d || !d->frozen) {
         return;
     }
     if (!d->fresh[index]) {
@@ -29,9 +29,28 @@ void any_fn qcow2_draft_note_table(Qcow2State *s, uint32_t index)
     }
 }
 
-bool any_fn qcow2_draft_is_fresh(const Qcow2Draft *d, uint32_t index)
+bool any_fn qcow2_draft_allows(const Qcow2Draft *d, uint32_t index)
 {
-    return d->fresh[index];
+    return !d->frozen || d->fresh[index];
+}
+
+/* L1 tables with more entries are not looked through. */
+#define MAX_ENTRIES 4096
+
+void any_fn qcow2_draft_assert(Qcow2State *s)
+{
+    const Qcow2Draft *d = s->draft;
+    guint fresh = 0;
+
+    if (!d || !d->frozen || d->l1_size > MAX_ENTRIES) {
+        return;
+    }
+    assert(!d->taken && d->l1_size == s->l1_size);
+    for (uint32_t i = 0; i < d->l1_size; i++) {
+        fresh += d->fresh[i];
+        assert(!d->fresh[i] || !d->l1[i]);          /* (I6) */
+    }
+    assert(fresh == d->fresh_list->len);            /* (I5): the next freeze finds them all */
 }
 
 /* The core holds the whole node: no request is between reserving and linking. */
@@ -48,8 +67,8 @@ uint64_t any_fn qcow2_snapshot_freeze(BlockDriverState *bs)
         g_array_append_val(d->todo, index);
     }
     g_array_set_size(d->fresh_list, 0);
-    bool first = !d->begun;
-    d->begun = true;
+    bool first = !d->frozen;
+    d->frozen = true;
     uint64_t n = first ? d->l1_size : d->todo->len;
     qcow2_unlock(s);
     return n;

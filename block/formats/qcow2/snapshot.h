@@ -97,6 +97,13 @@ int co_fn qcow2_flags_refresh(BlockDriverState *bs);
 /* The flag of active L1 entry @i.  Under l2_lock. */
 int co_fn qcow2_l1_set_copied(BlockDriverState *bs, uint32_t i, bool copied);
 
+/* ---- flush.c ---- */
+
+/* From here to the end the image is marked as dirty, where it can be: (I4) in snapshot.h. */
+int co_fn qcow2_unsettled_begin(BlockDriverState *bs);
+/* With @settled the mark goes at the next flush that settles the image, else it stays. */
+void co_fn qcow2_unsettled_end(BlockDriverState *bs, bool settled);
+
 /* ---- snapshot-draft.c, snapshot-create.c: making one ---- */
 
 /* A snapshot that is being made; guarded by cache.lock where guests' requests look at it. */
@@ -104,7 +111,8 @@ struct Qcow2Draft {
     Qcow2Snapshot *sn;
     GPtrArray *list;                /* the table with it */
     Qcow2SnapshotTable table;       /* that on disk; n is 0: not written yet */
-    bool begun, taken;
+    bool frozen;                    /* (I5) counts */
+    bool taken;                     /* the header has it */
     uint32_t l1_size;
     uint64_t l1_clusters;           /* allocated for its L1 table */
     /* Big-endian entries of tables that have been raised, without flags; 0: not, or none. */
@@ -117,6 +125,20 @@ struct Qcow2Draft {
     GArray *orphans;                /* of uint64_t, as in @l1: raised, and replaced since */
     bool l1_written;                /* the L1 table is in the file, as @l1 was then */
 };
+
+/* Does (I5) let the table at L1 entry @index be written to?  Under cache.lock, as the next. */
+bool any_fn qcow2_draft_allows(const Qcow2Draft *d, uint32_t index);
+/* There is a new table at L1 entry @index. */
+void any_fn qcow2_draft_note_table(Qcow2State *s, uint32_t index);
+
+/* May the table be written to that L1 entry number @index, which is @entry, leads to? */
+static inline bool qcow2_l1_is_writable(Qcow2State *s, uint32_t index, uint64_t entry)
+{
+    return entry & QCOW2_COPIED && (!s->draft || qcow2_draft_allows(s->draft, index));
+}
+
+/* (I5) and (I6).  Under cache.lock. */
+void any_fn qcow2_draft_assert(Qcow2State *s);
 
 int co_fn qcow2_co_snapshot_begin(BlockDriverState *bs, const BdrvSnapshot *sn);
 uint64_t any_fn qcow2_snapshot_freeze(BlockDriverState *bs);
