@@ -565,6 +565,25 @@ setup: { "execute": "blockdev-add",
      "arguments": { "node": "virtio0", "overlay": "snap1" } }
 <- { "return": {} }
 
+command: blockdev-snapshot-internal-sync
+handler: qmp_blockdev_snapshot_internal_sync
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "blockdev-snapshot-internal-sync",
+     "arguments": { "device": "disk0", "name": "before-the-upgrade" } }
+<- { "return": {} }
+
+command: blockdev-snapshot-delete-internal-sync
+handler: qmp_blockdev_snapshot_delete_internal_sync
+disk: disk.qcow2 1G qcow2
+options: --blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+setup: { "execute": "blockdev-snapshot-internal-sync",
+         "arguments": { "device": "disk0", "name": "before-the-upgrade" } }
+-> { "execute": "blockdev-snapshot-delete-internal-sync",
+     "arguments": { "device": "disk0", "name": "before-the-upgrade" } }
+<- { "return": { "id": "1", "name": "before-the-upgrade", "date-sec": ...,
+                 "date-nsec": ..., "vm-clock-sec": 0, "vm-clock-nsec": 0, "vm-state-size": 0 } }
+
 command: transaction
 handler: qmp_transaction
 disk: a.raw 1M

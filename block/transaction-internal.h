@@ -8,7 +8,7 @@
 typedef struct TransactionPin {
     BdrvAction *action;
     BdrvLink *link;                 /* keeps the node */
-    bool flush;
+    bool flush, flush_running;
 } TransactionPin;
 
 struct Transaction {

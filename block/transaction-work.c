@@ -45,7 +45,8 @@ static void co_main_fn start_flushes(Transaction *t)
     for (guint i = 0; i < t->pins->len; i++) {
         TransactionPin *p = transaction_pin_at(t, i);
         BlockDriverState *bs = p->link->bs;
-        if (p->flush && !bs->read_only) {
+        bool running = p->flush_running && t->state != TRANSACTION_HELD;
+        if ((p->flush || running) && !bs->read_only) {
             const char *name = p->action->device ?: bs->node_name;
             FlushWork *w = g_new(FlushWork, 1);
             *w = (FlushWork){

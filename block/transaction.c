@@ -123,7 +123,7 @@ void main_fn transaction_assert(const Transaction *t)
 
 /* ---- pins ---- */
 
-static bool co_main_fn pin_one(BdrvAction *a, BlockDriverState *bs, bool flush, Error **errp)
+static bool co_main_fn pin_one(BdrvAction *a, BlockDriverState *bs, unsigned flags, Error **errp)
 {
     Transaction *t = a->txn;
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = a->ops->holder };
@@ -135,7 +135,9 @@ static bool co_main_fn pin_one(BdrvAction *a, BlockDriverState *bs, bool flush, 
         return false;
     }
     TransactionPin p = {
-        .action = a, .flush = flush, .link = bdrv_link_new(bs, &spec, &error_abort),
+        .action = a, .link = bdrv_link_new(bs, &spec, &error_abort),
+        .flush = flags & TRANSACTION_PIN_FLUSH,
+        .flush_running = flags & TRANSACTION_PIN_FLUSH_RUNNING,
     };
     g_array_append_val(t->pins, p);
     return true;
@@ -146,12 +148,22 @@ bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned fl
     g_autoptr(GPtrArray) stores = bdrv_stores(bs);
 
     for (guint i = 0; i < stores->len; i++) {
-        bool flush = i == 0 && flags & TRANSACTION_PIN_FLUSH;
-        if (!pin_one(a, stores->pdata[i], flush, errp)) {
+        if (!pin_one(a, stores->pdata[i], i == 0 ? flags : 0, errp)) {
             return false;
         }
     }
     return true;
+}
+
+bool main_fn transaction_flushes(const Transaction *t, const BlockDriverState *bs)
+{
+    for (guint i = 0; i < t->pins->len; i++) {
+        const TransactionPin *p = transaction_pin_at(t, i);
+        if (p->flush && p->link->bs == bs) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool main_fn transaction_is_pin(const Transaction *t, const BdrvLink *link)

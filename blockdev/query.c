@@ -97,6 +97,17 @@ void co_main_fn blockdev_refresh_sizes(void)
     } while (wait);
 }
 
+/* NULL: there are none. */
+static SnapshotInfoList *snapshots_info(const GPtrArray *snapshots)
+{
+    SnapshotInfoList *list = NULL, **tail = &list;
+
+    for (guint i = 0; i < snapshots->len; i++) {
+        SnapshotInfoList_append(&tail, blockdev_snapshot_info(snapshots->pdata[i]));
+    }
+    return list;
+}
+
 ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs)
 {
     ImageInfo *info = g_new0(ImageInfo, 1);
@@ -117,6 +128,7 @@ ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs)
     info->dirty_flag = details.dirty;
     if (details.kind == BDRV_INFO_QCOW2) {
         info->format_specific = qcow2_specific(bs, &details.qcow2);
+        info->snapshots = snapshots_info(details.qcow2.snapshots);
     }
     if (bs->backing_file) {
         info->backing_filename = g_strdup(bs->backing_file);

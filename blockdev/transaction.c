@@ -96,6 +96,21 @@ static bool co_main_fn add_snapshot(Transaction *t, const TransactionAction *a, 
     return snapshot_action_add(t, &req, errp);
 }
 
+static bool co_main_fn add_internal_snapshot(Transaction *t, const TransactionAction *a,
+                                             Error **errp)
+{
+    const BlockdevSnapshotInternal *q = a->u.blockdev_snapshot_internal_sync.data;
+    Error *err = NULL;
+    BlockDriverState *bs = try_resolve(t, q->device, q->device, &err);
+
+    /* A node that an earlier action makes has its users from the commit on. */
+    if (!err && (!bs || bs == blockdev_lookup(q->device, q->device, false, NULL))) {
+        bs = blockdev_lookup_root(q->device, &err);
+    }
+    error_propagate(errp, err);
+    return bs && !err && internal_snapshot_action_add(t, bs, q->device, q->name, errp);
+}
+
 /* The node of a bitmap, which QEMU's commands other than the one that makes one ask for by
  * another text. */
 static BlockDriverState *co_main_fn resolve_of_bitmap(Transaction *t, const char *node,
@@ -220,6 +235,7 @@ static bool (*const add_kind[TRANSACTION_ACTION_KIND__MAX])(Transaction *t,
     [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE] = add_bitmap_merge,
     [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE] = add_bitmap_remove,
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT]      = add_snapshot,
+    [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC] = add_internal_snapshot,
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = add_snapshot_sync,
 };
 
@@ -300,6 +316,16 @@ bool co_main_fn qmp_blockdev_snapshot(const BlockdevSnapshot *args, Error **errp
     TransactionActionList list = { .value = &action };
 
     action.u.blockdev_snapshot.data = (BlockdevSnapshot *)args;
+    return run_actions(&list, errp);
+}
+
+bool co_main_fn qmp_blockdev_snapshot_internal_sync(const BlockdevSnapshotInternal *args,
+                                                    Error **errp)
+{
+    TransactionAction action = { .type = TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC };
+    TransactionActionList list = { .value = &action };
+
+    action.u.blockdev_snapshot_internal_sync.data = (BlockdevSnapshotInternal *)args;
     return run_actions(&list, errp);
 }
 

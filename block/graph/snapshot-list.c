@@ -4,6 +4,15 @@
 
 #include "block/internal-snapshot.h"
 
+BdrvSnapshot *any_fn bdrv_snapshot_copy(const BdrvSnapshot *sn)
+{
+    BdrvSnapshot *copy = g_memdup2(sn, sizeof(*sn));
+
+    copy->id = g_strdup(sn->id);
+    copy->name = g_strdup(sn->name);
+    return copy;
+}
+
 void any_fn bdrv_snapshot_free(void *snapshot)
 {
     BdrvSnapshot *sn = snapshot;

@@ -3,6 +3,7 @@
 #ifndef BLOCK_ACTIONS_H
 #define BLOCK_ACTIONS_H
 
+#include "block/internal-snapshot.h"
 #include "block/transaction.h"
 
 /* Resize @bs to @size bytes; on disk when the transaction has ended.  What does not work is undone.
@@ -45,5 +46,18 @@ bool co_main_fn bitmap_merge_action_add(Transaction *t, BlockDriverState *bs, co
  * transaction fails. */
 bool co_main_fn backing_name_action_add(Transaction *t, BlockDriverState *bs, const char *name,
                                         const char *format, Error **errp);
+
+/* ---- snapshots inside of images ---- */
+
+/* One of @bs, which users call @who, of that name; see block/internal-snapshot.h.  One for a node and
+ * transaction. */
+bool co_main_fn internal_snapshot_action_add(Transaction *t, BlockDriverState *bs, const char *who,
+                                             const char *name, Error **errp);
+/* Delete the one with that id and that name (NULL: any); alone in its transaction, as it is not
+ * undone.  *@ret, which the caller frees, is what was deleted, after a commit. */
+bool co_main_fn internal_snapshot_delete_action_add(Transaction *t, BlockDriverState *bs,
+                                                    const char *who, const char *id,
+                                                    const char *name, BdrvSnapshot **ret,
+                                                    Error **errp);
 
 #endif

@@ -66,6 +66,9 @@ void co_main_fn blockdev_refresh_sizes(void);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
+/* blockdev/internal-snapshot.c: as clients know it; caller frees. */
+SnapshotInfo *any_fn blockdev_snapshot_info(const BdrvSnapshot *sn);
+
 /* blockdev/dirty-bitmap.c.  NULL with QEMU's texts: no such node, no such bitmap. */
 BdrvDirtyBitmap *main_fn blockdev_find_bitmap(const BlockDirtyBitmap *which, Error **errp);
 /* The bitmaps of @bs as clients know them; NULL: none. */

@@ -25,6 +25,7 @@ typedef struct BdrvSnapshot {
     int64_t disk_size;              /* bytes */
 } BdrvSnapshot;
 
+BdrvSnapshot *any_fn bdrv_snapshot_copy(const BdrvSnapshot *sn);
 /* A GDestroyNotify; NULL is fine. */
 void any_fn bdrv_snapshot_free(void *snapshot);
 

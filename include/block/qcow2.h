@@ -41,7 +41,8 @@ typedef struct Qcow2ImageInfo {
     bool extended_l2, lazy_refcounts, corrupt, data_file_raw;
     const char *compression_type;   /* "zlib" */
     const char *data_file;      /* as recorded, or NULL */
-    uint32_t nb_snapshots, nb_bitmaps;
+    uint32_t nb_bitmaps;
+    const GPtrArray *snapshots;     /* of BdrvSnapshot; borrowed */
 } Qcow2ImageInfo;
 
 #endif

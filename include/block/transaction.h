@@ -124,6 +124,7 @@ void co_main_fn transaction_drop_last(Transaction *t);
 typedef enum TransactionPinFlags {
     TRANSACTION_PIN_FLUSH = 1 << 0, /* flush the node before the commit, so that it could be
                                      * closed */
+    TRANSACTION_PIN_FLUSH_RUNNING = 1 << 1,     /* only while guests run */
 } TransactionPinFlags;
 
 /*
@@ -136,6 +137,9 @@ bool co_main_fn transaction_pin(BdrvAction *a, BlockDriverState *bs, unsigned fl
 
 /* Is @link one of the pins of @t? */
 bool main_fn transaction_is_pin(const Transaction *t, const BdrvLink *link);
+
+/* Does an action of @t want @bs to be as if it were closed when it is committed? */
+bool main_fn transaction_flushes(const Transaction *t, const BlockDriverState *bs);
 
 /* For @add, if an action needs what earlier ones make: prepare those.  Lets go of the graph mutex
  * meanwhile; nodes that are pinned stay. */

@@ -43,6 +43,12 @@
 #define BITMAP_ADD BITMAP("add", "b", ",'persistent':true")
 #define BITMAP_DISK .disks = { "a.qcow2 qcow2 4194304" }, .guests = "disk0", \
     .changing = "a.qcow2", .names = "disk0 a.qcow2 b"
+#define INTERNAL_DISK .disks = { "a.qcow2 qcow2 4194304" }, .guests = "disk0", \
+    .changing = "a.qcow2", .names = "disk0 a.qcow2 s", .marks = true
+#define INTERNAL(verb, name) \
+    CMD("blockdev-snapshot-" verb "internal-sync", "'device':'disk0','name':'" name "'")
+#define INTERNAL_ACTION(device) \
+    "{'type':'blockdev-snapshot-internal-sync','data':{'device':'" device "','name':'s'}}"
 #define SNAPSHOT(device, file) "'device':'" device "','snapshot-file':'" file "'"
 
 #define TELL(verb) CMD("job-" verb, "'id':'job0'")
@@ -299,6 +305,24 @@ const CommandRow command_rows[] = {
     { "x-debug-block-dirty-bitmap-sha256", BITMAP_DISK,
       .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
       .request = CMD("x-debug-block-dirty-bitmap-sha256", "'node':'disk0','name':'b'") },
+    /* ---- snapshots inside of images ---- */
+    { "blockdev-snapshot-internal-sync", INTERNAL_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072" },
+      .request = INTERNAL("", "s"), .after = { INTERNAL("delete-", "s") } },
+    { "blockdev-snapshot-internal-sync/two", .disks = { "a.qcow2 qcow2 4194304",
+                                                        "b.qcow2 qcow2 4194304" },
+      .guests = "disk0", .changing = "a.qcow2 b.qcow2",
+      .names = "disk0 disk1 a.qcow2 b.qcow2 s", .marks = true,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), ADD_QCOW2("disk1", "b.qcow2", ""),
+                  "write disk0 131072", "write disk1 131072" },
+      .request = CMD("transaction", "'actions':[" INTERNAL_ACTION("disk0") ","
+                     INTERNAL_ACTION("disk1") "]"),
+      .after = { INTERNAL("delete-", "s") } },
+    { "blockdev-snapshot-delete-internal-sync", INTERNAL_DISK,
+      .before = { ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072", INTERNAL("", "s"),
+                  "write disk0 196608" },
+      .request = INTERNAL("delete-", "s"), .after = { INTERNAL("", "s") } },
+
     { "blockdev-del/bitmap", .disks = { "a.qcow2 qcow2 4194304" }, .changing = "a.qcow2",
       .names = "disk0 a.qcow2", .before = { ADD_QCOW2("disk0", "a.qcow2", ""), BITMAP_ADD },
       .request = DEL("disk0"), .after = { ADD_QCOW2("disk0", "a.qcow2", "") } },

@@ -19,6 +19,7 @@ typedef struct CommandRow {
                                      * wait */
     const char *names;              /* each error has one of these words: what it could not deal
                                      * with */
+    bool marks;                     /* an image stays marked as dirty where that cannot be undone */
     const char *changing;           /* files whose content may be another after a failure */
     const char *left[ROW_STEPS];    /* files that are new after success */
     const char *after[ROW_STEPS];   /* requests that have to succeed afterwards */

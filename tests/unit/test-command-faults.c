@@ -133,11 +133,19 @@ static void co_main_fn set_up(Case *c)
     log_set_handler(note_line);
 }
 
+/* After a failed sync nobody may know which header is on disk; then no cluster is allocated. */
+static bool can_allocate(const Case *c, bool struck)
+{
+    return !(struck && c->row->marks && c->kinds == FAULT_SYNC);
+}
+
 /* @struck: although something failed. */
 static void co_main_fn check_succeeded(Case *c, bool struck)
 {
     guests_verify(c);
-    guests_write(c, 0x53);
+    if (can_allocate(c, struck)) {
+        guests_write(c, 0x53);
+    }
     for (int i = 0; c->row->left[i]; i++) {
         g_assert_true(g_file_test(c->row->left[i], G_FILE_TEST_EXISTS));
     }
@@ -165,17 +173,35 @@ static void check_error(Case *c, const char *where, const char *error, const cha
     }
 }
 
-static void co_main_fn check_failed(Case *c, const char *where, const char *before)
+/* Whether an image is marked as dirty is of no consequence. */
+static void forget_marks(char *state)
+{
+    for (char *at = state; (at = strstr(at, "\"dirty-flag\": true")); ) {
+        memcpy(at, "\"dirty-flag\":false", strlen("\"dirty-flag\":false"));
+    }
+    for (char *at = state; (at = strstr(at, "\"dirty-flag\": false")); ) {
+        memmove(at + strlen("\"dirty-flag\":"), at + strlen("\"dirty-flag\": "),
+                strlen(at + strlen("\"dirty-flag\": ")) + 1);
+    }
+}
+
+static void co_main_fn check_failed(Case *c, const char *where, char *before)
 {
     g_autofree char *now = qmp_rig_state(c->row->changing);
 
+    if (c->row->marks) {
+        forget_marks(now);
+        forget_marks(before);
+    }
     if (strcmp(now, before) != 0) {
         g_file_set_contents("before", before, -1, NULL);
         g_file_set_contents("after", now, -1, NULL);
         g_assert_cmpint(system("diff -u before after >&2"), ==, -1);
     }
     guests_verify(c);
-    guests_write(c, 0x52);
+    if (can_allocate(c, true)) {
+        guests_write(c, 0x52);
+    }
 }
 
 /* What the log names could not be removed: the user does what the daemon could not. */
@@ -223,6 +249,19 @@ static bool may_be_repeated(const Case *c)
     return c->kinds != FAULT_SYNC || !(c->row->guests || c->row->changing);
 }
 
+/* A snapshot was taken and could not be deleted again, which the log says.  The user does, unless
+ * syncs of that disk fail from now on.  True: it is still there. */
+static bool co_main_fn snapshot_stays(const Case *c)
+{
+    if (!c->row->marks || !strstr(log_text->str, "though its command failed")) {
+        return false;
+    }
+    if (c->kinds != FAULT_SYNC) {
+        qmp_rig_cmd(c->row->after[0]);
+    }
+    return c->kinds == FAULT_SYNC;
+}
+
 /* A run with the @nth call failing; returns whether none was failed. */
 static bool co_main_fn run_once(Case *c, int nth)
 {
@@ -249,7 +288,7 @@ static bool co_main_fn run_once(Case *c, int nth)
         if (c->sticky) {            /* what undoes it may fail as well */
             clear_away(c->row);
         }
-        if (!c->row->is_job || !was_left_and_told()) {
+        if (!snapshot_stays(c) && (!c->row->is_job || !was_left_and_told())) {
             check_failed(c, where, before);
         }
         if (may_be_repeated(c)) {

@@ -165,6 +165,7 @@ static void state_destroy(BlockDriverState *bs)
 
     qcow2_clean_set_interval(s, 0);
     g_free(s->damage.text);
+    g_ptr_array_unref(s->snapshots);
     qcow2_inflated_unref(s->inflated);
     g_array_unref(s->frees);
     g_array_unref(s->unlinked);
@@ -202,7 +203,11 @@ static bool co_fn check_snapshots(BlockDriverState *bs, const BdrvOpenOptions *o
     const char *id = opts->u.qcow2.snapshot;
     g_autoptr(GPtrArray) list = qcow2_snapshots_read(bs, &qcow2_state(bs)->snapshots_bytes, errp);
 
-    return list && (!id || qcow2_open_snapshot(bs, id, errp));
+    if (!list || (id && !qcow2_open_snapshot(bs, id, errp))) {
+        return false;
+    }
+    qcow2_snapshots_note(qcow2_state(bs), list);
+    return true;
 }
 
 static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions *opts,
@@ -216,6 +221,7 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
     s->g = s->header.geometry;
     if (!check_usable(bs, opts, errp) || !check_snapshots(bs, opts, errp) ||
         !open_data_file(bs, opts, errp)) {
+        g_clear_pointer(&s->snapshots, g_ptr_array_unref);
         qcow2_header_clear(&s->header);
         return false;
     }
@@ -276,7 +282,7 @@ static void any_fn qcow2_get_info(BlockDriverState *bs, BdrvInfo *ret)
         .data_file_raw = s->raw_data,
         .compression_type = h->compression_type == 1 ? "zstd" : "zlib",
         .data_file = h->data_file,
-        .nb_snapshots = h->nb_snapshots,
+        .snapshots = s->snapshots,
         .nb_bitmaps = h->has_bitmaps ? h->nb_bitmaps : 0,
     };
 }

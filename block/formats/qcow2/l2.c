@@ -107,34 +107,6 @@ bool any_fn qcow2_l2_peek(BlockDriverState *bs, uint64_t guest, Qcow2L2Ref *ret)
 
 /* ---- making a table writable ---- */
 
-/*
- * What the table at @from has, which nobody may write to: in memory it is newer than on disk if it
- * was written to until a snapshot froze it (I5).
- */
-static int co_fn table_read(BlockDriverState *bs, HostOffset from, uint8_t *buf)
-{
-    Qcow2State *s = qcow2_state(bs);
-
-    qcow2_lock(s);
-    bool newer = qcow2_cache_is_dirty(&s->cache, from.v, s->g.cluster_size);
-    qcow2_unlock(s);
-    if (!newer) {
-        return qcow2_read_table(bs, from, buf, s->g.cluster_size);
-    }
-    int ret = 0;
-    for (uint64_t pos = 0; ret == 0 && pos < s->g.cluster_size; pos += s->g.page_size) {
-        Qcow2Page *page;
-
-        qcow2_lock(s);
-        ret = QCOW2_WALK_INNER(s, w, qcow2_page_try(bs, &w, QCOW2_PAGE_L2, from.v + pos, &page));
-        if (ret == 0) {
-            memcpy(buf + pos, page->buf, s->g.page_size);
-        }
-        qcow2_unlock(s);
-    }
-    return ret;
-}
-
 /* Fill the new table at @to: with zeroes, or with what the table at @from has, which others use
  * as well. */
 static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to)
@@ -151,7 +123,7 @@ static int co_fn table_fill(BlockDriverState *bs, HostOffset from, HostOffset to
         return -ENOMEM;
     }
     bdrv_debug_event(bs->file, "l2_alloc_cow_read");
-    int ret = table_read(bs, from, buf);
+    int ret = qcow2_table_read_whole(bs, from, buf);
     if (ret == 0) {
         if (!s->g.has_data_file) {
             qcow2_table_clear_copied(&s->g, buf, bytes);    /* all that is in it is shared */

@@ -107,3 +107,27 @@ int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls,
     w->full = true;
     return -EAGAIN;
 }
+
+int co_fn qcow2_table_read_whole(BlockDriverState *bs, HostOffset from, uint8_t *buf)
+{
+    Qcow2State *s = qcow2_state(bs);
+
+    qcow2_lock(s);
+    bool newer = qcow2_cache_is_dirty(&s->cache, from.v, s->g.cluster_size);
+    qcow2_unlock(s);
+    if (!newer) {
+        return qcow2_read_table(bs, from, buf, s->g.cluster_size);
+    }
+    int ret = 0;
+    for (uint64_t pos = 0; ret == 0 && pos < s->g.cluster_size; pos += s->g.page_size) {
+        Qcow2Page *page;
+
+        qcow2_lock(s);
+        ret = QCOW2_WALK_INNER(s, w, qcow2_page_try(bs, &w, QCOW2_PAGE_L2, from.v + pos, &page));
+        if (ret == 0) {
+            memcpy(buf + pos, page->buf, s->g.page_size);
+        }
+        qcow2_unlock(s);
+    }
+    return ret;
+}

@@ -70,6 +70,7 @@ typedef struct Qcow2State {
     unsigned unsettled;             /* operations that want the mark; guarded by writeback_lock */
     /* An internal snapshot is being made or deleted; main thread. */
     bool snapshot_busy;
+    GPtrArray *snapshots;           /* of BdrvSnapshot, as in the header's table; main thread */
 
     CoMutex bitmaps_lock;
     bool bitmaps_loaded;            /* those on disk are the node's, and can be stored */
@@ -224,6 +225,10 @@ int co_fn qcow2_walk_make_room(BlockDriverState *bs, Qcow2Walk *w);
  */
 int co_fn qcow2_page_try(BlockDriverState *bs, Qcow2Walk *w, Qcow2PageClass cls, uint64_t offset,
                           Qcow2Page **ret);
+
+/* The L2 table at @from, which nobody may write to, into @buf (a cluster).  In memory it is newer
+ * than on disk if it was written to until a snapshot froze it (I5). */
+int co_fn qcow2_table_read_whole(BlockDriverState *bs, HostOffset from, uint8_t *buf);
 
 /* Metadata on disk was changed without the cache; nothing in it is dirty, and nobody allocates. */
 void any_fn qcow2_forget_metadata(BlockDriverState *bs);

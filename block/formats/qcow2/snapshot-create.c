@@ -395,7 +395,7 @@ int co_fn qcow2_co_snapshot_take(BlockDriverState *bs, bool flushed)
     }
     if (ret == 0) {
         assert_complete(s, d);
-        ret = qcow2_snapshot_table_activate(bs, &d->table);
+        ret = qcow2_snapshot_table_activate(bs, &d->table, d->list);
     }
     if (ret == 0) {
         note_taken(s, d);
@@ -415,13 +415,7 @@ static int co_fn drop_orphans(BlockDriverState *bs, Qcow2Draft *d)
 
 static int co_fn undo(BlockDriverState *bs, Qcow2Draft *d)
 {
-    /* Tables on disk are as in memory then. */
-    int ret = qcow2_write_dirty(bs, QCOW2_WRITEBACK_ROOM);
-
-    if (ret < 0) {
-        return ret;
-    }
-    ret = qcow2_map_drop(bs, d->l1, d->l1_size);
+    int ret = qcow2_map_drop(bs, d->l1, d->l1_size);
     int r = drop_orphans(bs, d);
     ret = ret ?: r;
     if (d->l1_clusters) {

@@ -18,7 +18,7 @@ static int co_fn go_over(BlockDriverState *bs, const GPtrArray *list)
     if (ret == 0) {
         ret = qcow2_write_dirty(bs, QCOW2_WRITEBACK_SETTLE);
         if (ret == 0) {
-            ret = qcow2_snapshot_table_activate(bs, &table);
+            ret = qcow2_snapshot_table_activate(bs, &table, list);
         }
         if (ret == 0) {
             qcow2_snapshot_table_free(bs, &old);

@@ -177,7 +177,7 @@ static int co_fn read_runs(BlockDriverState *bs, uint64_t entry, uint8_t *buf, G
         qcow2_unlock(s);
         return ret;
     }
-    int ret = qcow2_read_table(bs, table, buf, s->g.cluster_size);
+    int ret = qcow2_table_read_whole(bs, table, buf);
     if (ret == 0) {
         qcow2_lock(s);
         ret = qcow2_table_runs(bs, table, buf, s->g.cluster_size, runs, ret_copied);

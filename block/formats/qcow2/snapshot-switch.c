@@ -62,7 +62,19 @@ int co_fn qcow2_snapshot_table_write(BlockDriverState *bs, const GPtrArray *list
     return 0;
 }
 
-int co_fn qcow2_snapshot_table_activate(BlockDriverState *bs, const Qcow2SnapshotTable *table)
+void any_fn qcow2_snapshots_note(Qcow2State *s, const GPtrArray *list)
+{
+    g_clear_pointer(&s->snapshots, g_ptr_array_unref);
+    s->snapshots = g_ptr_array_new_with_free_func(bdrv_snapshot_free);
+    for (guint i = 0; i < list->len; i++) {
+        const BdrvSnapshot *info = ((Qcow2Snapshot *)list->pdata[i])->info;
+
+        g_ptr_array_add(s->snapshots, bdrv_snapshot_copy(info));
+    }
+}
+
+int co_fn qcow2_snapshot_table_activate(BlockDriverState *bs, const Qcow2SnapshotTable *table,
+                                        const GPtrArray *list)
 {
     Qcow2State *s = qcow2_state(bs);
     int ret = qcow2_header_set_snapshots(bs, table->n, table->offset);
@@ -73,6 +85,7 @@ int co_fn qcow2_snapshot_table_activate(BlockDriverState *bs, const Qcow2Snapsho
         s->header.snapshots_offset = table->offset;
         s->snapshots_bytes = table->bytes;
         qcow2_unlock(s);
+        qcow2_snapshots_note(s, list);
     }
     return ret;
 }

@@ -54,7 +54,10 @@ int co_fn qcow2_snapshot_table_write(BlockDriverState *bs, const GPtrArray *list
 /* What the header has. */
 Qcow2SnapshotTable any_fn qcow2_snapshot_table(Qcow2State *s);
 /* (I1): the header goes over to @table; durable on return. */
-int co_fn qcow2_snapshot_table_activate(BlockDriverState *bs, const Qcow2SnapshotTable *table);
+int co_fn qcow2_snapshot_table_activate(BlockDriverState *bs, const Qcow2SnapshotTable *table,
+                                        const GPtrArray *list);
+/* The snapshots in the table are those of @list (of Qcow2Snapshot). */
+void any_fn qcow2_snapshots_note(Qcow2State *s, const GPtrArray *list);
 /* Give its clusters back: nothing on disk names it. */
 void co_fn qcow2_snapshot_table_free(BlockDriverState *bs, const Qcow2SnapshotTable *table);
 
@@ -85,7 +88,7 @@ int any_fn qcow2_table_runs(BlockDriverState *bs, HostOffset table, const uint8_
  * the tables.
  */
 int co_fn qcow2_map_raise(BlockDriverState *bs, const uint64_t *l1, uint32_t n);
-/* One less.  What cannot be read, or dropped, is a leak: the result is the first error. */
+/* One less; tables may be newer in memory than on disk.  What cannot be read, or dropped, is a leak: the result is the first error. */
 int co_fn qcow2_map_drop(BlockDriverState *bs, const uint64_t *l1, uint32_t n);
 /* The L1 table at @offset, as on disk; caller frees. */
 uint64_t *co_fn qcow2_l1_read(BlockDriverState *bs, HostOffset offset, uint32_t n, int *ret);
