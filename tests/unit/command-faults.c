@@ -312,15 +312,15 @@ const CommandRow command_rows[] = {
     { "blockdev-snapshot-internal-sync/two", .disks = { "a.qcow2 qcow2 4194304",
                                                         "b.qcow2 qcow2 4194304" },
       .guests = "disk0", .changing = "a.qcow2 b.qcow2",
-      .names = "disk0 disk1 a.qcow2 b.qcow2 s", .marks = true,
+      .names = "disk0 disk1 a.qcow2 b.qcow2 s", .marks = true, .whole = "a.qcow2",
       .before = { ADD_QCOW2("disk0", "a.qcow2", ""), ADD_QCOW2("disk1", "b.qcow2", ""),
-                  "write disk0 131072", "write disk1 131072" },
+                  "write disk0 131072" },
       .request = CMD("transaction", "'actions':[" INTERNAL_ACTION("disk0") ","
                      INTERNAL_ACTION("disk1") "]"),
       .after = { INTERNAL("delete-", "s") } },
     { "blockdev-snapshot-delete-internal-sync", INTERNAL_DISK,
       .before = { ADD_QCOW2("disk0", "a.qcow2", ""), "write disk0 131072", INTERNAL("", "s"),
-                  "write disk0 196608" },
+                  "write disk0 327680" },
       .request = INTERNAL("delete-", "s"), .after = { INTERNAL("", "s") } },
 
     { "blockdev-del/bitmap", .disks = { "a.qcow2 qcow2 4194304" }, .changing = "a.qcow2",

@@ -127,6 +127,19 @@ static bool has_data(const CommandRow *row, const char *name, bool answered)
            (answered && row->copy && strcmp(name, row->copy) == 0);
 }
 
+/* An image that is marked as dirty is repaired when it is opened for writing. */
+static void co_main_fn open_for_writing(const char *name, const char *format)
+{
+    g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(name, format, NULL, &error_abort);
+    BdrvLinkSpec spec = { .needs = CLAIM_READ | CLAIM_WRITE, .allows = CLAIM_ALL,
+                          .holder = "the test" };
+
+    opts->read_only = opts->file.options->read_only = false;
+    bdrv_graph_lock();
+    bdrv_link_free(bdrv_open(opts, &spec, &error_abort));
+    bdrv_graph_unlock();
+}
+
 /* Open @name with all that is below it; it is consistent.  @data: it has what was flushed.
  * @size: how large its disk is, 0: any. */
 static void co_main_fn check_image(const CommandRow *row, const char *name, const char *format,
@@ -136,6 +149,9 @@ static void co_main_fn check_image(const CommandRow *row, const char *name, cons
     BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL,
                           .holder = "the test" };
 
+    if (row->marks) {
+        open_for_writing(name, format);
+    }
     opts->read_only = true;
     bdrv_graph_lock();
     BdrvLink *link = bdrv_open(opts, &spec, &error_abort);
