@@ -49,8 +49,8 @@ bool co_main_fn backing_name_action_add(Transaction *t, BlockDriverState *bs, co
 
 /* ---- snapshots inside of images ---- */
 
-/* One of @bs, which users call @who, of that name; see block/internal-snapshot.h.  One for a node and
- * transaction. */
+/* One of @bs, which users call @who, of that name; see block/internal-snapshot.h.  One for a node
+ * and transaction. */
 bool co_main_fn internal_snapshot_action_add(Transaction *t, BlockDriverState *bs, const char *who,
                                              const char *name, Error **errp);
 /* Delete the one with that id and that name (NULL: any); alone in its transaction, as it is not

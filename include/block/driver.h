@@ -16,6 +16,7 @@
 #ifndef BLOCK_DRIVER_H
 #define BLOCK_DRIVER_H
 
+#include "block/amend.h"
 #include "block/check.h"
 #include "block/internal-snapshot.h"
 #include "block/io.h"
@@ -272,6 +273,11 @@ struct BlockDriver {
     /* See bdrv_co_check(); NULL: there is nothing to check. */
     bool (*co_check)(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
                      BdrvCheckResult *res, Error **errp);
+
+    /* See bdrv_co_amend(), but for the size, with the node held exclusively.  @only_check: could it
+     * be done? NULL: nothing can be changed. */
+    bool (*co_amend)(BlockDriverState *bs, const BdrvAmendOptions *opts, bool only_check,
+                     BdrvCheckProgress *progress, Error **errp);
 
     /* Lay a new, empty image out on @file, an open writable link that may hold anything.  The
      * caller has made sure that it may be overwritten, flushes afterwards and removes it on

@@ -10,12 +10,14 @@
  *   qcow2-tool check FILE               "CORRUPTIONS LEAKS FIRST-CORRUPTION" on stdout
  *   qcow2-tool repair FILE leaks|all    the same, after the repair
  *   qcow2-tool snapshot FILE list|create|apply|delete [NAME]
+ *   qcow2-tool amend FILE OPTION=VALUE...
  *   qcow2-tool read FILE SNAPSHOT       what the disk had then
  *
  * Exits with 1 and a message on stderr if anything fails.
  */
 #include "qemu/osdep.h"
 
+#include "block/amend.h"
 #include "block/block.h"
 #include "block/check.h"
 #include "block/internal-snapshot.h"
@@ -263,6 +265,36 @@ static bool co_main_fn cmd_snapshot(Args *a, Error **errp)
     return ok;
 }
 
+static bool co_main_fn cmd_amend(Args *a, Error **errp)
+{
+    BdrvLink *link = open_path("qcow2", a->argv[2], false, false, errp);
+    BdrvAmendOptions o = { 0 };
+
+    for (int i = 3; link && i < a->argc; i++) {
+        const char *value = strchr(a->argv[i], '=') + 1;
+
+        if (g_str_has_prefix(a->argv[i], "version=")) {
+            o.version = atoi(value);
+        } else if (g_str_has_prefix(a->argv[i], "refcount_bits=")) {
+            o.refcount_bits = atoi(value);
+        } else if (g_str_has_prefix(a->argv[i], "lazy_refcounts=")) {
+            o.has_lazy_refcounts = true;
+            o.lazy_refcounts = atoi(value);
+        } else if (g_str_has_prefix(a->argv[i], "data_file=")) {
+            o.data_file = value;
+        } else if (g_str_has_prefix(a->argv[i], "data_file_raw=")) {
+            o.has_data_file_raw = true;
+            o.data_file_raw = atoi(value);
+        } else if (g_str_has_prefix(a->argv[i], "size=")) {
+            o.has_size = true;
+            o.size = atoll(value);
+        }
+    }
+    bool ok = link && bdrv_co_amend(link, &o, NULL, errp);
+    bdrv_link_free(link);
+    return ok;
+}
+
 static void run(void *opaque)
 {
     Args *a = opaque;
@@ -278,6 +310,8 @@ static void run(void *opaque)
         a->ok = cmd_read(a, &a->err);
     } else if (!strcmp(cmd, "check") || (!strcmp(cmd, "repair") && a->argc > 3)) {
         a->ok = cmd_check(a, &a->err);
+    } else if (!strcmp(cmd, "amend") && a->argc > 3) {
+        a->ok = cmd_amend(a, &a->err);
     } else if (!strcmp(cmd, "snapshot") && a->argc > 3) {
         a->ok = cmd_snapshot(a, &a->err);
     } else {

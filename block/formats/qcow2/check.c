@@ -184,6 +184,42 @@ static bool co_fn check_round(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgre
     return ok;
 }
 
+/* Under no lock; nothing is dirty. */
+static bool co_fn change_refcounts(Qcow2Check *c, unsigned order)
+{
+    Qcow2State *s = qcow2_state(c->bs);
+    Qcow2Geometry g;
+
+    qcow2_geometry_init(&g, s->g.cluster_bits, s->g.subclusters > 1, order, s->g.has_zero_flag,
+                        s->g.has_data_file);
+    if (c->res->corruptions) {
+        error_setg(c->errp, "Cannot change the refcounts of '%s': they are not right; repair it "
+                   "first (qemu-img check -r all)", qcow2_name(c->bs));
+        return false;
+    }
+    if (!qcow2_rewrite_refcounts(c, &g)) {
+        return false;
+    }
+    qcow2_lock(s);
+    s->g = s->header.geometry = g;
+    qcow2_unlock(s);
+    return true;
+}
+
+bool co_fn qcow2_change_refcounts(BlockDriverState *bs, unsigned order,
+                                  BdrvCheckProgress *progress, Error **errp)
+{
+    BdrvCheckResult res = { 0 };
+    Qcow2Check c;
+    bool ok = check_begin(&c, bs, progress, &res, errp) && check_all(&c) &&
+              change_refcounts(&c, order);
+
+    check_end(&c);
+    bdrv_check_result_clear(&res);
+    qcow2_forget_metadata(bs);
+    return ok;
+}
+
 /* Repair, and say what is left. */
 static bool co_fn check_and_fix(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
                                 BdrvCheckResult *res, Error **errp)

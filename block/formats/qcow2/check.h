@@ -99,5 +99,8 @@ bool any_fn qcow2_check_table_ok(const Qcow2Check *c, uint64_t offset);
  * nothing of what @c has is valid afterwards.
  */
 bool co_fn qcow2_repair(Qcow2Check *c, BdrvFix fix);
+/* Write the refcounts that @c, a complete check that found no corruption, has counted, in the width
+ * that @g says, which is @c's but for that, and have the header go over to them (K3). */
+bool co_fn qcow2_rewrite_refcounts(Qcow2Check *c, const Qcow2Geometry *g);
 
 #endif

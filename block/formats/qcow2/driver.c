@@ -315,6 +315,7 @@ static const BlockDriver bdrv_qcow2 = {
     .co_flush         = qcow2_co_flush,
     .co_truncate      = qcow2_co_truncate,
     .co_set_backing   = qcow2_co_set_backing,
+    .co_amend         = qcow2_co_amend,
     .co_snapshot_list = qcow2_co_snapshot_list,
     .co_snapshot_begin = qcow2_co_snapshot_begin,
     .snapshot_freeze  = qcow2_snapshot_freeze,

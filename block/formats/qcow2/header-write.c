@@ -133,7 +133,21 @@ int co_fn qcow2_header_mark(BlockDriverState *bs, uint64_t set, uint64_t clear)
     return ret;
 }
 
-int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters)
+int co_fn qcow2_header_set_bits(BlockDriverState *bs, unsigned field, uint64_t set, uint64_t clear)
+{
+    Qcow2State *s = qcow2_state(bs);
+    uint8_t sector[512];
+
+    co_mutex_lock(&s->header_lock);
+    qcow2_header_begin_change(s, sector);
+    be64_store(sector + field, (be64_load(sector + field) & ~clear) | set);
+    int ret = qcow2_header_write_sector(bs, sector);
+    co_mutex_unlock(&s->header_lock);
+    return ret;
+}
+
+int co_fn qcow2_header_set_refcounts(BlockDriverState *bs, HostOffset offset, uint32_t clusters,
+                                     unsigned order)
 {
     Qcow2State *s = qcow2_state(bs);
     uint8_t sector[512];
@@ -142,9 +156,17 @@ int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uin
     qcow2_header_begin_change(s, sector);
     be64_store(sector + QCOW2_HDR_REFTABLE_OFFSET, offset.v);
     be32_store(sector + QCOW2_HDR_REFTABLE_CLUSTERS, clusters);
+    if (s->header.version >= 3) {
+        be32_store(sector + QCOW2_HDR_REFCOUNT_ORDER, order);
+    }
     int ret = qcow2_header_write_sector(bs, sector);
     co_mutex_unlock(&s->header_lock);
     return ret;
+}
+
+int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters)
+{
+    return qcow2_header_set_refcounts(bs, offset, clusters, qcow2_state(bs)->g.refcount_order);
 }
 
 int co_fn qcow2_header_set_snapshots(BlockDriverState *bs, uint32_t n, HostOffset offset)

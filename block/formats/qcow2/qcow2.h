@@ -430,6 +430,11 @@ bool co_main_fn qcow2_co_set_backing(BlockDriverState *bs, const char *name, con
 int co_fn qcow2_header_put(BlockDriverState *bs, const uint8_t *first);
 /* Point the header to another refcount table; durable on return. */
 int co_fn qcow2_header_set_reftable(BlockDriverState *bs, HostOffset offset, uint32_t clusters);
+/* The same, with refcounts of 1 << @order bits. */
+int co_fn qcow2_header_set_refcounts(BlockDriverState *bs, HostOffset offset, uint32_t clusters,
+                                     unsigned order);
+/* Set and clear bits of the field of 8 bytes at @field; durable on return.  Version 3 only. */
+int co_fn qcow2_header_set_bits(BlockDriverState *bs, unsigned field, uint64_t set, uint64_t clear);
 /* Another table of @n internal snapshots; durable on return. */
 int co_fn qcow2_header_set_snapshots(BlockDriverState *bs, uint32_t n, HostOffset offset);
 /* Another size and L1 table; durable on return. */
@@ -514,6 +519,12 @@ bool co_fn qcow2_co_truncate(BlockDriverState *bs, int64_t length, BdrvPrealloc 
 /* check.c */
 bool co_fn qcow2_co_check(BlockDriverState *bs, BdrvFix fix, BdrvCheckProgress *progress,
                           BdrvCheckResult *res, Error **errp);
+/* Refcounts of 1 << @order bits from now on.  Nobody uses the image meanwhile. */
+bool co_fn qcow2_change_refcounts(BlockDriverState *bs, unsigned order,
+                                  BdrvCheckProgress *progress, Error **errp);
+/* amend.c */
+bool co_fn qcow2_co_amend(BlockDriverState *bs, const BdrvAmendOptions *o, bool only_check,
+                          BdrvCheckProgress *progress, Error **errp);
 /* create.c */
 bool co_fn qcow2_co_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp);
 

@@ -370,7 +370,7 @@ static int co_fn rebuild_refcounts(Qcow2Check *c)
     }
     HostOffset table = host_add(r.area, (uint64_t)r.blocks->len << c->g->cluster_bits);
     if (ret == 0) {
-        ret = qcow2_header_set_reftable(c->bs, table, r.table_clusters);
+        ret = qcow2_header_set_refcounts(c->bs, table, r.table_clusters, c->g->refcount_order);
     }
     if (ret == 0) {
         qcow2_lock(s);
@@ -380,6 +380,42 @@ static int co_fn rebuild_refcounts(Qcow2Check *c)
     }
     g_array_unref(r.blocks);
     return ret;
+}
+
+/* False: a cluster has more references than a refcount of @g can count. */
+static bool refcounts_fit(const Qcow2Check *c, const Qcow2Geometry *g)
+{
+    g_autoptr(GArray) chunks = qcow2_refs_chunks(&c->refs);
+    uint64_t max = UINT64_MAX >> (64 - (1u << g->refcount_order));
+
+    for (guint i = 0; i < chunks->len; i++) {
+        uint64_t first = g_array_index(chunks, uint64_t, i) << QCOW2_REFS_CHUNK_BITS;
+
+        for (uint64_t k = first; k < first + (UINT64_C(1) << QCOW2_REFS_CHUNK_BITS); k++) {
+            uint32_t n = qcow2_refs_get(&c->refs, k) & QCOW2_REF_COUNT;
+
+            if (n > max) {
+                error_setg(c->errp, "Cannot decrease refcount entry width to %u bits: Cluster at "
+                           "offset 0x%" PRIx64 " has a refcount of %u", 1u << g->refcount_order,
+                           k << g->cluster_bits, n);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool co_fn qcow2_rewrite_refcounts(Qcow2Check *c, const Qcow2Geometry *g)
+{
+    if (!refcounts_fit(c, g)) {
+        return false;
+    }
+    c->g = g;                       /* what is old needs only the size of clusters, the same */
+    int ret = rebuild_refcounts(c);
+    if (ret < 0) {
+        error_setg_errno(c->errp, -ret, "Cannot write new refcounts to '%s'", qcow2_name(c->bs));
+    }
+    return ret == 0;
 }
 
 /* ---- the whole ---- */

@@ -57,7 +57,10 @@ static inline HostOffset host_add(HostOffset o, uint64_t bytes)
 #define QCOW2_HDR_NB_SNAPSHOTS      60
 #define QCOW2_HDR_SNAPSHOTS_OFFSET  64
 #define QCOW2_HDR_INCOMPATIBLE      72
+#define QCOW2_HDR_COMPATIBLE        80
 #define QCOW2_HDR_AUTOCLEAR         88
+#define QCOW2_HDR_REFCOUNT_ORDER    96
+#define QCOW2_HDR_LENGTH            100
 #define QCOW2_HDR_V2_LENGTH         72
 #define QCOW2_HDR_V3_LENGTH         104     /* without compression_type */
 
