@@ -14,6 +14,7 @@
 #include "block/actions.h"
 #include "block/block.h"
 #include "block/internal-snapshot.h"
+#include "block/io/io-internal.h"
 #include "qemu/log.h"
 
 typedef struct Shot {
@@ -129,6 +130,7 @@ static bool co_main_fn create_fn(BlockDriverState *bs, void *opaque, Error **err
     shot->taken = ret == 0;
     if (shot->taken && shot->end_at_once) {
         shot_end(shot);
+        ret = bdrv_flush_node(bs, BDRV_FLUSH_SETTLE);
     }
     shot->working = false;
     if (shot->abandoned) {

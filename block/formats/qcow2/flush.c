@@ -327,6 +327,8 @@ void co_fn qcow2_unsettled_end(BlockDriverState *bs, bool settled)
     co_mutex_lock(&s->writeback_lock);
     s->unsettled -= settled;
     co_mutex_unlock(&s->writeback_lock);
+    /* The mark goes now, if that is possible. Once: guests write, and there is always more. */
+    qcow2_write_dirty(bs, QCOW2_WRITEBACK_SETTLE);
 }
 
 int co_fn qcow2_write_dirty(BlockDriverState *bs, Qcow2WritebackMode mode)

@@ -444,5 +444,4 @@ void co_fn qcow2_co_snapshot_end(BlockDriverState *bs)
     draft_free(d);
     s->snapshot_busy = false;
     qcow2_unsettled_end(bs, ret == 0);
-    qcow2_co_flush(bs, BDRV_FLUSH_SETTLE);
 }

@@ -77,7 +77,6 @@ static int co_fn delete(BlockDriverState *bs, GPtrArray *list, guint i, bool *re
     if (ret == 0) {
         ret = delete_marked(bs, list, i, ret_gone);
         qcow2_unsettled_end(bs, ret == 0 || !*ret_gone);
-        qcow2_co_flush(bs, BDRV_FLUSH_SETTLE);
     }
     s->snapshot_busy = false;
     return ret;

@@ -104,7 +104,7 @@ int co_fn qcow2_l1_set_copied(BlockDriverState *bs, uint32_t i, bool copied);
 
 /* From here to the end the image is marked as dirty, where it can be: (I4) in snapshot.h. */
 int co_fn qcow2_unsettled_begin(BlockDriverState *bs);
-/* With @settled the mark goes at the next flush that settles the image, else it stays. */
+/* With @settled the mark goes when the image is settled next, which is tried; else it stays. */
 void co_fn qcow2_unsettled_end(BlockDriverState *bs, bool settled);
 
 /* ---- snapshot-draft.c, snapshot-create.c: making one ---- */
