@@ -20,6 +20,7 @@
 typedef struct Shot {
     int refs;
     BlockDriverState *bs;
+    BdrvLink *link;                 /* the claim to write there; until it is undone or cleaned */
     char *id;                       /* once it is prepared */
     bool prepared;                  /* and not ended */
     bool taken;
@@ -68,6 +69,19 @@ static void co_main_fn shot_undo(Shot *shot)
         error_free(err);
     }
     shot->taken = false;
+    bdrv_link_free(g_steal_pointer(&shot->link));
+}
+
+/* What is written is not the disk's data, but who checks or repairs the image wants nobody else
+ * there. */
+static BdrvLink *co_main_fn claim(BlockDriverState *bs, const char *holder, Error **errp)
+{
+    BdrvLinkSpec spec = { .needs = CLAIM_WRITE_SAME, .allows = CLAIM_ALL, .holder = holder };
+
+    bdrv_graph_lock();
+    BdrvLink *link = bdrv_link_new(bs, &spec, errp);
+    bdrv_graph_unlock();
+    return link;
 }
 
 /* ---- making one ---- */
@@ -109,6 +123,10 @@ static bool co_main_fn create_make(BdrvAction *a, Error **errp)
     };
 
     if (!check_name(s, errp)) {
+        return false;
+    }
+    shot->link = claim(shot->bs, a->ops->holder, errp);
+    if (!shot->link) {
         return false;
     }
     int ret = bdrv_co_snapshot_prepare(shot->bs, &sn);
@@ -181,6 +199,7 @@ static void co_main_fn create_abort(BdrvAction *a)
 static void co_main_fn create_clean(BdrvAction *a)
 {
     shot_end(of(a)->shot);
+    bdrv_link_free(g_steal_pointer(&of(a)->shot->link));
 }
 
 static void main_fn create_release(BdrvAction *a)
@@ -245,6 +264,7 @@ typedef struct DeleteAction {
     BdrvAction action;
     BlockDriverState *bs;
     char *id, *name, *who;
+    BdrvLink *link;                 /* the claim to write there */
     BdrvSnapshot *deleted;
     BdrvSnapshot **ret;
 } DeleteAction;
@@ -268,7 +288,8 @@ static bool co_main_fn delete_make(BdrvAction *a, Error **errp)
                    d->id ?: "null", d->name ?: "null", d->who);
         return false;
     }
-    if (!bdrv_co_snapshot_delete(d->bs, sn->id, NULL, errp)) {
+    d->link = claim(d->bs, a->ops->holder, errp);
+    if (!d->link || !bdrv_co_snapshot_delete(d->bs, sn->id, NULL, errp)) {
         return false;
     }
     d->deleted = bdrv_snapshot_copy(sn);
@@ -278,6 +299,12 @@ static bool co_main_fn delete_make(BdrvAction *a, Error **errp)
 static void main_fn delete_commit(BdrvAction *a)
 {
     *of_delete(a)->ret = g_steal_pointer(&of_delete(a)->deleted);
+}
+
+/* There is nothing to undo: it is either deleted or not. */
+static void co_main_fn delete_end(BdrvAction *a)
+{
+    bdrv_link_free(g_steal_pointer(&of_delete(a)->link));
 }
 
 static void main_fn delete_release(BdrvAction *a)
@@ -296,6 +323,8 @@ static const BdrvActionOps delete_ops = {
     .alone_unheld  = true,
     .co_make       = delete_make,
     .commit        = delete_commit,
+    .co_abort      = delete_end,
+    .co_clean      = delete_end,
     .release       = delete_release,
 };
 

@@ -4,6 +4,7 @@
 end as QEMU's do, and QEMU reads what is left."""
 
 import threading
+import time
 
 from daemon import Daemon
 from rig import main, requires, run
@@ -110,6 +111,34 @@ def test_with_a_snapshot_in_front():
         r.stop()
         assert content(path, 's') == b'1' * BLOCK
         clean(top)
+
+
+def test_a_backup_has_the_same_instant():
+    """A full backup that begins in the same transaction has what the snapshot has, while a guest writes."""
+    with Daemon() as r:
+        path, target = add_disk(r, 'a'), add_disk(r, 'target')
+        r.export('a')
+        stop = threading.Event()
+
+        def write():
+            n = 0
+            with r.wire('a') as c:
+                while not stop.is_set():
+                    n += 1
+                    c.write(n * 7919 % (SIZE // BLOCK) * BLOCK, bytes([n % 255 + 1]) * BLOCK)
+        guest = threading.Thread(target=write)
+        guest.start()
+        r.cmd('transaction', actions=[action('a'), {'type': 'blockdev-backup', 'data': {
+            'job-id': 'job', 'device': 'a', 'target': 'target', 'sync': 'full'}}])
+        while r.cmd('query-jobs'):
+            time.sleep(0.05)
+        stop.set()
+        guest.join()
+        r.stop()
+        run('qemu-img', 'convert', '-O', 'raw', target, target + '.raw')
+        with open(target + '.raw', 'rb') as f:
+            assert f.read() == content(path, 's', SIZE)
+        clean(path)
 
 
 def test_errors_are_those_of_qemu():

@@ -328,8 +328,8 @@ static void co_main_fn snapshot(const Subject *s, BdrvLink *link)
     memdisk_free(d);
 }
 
-/* A snapshot inside of it is made, gone back to and deleted, as is one that it had; its refcounts get
- * another width. */
+/* A snapshot inside of it is made, gone back to and deleted, as is one that it had; its refcounts
+ * get another width. */
 static void co_main_fn inner_snapshot(const Subject *s, BdrvLink *link)
 {
     BdrvSnapshot sn = { .name = (char *)"inner" };

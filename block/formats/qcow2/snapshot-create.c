@@ -4,8 +4,8 @@
  *
  * At a freeze all tables become immutable (I5 in snapshot-draft.c): a guest that writes gets a copy
  * of the table, and of the cluster, as it would after the snapshot.  So the references of all that
- * was there at the freeze are raised in peace, one table at a time, under l2_lock: a table is raised
- * as a whole or, if it is replaced before, not at all.  Tables that guests made meanwhile are
+ * was there at the freeze are raised in peace, one table at a time, under l2_lock: a table is
+ * raised as a whole or, if it is replaced before, not at all.  Tables that guests made meanwhile are
  * frozen and raised in another round; the last one is in the instant in which nobody writes, and
  * then the map is what the snapshot has.
  *

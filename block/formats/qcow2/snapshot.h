@@ -88,7 +88,8 @@ int any_fn qcow2_table_runs(BlockDriverState *bs, HostOffset table, const uint8_
  * the tables.
  */
 int co_fn qcow2_map_raise(BlockDriverState *bs, const uint64_t *l1, uint32_t n);
-/* One less; tables may be newer in memory than on disk.  What cannot be read, or dropped, is a leak: the result is the first error. */
+/* One less; tables may be newer in memory than on disk.  What cannot be read, or dropped, is a
+ * leak: the result is the first error. */
 int co_fn qcow2_map_drop(BlockDriverState *bs, const uint64_t *l1, uint32_t n);
 /* The L1 table at @offset, as on disk; caller frees. */
 uint64_t *co_fn qcow2_l1_read(BlockDriverState *bs, HostOffset offset, uint32_t n, int *ret);
