@@ -7,6 +7,35 @@
 #include "qobject/json.h"
 #include "qobject/keyval.h"
 
+static const char *get_str(const QDict *dict, const char *key)
+{
+    QObject *obj = qdict_get(dict, key);
+
+    return obj ? qobject_get_str(obj) : NULL;
+}
+
+/* A server as it was described before addresses had types: "path", or "host" and "port". */
+static void type_nbd_server(QDict *dict)
+{
+    const char *path = get_str(dict, "path"), *host = get_str(dict, "host");
+
+    if (qdict_has(dict, "server") || (!path && !host)) {
+        return;
+    }
+    QDict *server = qdict_new();
+    qdict_put_str(server, "type", path ? "unix" : "inet");
+    if (path) {
+        qdict_put_str(server, "path", path);
+        qdict_del(dict, "path");
+    } else {
+        qdict_put_str(server, "host", host);
+        qdict_put_str(server, "port", get_str(dict, "port") ?: "10809");
+        qdict_del(dict, "host");
+        qdict_del(dict, "port");
+    }
+    qdict_put(dict, "server", QOBJECT(server));
+}
+
 /* What the format recorded beside a name, and a file's name alone, say of the driver. */
 static void fill_in_drivers(QDict *dict, const char *format)
 {
@@ -16,6 +45,9 @@ static void fill_in_drivers(QDict *dict, const char *format)
 
     if (format && !qdict_has(dict, "driver")) {
         qdict_put_str(dict, "driver", format);
+    }
+    if (g_strcmp0(get_str(dict, "driver"), "nbd") == 0) {
+        type_nbd_server(dict);
     }
     for (size_t i = 0; i < G_N_ELEMENTS(children); i++) {
         QDict *child = qobject_to_qdict(qdict_get(dict, children[i]));

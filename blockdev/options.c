@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "qapi/sockets.h"
 
 /* ---- children ---- */
 
@@ -84,6 +85,18 @@ static void convert_null(const BlockdevOptionsNull *q, BdrvOpenOptions *o)
     o->u.null.read_zeroes = q->has_read_zeroes && q->read_zeroes;
     o->u.null.has_size = q->has_size;
     o->u.null.has_read_zeroes = q->has_read_zeroes;
+}
+
+static bool convert_nbd(const BlockdevOptionsNbd *q, BdrvOpenOptions *o, Error **errp)
+{
+    NbdOpenOptions *n = &o->u.nbd;
+
+    n->export = g_strdup(q->export);
+    n->dirty_bitmap = g_strdup(q->x_dirty_bitmap);
+    n->tls_creds = g_strdup(q->tls_creds ?: q->tls_hostname);
+    n->reconnect_delay = q->has_reconnect_delay ? q->reconnect_delay : 0;
+    n->open_timeout = q->has_open_timeout ? q->open_timeout : 0;
+    return socket_spec_from_qapi(q->server, &n->server, errp);
 }
 
 static bool convert_raw(const BlockdevOptionsRaw *q, BdrvOpenOptions *o, Error **errp)
@@ -305,6 +318,12 @@ static bool from_host_device(const BlockdevOptions *q, BdrvOpenOptions *o,
     return convert_file(&q->u.host_device, o, errp);
 }
 
+static bool from_nbd(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
+                     Error **errp)
+{
+    return convert_nbd(&q->u.nbd, o, errp);
+}
+
 static bool from_null(const BlockdevOptions *q, BdrvOpenOptions *o, const BlockdevRef **ret_file,
                       Error **errp)
 {
@@ -470,6 +489,7 @@ static Convert *const converters[BLOCKDEV_DRIVER__MAX] = {
     [BLOCKDEV_DRIVER_COPY_ON_READ] = from_copy_on_read,
     [BLOCKDEV_DRIVER_FILE]        = from_file,
     [BLOCKDEV_DRIVER_HOST_DEVICE] = from_host_device,
+    [BLOCKDEV_DRIVER_NBD]         = from_nbd,
     [BLOCKDEV_DRIVER_NULL_AIO]    = from_null_aio,
     [BLOCKDEV_DRIVER_NULL_CO]     = from_null,
     [BLOCKDEV_DRIVER_PREALLOCATE] = from_preallocate,

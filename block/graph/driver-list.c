@@ -27,6 +27,21 @@ const BlockDriver *any_fn bdrv_find_driver(const char *name)
     return NULL;
 }
 
+const BlockDriver *any_fn bdrv_find_driver_of_name(const char *filename)
+{
+    size_t n = strcspn(filename, ":/");
+
+    for (guint i = 0; filename[n] == ':' && drivers && i < drivers->len; i++) {
+        const BlockDriver *drv = drivers->pdata[i];
+        for (const char *const *p = drv->name_prefixes; p && *p; p++) {
+            if (strlen(*p) == n && strncmp(*p, filename, n) == 0) {
+                return drv;
+            }
+        }
+    }
+    return NULL;
+}
+
 const BlockDriver *any_fn bdrv_probe(const uint8_t *buf, size_t len)
 {
     const BlockDriver *best = NULL;

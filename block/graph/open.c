@@ -249,8 +249,6 @@ static BdrvLink *co_main_fn open_one(const BdrvOpenOptions *opts, const BdrvLink
 
 /* ---- an image that is only named ---- */
 
-BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format, Error **errp);
-
 #define PROBE_BYTES 2048
 
 const char *co_main_fn bdrv_probe_format(const BdrvOpenOptions *file_opts, Error **errp)
@@ -273,42 +271,23 @@ const char *co_main_fn bdrv_probe_format(const BdrvOpenOptions *file_opts, Error
     return ret < 0 ? NULL : bdrv_probe(buf, sizeof(buf))->name;
 }
 
-static BdrvOpenOptions *co_main_fn options_from_json_name(const char *filename, const char *format,
-                                                       Error **errp)
+/* Can @drv open what a name for the driver @named says?  A file may be a device. */
+static bool leads_there_too(const BlockDriver *drv, const char *named)
 {
-    if (!bdrv_json_options_parser) {
-        error_setg(errp, "Cannot open '%s': \"json:\" names are not understood here",
-                   filename);
-        return NULL;
-    }
-    BdrvOpenOptions *opts = bdrv_json_options_parser(filename + strlen("json:"), format, errp);
-    for (BdrvOpenOptions *o = opts; o; o = o->file.options) {       /* down to its file */
-        o->read_only = true;
-        if (o->data_file.options) {
-            o->data_file.options->read_only = true;
-        }
-    }
-    return opts;
+    return drv == bdrv_find_driver(named) ||
+           (drv->get_identity && bdrv_find_driver(named)->get_identity);
 }
 
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp)
 {
     if (g_str_has_prefix(filename, "json:")) {
-        return options_from_json_name(filename, format, errp);
+        return bdrv_options_from_json_name(filename, format, errp);
     }
-    if (g_str_has_prefix(filename, "file:")) {
-        filename += strlen("file:");
-    } else if (bdrv_path_has_protocol(filename)) {
-        error_setg(errp, "Unknown protocol '%.*s'", (int)strcspn(filename, ":"), filename);
+    g_autoptr(BdrvOpenOptions) file = bdrv_protocol_options(filename, base_filename, errp);
+    if (!file) {
         return NULL;
     }
-    g_autoptr(BdrvOpenOptions) file = bdrv_open_options_new("file");
-    /* A name that a user gives stays as it is, in messages, too, unless it would be taken for a
-     * protocol then. */
-    file->u.file.filename = base_filename ? bdrv_path_combine(base_filename, filename) :
-                            bdrv_path_has_protocol(filename) ? g_strdup_printf("./%s", filename)
-                                                             : g_strdup(filename);
     file->read_only = true;
     if (!format) {
         format = bdrv_probe_format(file, errp);
@@ -321,7 +300,7 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
         error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT, "Unknown driver '%s'", format);
         return NULL;
     }
-    if (drv->is_protocol && !drv->get_identity) {
+    if (drv->is_protocol && !leads_there_too(drv, file->driver)) {
         error_set_class(errp, ERROR_CLASS_INVALID_BLOCK_FORMAT,
                         "'%s' is not a format of files", format);
         return NULL;

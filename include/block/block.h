@@ -131,14 +131,19 @@ bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp);
  */
 BdrvLink *co_main_fn bdrv_open(const BdrvOpenOptions *opts, const BdrvLinkSpec *spec, Error **errp);
 
-/* As bdrv_open() for one image that is named, not described: "json:{...}", "file:PATH" or a path,
- * of format @format (NULL: probe; only for read-only use). @base is the image that names it (for
- * relative names) or NULL. */
+/* As bdrv_open() for one image that is named, not described: "json:{...}", "nbd://...", "file:PATH"
+ * or a path, of format @format (NULL: probe; only for read-only use). @base is the image that names
+ * it (for relative names) or NULL. */
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp);
 
 /* The name of the format of the file that @file_opts describes, by its first bytes. */
 const char *co_main_fn bdrv_probe_format(const BdrvOpenOptions *file_opts, Error **errp);
+/* The two halves of it: a "json:" name, and any other one, which stands for a protocol's node. */
+BdrvOpenOptions *co_main_fn bdrv_options_from_json_name(const char *filename, const char *format,
+                                                        Error **errp);
+BdrvOpenOptions *main_fn bdrv_protocol_options(const char *filename, const char *base_filename,
+                                               Error **errp);
 
 /* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once
  * at start by whoever knows the wire's types.  NULL (the default): such names are refused. */

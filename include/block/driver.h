@@ -145,6 +145,11 @@ struct BlockDriver {
     void (*options_init)(BdrvOpenOptions *opts);
     void (*options_clear)(BdrvOpenOptions *opts);
 
+    /* Protocols that names may begin with ("nbd" for "nbd://host/export"), up to a NULL, and what
+     * such a name says, filled into @opts, which are at their defaults; NULL: none. */
+    const char *const *name_prefixes;
+    bool (*options_from_name)(const char *name, BdrvOpenOptions *opts, Error **errp);
+
     /* 0..100: how sure this driver is that @buf (the first @len bytes) is its format. */
     int (*probe)(const uint8_t *buf, size_t len);
 
@@ -378,6 +383,8 @@ void any_fn bdrv_register(const BlockDriver *drv);
 
 /* NULL if there is none of that name. */
 const BlockDriver *any_fn bdrv_find_driver(const char *name);
+/* That of a protocol that @filename begins with ("nbd://host"), or NULL. */
+const BlockDriver *any_fn bdrv_find_driver_of_name(const char *filename);
 /* The format that the first @len bytes of a file look most like; never NULL in a program that has
  * raw. */
 const BlockDriver *any_fn bdrv_probe(const uint8_t *buf, size_t len);

@@ -8,6 +8,7 @@
 #define BLOCK_OPTIONS_H
 
 #include "block/types.h"
+#include "qemu/sockets.h"
 
 typedef struct BdrvChildOption {
     char *reference;                /* name of an existing node, or NULL */
@@ -37,6 +38,14 @@ typedef struct NullOpenOptions {            /* null-co */
     bool read_zeroes;
     bool has_size, has_read_zeroes;         /* given, and so part of its name */
 } NullOpenOptions;
+
+typedef struct NbdOpenOptions {             /* nbd */
+    SocketSpec server;
+    char *export;                           /* NULL: the default one, "" */
+    char *dirty_bitmap;                     /* a context that block status is asked of; or NULL */
+    char *tls_creds;                        /* or NULL */
+    uint32_t reconnect_delay, open_timeout; /* seconds */
+} NbdOpenOptions;
 
 typedef struct RawOpenOptions {
     int64_t offset;
@@ -164,6 +173,7 @@ struct BdrvOpenOptions {
 
     union {
         FileOpenOptions file;
+        NbdOpenOptions nbd;
         NullOpenOptions null;
         RawOpenOptions raw;
         Qcow2OpenOptions qcow2;

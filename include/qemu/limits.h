@@ -74,6 +74,12 @@
 /* Memory that the requests of all clients of all servers may hold together, bytes; an option
  * changes it. */
 #define NBD_DEFAULT_MEMORY (256 * MiB)
+/* As a client: requests of one connection, and bytes of their payloads; connections of one disk,
+ * where the server lets a client have several; what connecting and choosing an export may take. */
+#define NBD_CLIENT_MAX_IN_FLIGHT 64
+#define NBD_CLIENT_MAX_IN_FLIGHT_BYTES (64 * MiB)
+#define NBD_CLIENT_MAX_CONNECTIONS 4
+#define NBD_CLIENT_HANDSHAKE_SECONDS 20
 /* Connections a server takes unless told otherwise; further ones wait to be accepted. */
 #define NBD_DEFAULT_MAX_CONNECTIONS 100
 /* A client that has not chosen an export by then is dropped. */
