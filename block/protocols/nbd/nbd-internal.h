@@ -55,6 +55,28 @@ typedef struct NbdRequestList {
     NbdRequest *head, *tail;
 } NbdRequestList;
 
+static inline void nbd_list_append(NbdRequestList *l, NbdRequest *r)
+{
+    r->next = NULL;
+    if (l->head) {
+        l->tail->next = r;
+    } else {
+        l->head = r;
+    }
+    l->tail = r;
+}
+
+/* NULL if it is empty. */
+static inline NbdRequest *nbd_list_pop(NbdRequestList *l)
+{
+    NbdRequest *r = l->head;
+
+    if (r) {
+        l->head = r->next;
+    }
+    return r;
+}
+
 /* What a server said of the export. */
 typedef struct NbdExportInfo {
     int64_t length;                 /* bytes */
@@ -124,9 +146,6 @@ extern const char *const nbd_name_prefixes[];
 void main_fn nbd_issue(NbdConn *c, NbdRequest *r);
 
 /* ---- queue.c: which connection gets which request ---- */
-
-void any_fn nbd_list_append(NbdRequestList *l, NbdRequest *r);
-NbdRequest *any_fn nbd_list_pop(NbdRequestList *l);
 
 void main_fn nbd_queue_init(NbdState *s);
 void main_fn nbd_queue_destroy(NbdState *s);

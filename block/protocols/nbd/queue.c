@@ -9,27 +9,7 @@
 
 #include "block/protocols/nbd/nbd-internal.h"
 #include "qemu/limits.h"
-
-void any_fn nbd_list_append(NbdRequestList *l, NbdRequest *r)
-{
-    r->next = NULL;
-    if (l->head) {
-        l->tail->next = r;
-    } else {
-        l->head = r;
-    }
-    l->tail = r;
-}
-
-NbdRequest *any_fn nbd_list_pop(NbdRequestList *l)
-{
-    NbdRequest *r = l->head;
-
-    if (r) {
-        l->head = r->next;
-    }
-    return r;
-}
+#include "util/sanitizer.h"
 
 /* ---- answers ---- */
 
@@ -110,10 +90,10 @@ static void take_incoming(NbdState *s)
 {
     NbdRequest *r;
 
-    g_mutex_lock(&s->guard);
+    guard_lock(&s->guard);
     NbdRequestList l = s->incoming;
     s->incoming.head = NULL;
-    g_mutex_unlock(&s->guard);
+    guard_unlock(&s->guard);
     while ((r = nbd_list_pop(&l))) {
         nbd_list_append(&s->waiting, r);
     }
@@ -221,12 +201,12 @@ int co_fn nbd_run(NbdState *s, NbdRequest *r, int n)
 {
     NbdBatch batch = { .co = coroutine_self(), .left = n };
 
-    g_mutex_lock(&s->guard);
+    guard_lock(&s->guard);
     for (int i = 0; i < n; i++) {
         r[i].batch = &batch;
         nbd_list_append(&s->incoming, &r[i]);
     }
-    g_mutex_unlock(&s->guard);
+    guard_unlock(&s->guard);
     aio_bh_schedule(&s->bh);
     coroutine_yield();
     for (int i = 0; i < n; i++) {
