@@ -69,6 +69,10 @@ static void co_main_fn try_filename(const char *text)
         g_assert(!opts != !err);
         error_free(err);
     }
+    Error *err = NULL;
+    g_autoptr(BdrvOpenOptions) protocol = bdrv_protocol_options(text, NULL, &err);
+    g_assert(!protocol != !err);
+    error_free(err);
     g_autofree char *combined = bdrv_path_combine("/images/base.qcow2", text);
     g_assert_nonnull(combined);
     bdrv_path_has_protocol(text);
