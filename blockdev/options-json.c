@@ -2,7 +2,9 @@
 /* Options of a node from a "json:" name. */
 #include "qemu/osdep.h"
 
+#include "block/block.h"
 #include "block/blockdev.h"
+#include "block/driver.h"
 #include "qapi/qapi-parse.h"
 #include "qobject/json.h"
 #include "qobject/keyval.h"
@@ -36,6 +38,33 @@ static void type_nbd_server(QDict *dict)
     qdict_put(dict, "server", QOBJECT(server));
 }
 
+/* A server by the name that its disk has: nbd://host/export. */
+static void unfold_nbd_name(QDict *dict)
+{
+    g_autofree char *name = g_strdup(get_str(dict, "filename"));
+    const BlockDriver *drv = name ? bdrv_find_driver_of_name(name) : NULL;
+
+    if (!drv || strcmp(drv->name, "nbd") != 0) {
+        return;
+    }
+    g_autoptr(BdrvOpenOptions) opts = bdrv_protocol_options(name, NULL, NULL);
+    if (!opts) {
+        return;                     /* it is refused as the name of a file */
+    }
+    const NbdOpenOptions *o = &opts->u.nbd;
+    qdict_put_str(dict, "driver", "nbd");
+    qdict_del(dict, "filename");
+    if (o->server.kind == SOCKET_UNIX) {
+        qdict_put_str(dict, "path", o->server.path);
+    } else {
+        qdict_put_str(dict, "host", o->server.host);
+        qdict_put_str(dict, "port", o->server.port);
+    }
+    if (o->export) {
+        qdict_put_str(dict, "export", o->export);
+    }
+}
+
 /* What the format recorded beside a name, and a file's name alone, say of the driver. */
 static void fill_in_drivers(QDict *dict, const char *format)
 {
@@ -43,6 +72,9 @@ static void fill_in_drivers(QDict *dict, const char *format)
         "file", "data-file", "image", "target", "test", "raw", "log",
     };
 
+    if (!qdict_has(dict, "driver") || strcmp(get_str(dict, "driver") ?: "", "nbd") == 0) {
+        unfold_nbd_name(dict);
+    }
     if (format && !qdict_has(dict, "driver")) {
         qdict_put_str(dict, "driver", format);
     }

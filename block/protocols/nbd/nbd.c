@@ -104,6 +104,12 @@ static int co_main_fn nbd_node_close(BlockDriverState *bs)
     return 0;
 }
 
+/* A server does not say. */
+static int64_t main_fn nbd_get_allocated(BlockDriverState *bs)
+{
+    return -1;
+}
+
 /* ---- changing it while it is open ---- */
 
 static bool same_server(const SocketSpec *a, const SocketSpec *b)
@@ -150,6 +156,7 @@ static const BlockDriver bdrv_nbd = {
     .co_pdiscard       = nbd_co_pdiscard,
     .co_block_status   = nbd_co_block_status,
     .co_flush          = nbd_co_flush,
+    .get_allocated     = nbd_get_allocated,
 };
 
 static void nbd_init(void)
