@@ -35,6 +35,8 @@ struct NbdServer {
     NbdServerLimits limits;
     GQueue exports;                 /* of NbdExport, in the order in which they came */
     GHashTable *exports_by_name;
+    void (*idle_cb)(void *opaque);  /* see nbd_server_set_idle_cb() */
+    void *idle_opaque;
     GQueue conns;                   /* of NbdConn, all phases */
     Coroutine *accept_co;           /* NULL once it ended */
     bool accept_parked;             /* waits for a connection to end */

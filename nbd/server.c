@@ -121,6 +121,12 @@ const char *main_fn nbd_server_id(const NbdServer *server)
     return server->id;
 }
 
+void main_fn nbd_server_set_idle_cb(NbdServer *server, void (*cb)(void *opaque), void *opaque)
+{
+    server->idle_cb = cb;
+    server->idle_opaque = opaque;
+}
+
 NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
                                        const NbdServerLimits *limits, Error **errp)
 {

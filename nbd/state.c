@@ -80,6 +80,9 @@ void main_fn nbd_conn_finished(void *opaque)
         server->accept_parked = false;
         coroutine_wake(server->accept_co);
     }
+    if (server->conns.length == 0 && exp && server->idle_cb) {
+        server->idle_cb(server->idle_opaque);
+    }
     if (server->conns.length == 0) {
         wake(&server->stop_waiter);
     }

@@ -31,6 +31,9 @@ NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
  * no more: from the call on nbd_server_find() does not know it, and its address is free.
  */
 void co_main_fn nbd_server_stop(NbdServer *server);
+/* Called on the main thread when a client that had chosen an export has left and there is no other
+ * one. */
+void main_fn nbd_server_set_idle_cb(NbdServer *server, void (*cb)(void *opaque), void *opaque);
 /* NULL: there is none of that id. */
 NbdServer *main_fn nbd_server_find(const char *id);
 NbdServer *main_fn nbd_server_next(NbdServer *prev);

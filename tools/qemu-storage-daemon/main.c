@@ -22,6 +22,7 @@
 #include "qemu/log.h"
 #include "qemu/systemd.h"
 #include "qsd.h"
+#include "tools/common/process.h"
 #include "tools/common/options.h"
 
 const QsdOption qsd_options[] = {
@@ -311,7 +312,7 @@ static bool co_main_fn start(Error **errp)
             return false;
         }
     }
-    if (command_line.pidfile && !qsd_pidfile_write(command_line.pidfile, errp)) {
+    if (command_line.pidfile && !tool_pidfile_write(command_line.pidfile, errp)) {
         error_prepend(errp, "--pidfile %s: ", command_line.pidfile);
         return false;
     }
@@ -347,7 +348,7 @@ static void co_main_fn daemon_entry(void *opaque)
         monitor_start_commands();
         end_of_start();
         log_life("started, version " QEMU_VERSION);
-        qsd_daemonize_done(0);
+        tool_daemonize_done(0);
         systemd_notify("READY=1");
         while (!shutdown_wanted) {
             shutdown_waiter = coroutine_self();
@@ -369,8 +370,8 @@ static void co_main_fn daemon_entry(void *opaque)
         exit_status = 1;
     }
     monitor_shutdown_all();
-    qsd_pidfile_remove();
-    qsd_daemonize_done(exit_status);
+    tool_pidfile_remove();
+    tool_daemonize_done(exit_status);
     aio_context_quit(main_ctx);
 }
 
@@ -385,7 +386,7 @@ int main(int argc, char **argv)
     argv[0] = (char *)g_get_prgname();      /* what getopt_long() says begins with it */
     parse_command_line(argc, argv);
     if (command_line.daemonize) {
-        qsd_daemonize();
+        tool_daemonize();
     }
     if (command_line.sandbox && !qsd_sandbox_enter(&err)) {
         error_report_err(err);

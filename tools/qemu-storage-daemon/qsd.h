@@ -30,19 +30,6 @@ bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp);
 /* help.c: if @value, of the option --@option, asks for help, prints it and returns true. */
 bool any_fn qsd_help(const char *option, const char *value);
 
-/* ---- process.c: the process around the daemon ---- */
-
-/*
- * Goes to the background: returns in the child, whose parent waits until qsd_daemonize_done().
- * Before anything is opened or started.
- */
-void qsd_daemonize(void);
-/* Start-up is over: the parent exits with @status.  No-op without --daemonize. */
-void qsd_daemonize_done(int status);
-/* Write and lock @path; removed at qsd_pidfile_remove(). */
-bool qsd_pidfile_write(const char *path, Error **errp);
-void qsd_pidfile_remove(void);
-
 /* ---- log.c: where the log goes ---- */
 
 /* @where: `stderr`, `syslog`, `journal`, or the name of a file; NULL: standard error.  Once, while

@@ -4,7 +4,7 @@
 
 #include <sys/wait.h>
 
-#include "qsd.h"
+#include "process.h"
 
 static int ready_fd = -1;           /* the child's end of the pipe to the waiting parent */
 static char *pidfile;
@@ -26,7 +26,7 @@ static void G_GNUC_NORETURN wait_for_child(int fd, pid_t pid)
     _exit(1);                       /* it died without a word */
 }
 
-void qsd_daemonize(void)
+void tool_daemonize(void)
 {
     int fds[2];
     pid_t pid;
@@ -50,7 +50,7 @@ void qsd_daemonize(void)
     umask(027);
 }
 
-void qsd_daemonize_done(int status)
+void tool_daemonize_done(int status)
 {
     uint8_t byte = status;
 
@@ -128,7 +128,7 @@ static int open_locked(const char *path, Error **errp)
     }
 }
 
-bool qsd_pidfile_write(const char *path, Error **errp)
+bool tool_pidfile_write(const char *path, Error **errp)
 {
     g_autofree char *text = g_strdup_printf("%d\n", getpid());
     int fd = open_locked(path, errp);
@@ -147,7 +147,7 @@ bool qsd_pidfile_write(const char *path, Error **errp)
     return true;
 }
 
-void qsd_pidfile_remove(void)
+void tool_pidfile_remove(void)
 {
     if (pidfile) {
         unlink(pidfile);
