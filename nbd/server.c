@@ -61,7 +61,7 @@ static bool is_full(const NbdServer *server)
 {
     unsigned max = server->limits.max_connections;
 
-    return max && server->conns.length >= max;
+    return server->limits.closed || (max && server->conns.length >= max);
 }
 
 static void co_main_fn accept_entry(void *opaque)
@@ -119,6 +119,15 @@ NbdServer *main_fn nbd_server_next(NbdServer *prev)
 const char *main_fn nbd_server_id(const NbdServer *server)
 {
     return server->id;
+}
+
+void main_fn nbd_server_open(NbdServer *server)
+{
+    server->limits.closed = false;
+    if (server->accept_parked) {
+        server->accept_parked = false;
+        coroutine_wake(server->accept_co);
+    }
 }
 
 void main_fn nbd_server_set_idle_cb(NbdServer *server, void (*cb)(void *opaque), void *opaque)

@@ -21,6 +21,7 @@ bool main_fn nbd_set_memory(uint64_t bytes, Error **errp);
 typedef struct NbdServerLimits {
     unsigned max_connections;       /* 0: no limit */
     unsigned handshake_seconds;     /* 0: a client may take for ever */
+    bool closed;                    /* clients wait until nbd_server_open() */
 } NbdServerLimits;
 
 /* Listen on @addr and serve what is exported on this server. */
@@ -31,6 +32,8 @@ NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
  * no more: from the call on nbd_server_find() does not know it, and its address is free.
  */
 void co_main_fn nbd_server_stop(NbdServer *server);
+/* What is exported is there: clients that waited are served. */
+void main_fn nbd_server_open(NbdServer *server);
 /* Called on the main thread when a client that had chosen an export has left and there is no other
  * one. */
 void main_fn nbd_server_set_idle_cb(NbdServer *server, void (*cb)(void *opaque), void *opaque);

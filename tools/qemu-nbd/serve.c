@@ -65,6 +65,7 @@ static bool co_main_fn listen_there(Serving *s, Error **errp)
 {
     NbdServerLimits limits = {
         .max_connections = s->a->shared, .handshake_seconds = NBD_DEFAULT_HANDSHAKE_SECONDS,
+        .closed = true,
     };
     SocketSpec addr;
 
@@ -103,6 +104,19 @@ static char *path_of_device(const QnbdArgs *a)
     return g_strdup_printf("/var/lock/qemu-nbd-%s", base);
 }
 
+static void finish(Serving *s)
+{
+    s->over = true;
+    if (s->waiter) {
+        aio_co_cancel(s->waiter);
+    }
+}
+
+static void on_idle(void *opaque)
+{
+    finish(opaque);
+}
+
 static bool co_main_fn start(Serving *s, Error **errp)
 {
     const QnbdArgs *a = s->a;
@@ -117,6 +131,10 @@ static bool co_main_fn start(Serving *s, Error **errp)
         (a->pid_file && !write_pid_file(a->pid_file, errp))) {
         return false;
     }
+    if (!a->persistent) {
+        nbd_server_set_idle_cb(s->server, on_idle, s);
+    }
+    nbd_server_open(s->server);
     if (a->device) {
         s->device_fd = qnbd_connect(a->device, s->device_path, a->name ?: "", errp);
     }
@@ -124,19 +142,6 @@ static bool co_main_fn start(Serving *s, Error **errp)
 }
 
 /* ---- until ---- */
-
-static void finish(Serving *s)
-{
-    s->over = true;
-    if (s->waiter) {
-        aio_co_cancel(s->waiter);
-    }
-}
-
-static void on_idle(void *opaque)
-{
-    finish(opaque);
-}
 
 static void co_main_fn wait_for_end(Serving *s)
 {
@@ -161,9 +166,6 @@ int co_main_fn qnbd_serve(const QnbdArgs *a)
     int status = 0;
 
     if (start(&s, &err)) {
-        if (!a->persistent) {
-            nbd_server_set_idle_cb(s.server, on_idle, &s);
-        }
         if (a->device && a->verbose) {
             printf("NBD device %s is now connected to %s\n", a->device, a->image.name);
             fflush(stdout);
