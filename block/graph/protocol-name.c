@@ -31,8 +31,8 @@ static BdrvOpenOptions *from_driver(const BlockDriver *drv, const char *filename
     return drv->options_from_name(filename, opts, errp) ? g_steal_pointer(&opts) : NULL;
 }
 
-BdrvOpenOptions *main_fn bdrv_protocol_options(const char *filename, const char *base_filename,
-                                               Error **errp)
+BdrvOpenOptions *any_fn bdrv_protocol_options(const char *filename, const char *base_filename,
+                                              Error **errp)
 {
     if (g_str_has_prefix(filename, "file:")) {
         filename += strlen("file:");

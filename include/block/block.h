@@ -142,8 +142,8 @@ const char *co_main_fn bdrv_probe_format(const BdrvOpenOptions *file_opts, Error
 /* The two halves of it: a "json:" name, and any other one, which stands for a protocol's node. */
 BdrvOpenOptions *co_main_fn bdrv_options_from_json_name(const char *filename, const char *format,
                                                         Error **errp);
-BdrvOpenOptions *main_fn bdrv_protocol_options(const char *filename, const char *base_filename,
-                                               Error **errp);
+BdrvOpenOptions *any_fn bdrv_protocol_options(const char *filename, const char *base_filename,
+                                              Error **errp);
 
 /* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once
  * at start by whoever knows the wire's types.  NULL (the default): such names are refused. */

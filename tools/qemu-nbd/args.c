@@ -103,9 +103,10 @@ static void G_GNUC_NORETURN G_GNUC_PRINTF(1, 2) wrong(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     tool_error("%s", text);
+    g_free(text);
     exit(1);
 }
 
