@@ -27,7 +27,6 @@ static BdrvOpenOptions *co_main_fn backing_of(const Commit *c, const BdrvOpenOpt
                                               char **ret_name, Error **errp)
 {
     ToolImage look = c->image;
-    g_autoptr(BdrvOpenOptions) readable = NULL;
     BdrvOpenOptions *below = NULL;
 
     look.writable = look.resize = false;

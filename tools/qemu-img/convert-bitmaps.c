@@ -11,7 +11,7 @@ static bool main_fn is_wanted(BdrvDirtyBitmap *b, bool skip_broken)
            !(skip_broken && bdrv_dirty_bitmap_inconsistent(b));
 }
 
-bool co_main_fn img_check_bitmaps(BlockBackend *source, bool skip_broken, Error **errp)
+bool main_fn img_check_bitmaps(BlockBackend *source, bool skip_broken, Error **errp)
 {
     BlockDriverState *bs = blk_bs(source);
 

@@ -183,8 +183,7 @@ static bool co_main_fn open_sources(ConvertArgs *a)
         Error *err = NULL;
 
         image.name = a->sources[i];
-        g_autoptr(BdrvOpenOptions) opts = tool_image_options(&image, &err);
-        c->sources[i] = opts ? tool_open_options(&image, opts, &err) : NULL;
+        c->sources[i] = img_open_source(&image, a->snapshot, &err);
         if (!c->sources[i]) {
             img_fail(err);
             return false;

@@ -34,7 +34,7 @@ bool co_main_fn img_convert_copy(Convert *c);
 
 /* Bitmaps of the source that are stored with it become bitmaps of the target.  @skip_broken: those
  * that cannot be used are left out with a warning. */
-bool co_main_fn img_check_bitmaps(BlockBackend *source, bool skip_broken, Error **errp);
+bool main_fn img_check_bitmaps(BlockBackend *source, bool skip_broken, Error **errp);
 bool co_main_fn img_copy_bitmaps(BlockBackend *source, BlockBackend *target, bool skip_broken,
                                  Error **errp);
 

@@ -269,6 +269,37 @@ bool any_fn img_options_parse(ImgOptions *o, const char *list, Error **errp)
     return dict != NULL;
 }
 
+/* `0.10`, `v2`, `1.1`, `v3`; NULL is the newest. */
+static bool parse_version(const char *text, int *ret)
+{
+    bool is_2 = text && (!strcmp(text, "0.10") || !strcmp(text, "v2"));
+
+    *ret = is_2 ? 2 : 3;
+    return is_2 || !text || !strcmp(text, "1.1") || !strcmp(text, "v3");
+}
+
+bool any_fn img_options_parse_amend(ImgOptions *o, const char *list, Error **errp)
+{
+    g_autoptr(QDict) dict = keyval_parse_flat(list, NULL, errp);
+    const char *key;
+    QObject *value;
+    int version;
+
+    for (size_t i = 0; dict && qdict_member(dict, i, &key, &value); i++) {
+        const Option *option = find(o, key);
+        if (option && !option->amend) {
+            error_setg(errp, "Invalid parameter '%s'\nThis option is only supported for image "
+                       "creation", key);
+            return false;
+        }
+        if (strcmp(key, "compat") == 0 && !parse_version(qobject_get_str(value), &version)) {
+            error_setg(errp, "Unknown compatibility level %s", qobject_get_str(value));
+            return false;
+        }
+    }
+    return dict && img_options_parse(o, list, errp);
+}
+
 bool any_fn img_options_has(const ImgOptions *o, const char *name)
 {
     return g_hash_table_contains(o->values, name);
@@ -340,27 +371,12 @@ static bool get_bool(const ImgOptions *o, const char *name)
     return text && keyval_parse_bool(text, &value) && value;
 }
 
-static bool get_version(const ImgOptions *o, int *ret, Error **errp)
-{
-    const char *text = img_options_get(o, "compat");
-
-    if (!text || !strcmp(text, "1.1") || !strcmp(text, "v3")) {
-        *ret = 3;
-    } else if (!strcmp(text, "0.10") || !strcmp(text, "v2")) {
-        *ret = 2;
-    } else {
-        error_setg(errp, "Parameter 'version' does not accept value '%s'", text);
-        return false;
-    }
-    return true;
-}
-
 static bool get_compression(const ImgOptions *o, int *ret, Error **errp)
 {
     const char *text = img_options_get(o, "compression_type");
 
-    *ret = strcmp(text, "zstd") == 0;
-    if (!*ret && strcmp(text, "zlib") != 0) {
+    *ret = g_strcmp0(text, "zstd") == 0;
+    if (text && !*ret && strcmp(text, "zlib") != 0) {
         error_setg(errp, "Parameter 'compression-type' does not accept value '%s'", text);
         return false;
     }
@@ -369,7 +385,13 @@ static bool get_compression(const ImgOptions *o, int *ret, Error **errp)
 
 static bool to_qcow2(const ImgOptions *o, Qcow2CreateOptions *q, Error **errp)
 {
-    if (!get_version(o, &q->version, errp) || !get_compression(o, &q->compression_type, errp)) {
+    const char *compat = img_options_get(o, "compat");
+
+    if (!parse_version(compat, &q->version)) {
+        error_setg(errp, "Parameter 'version' does not accept value '%s'", compat);
+        return false;
+    }
+    if (!get_compression(o, &q->compression_type, errp)) {
         return false;
     }
     q->cluster_size = MIN(size_of(img_options_get(o, "cluster_size")), (uint64_t)INT64_MAX);

@@ -25,6 +25,8 @@ void any_fn img_options_print_help(const ImgOptions *o, bool amend);
 
 /* `name=value,...`; false with an unknown name, or a value that cannot be. */
 bool any_fn img_options_parse(ImgOptions *o, const char *list, Error **errp);
+/* The same where the image exists: only what can be changed. */
+bool any_fn img_options_parse_amend(ImgOptions *o, const char *list, Error **errp);
 bool any_fn img_options_set(ImgOptions *o, const char *name, const char *value, Error **errp);
 bool any_fn img_options_has(const ImgOptions *o, const char *name);
 /* As given, or the default; NULL: neither. */

@@ -72,6 +72,11 @@ int img_fail(Error *err);
 /* "qemu-img: NAME: ...". */
 int img_fail_on(const char *name, Error *err);
 
+/* @image to be read, or of it the internal snapshot @snapshot (NULL: none): `snapshot.id=ID`,
+ * `snapshot.name=NAME` or one word that is either. */
+BlockBackend *co_main_fn img_open_source(const ToolImage *image, const char *snapshot,
+                                         Error **errp);
+
 /* ---- text.c ---- */
 
 /* "64 MiB"; caller frees. */

@@ -14,6 +14,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *synopsis;
 } commands[] = {
+    { "amend", img_amend, "[--object OBJECT] [--image-opts] [-p] [-q] [-f FMT] [-t CACHE] [--force] "
+      "-o OPTIONS FILENAME" },
     { "bench", img_bench, "[-c COUNT] [-d DEPTH] [-f FMT] [--flush-interval=FLUSH_INTERVAL] [-i AIO] "
       "[-n] [--no-drain] [-o OFFSET] [--pattern=PATTERN] [-q] [-s BUFFER_SIZE] [-S STEP_SIZE] "
       "[-t CACHE] [-w] [-U] FILENAME" },
@@ -45,6 +47,8 @@ static const struct {
       "[-T SRC_CACHE] [-p] [-u] [-c] -b BACKING_FILE [-F BACKING_FMT] FILENAME" },
     { "resize", img_resize, "[--object OBJECT] [--image-opts] [-f FMT] [--preallocation=PREALLOC] "
       "[-q] [--shrink] FILENAME [+|-]SIZE" },
+    { "snapshot", img_snapshot, "[--object OBJECT] [--image-opts] [-U] [-q] [-l | -a SNAPSHOT | "
+      "-c SNAPSHOT | -d SNAPSHOT] FILENAME" },
 };
 
 #define VERSION_TEXT "qemu-img version " QEMU_VERSION "\n"

@@ -219,8 +219,7 @@ int co_main_fn img_measure(int argc, char **argv)
         return 1;
     }
     if (m.image.name) {
-        g_autoptr(BdrvOpenOptions) opts = tool_image_options(&m.image, &err);
-        blk = opts ? tool_open_options(&m.image, opts, &err) : NULL;
+        blk = img_open_source(&m.image, m.snapshot, &err);
         if (!blk) {
             return img_fail(err);
         }

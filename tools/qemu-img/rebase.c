@@ -64,7 +64,7 @@ static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind 
 /* What is there, and zeroes behind its end. */
 static int co_fn read_below(BlockBackend *blk, int64_t offset, int64_t bytes, uint8_t *buf)
 {
-    int64_t there = blk ? CLAMP(blk_length(blk) - offset, 0, bytes) : 0;
+    int64_t length = blk ? blk_length(blk) : 0, there = CLAMP(length - offset, 0, bytes);
     IoVec v;
     int ret = 0;
 
