@@ -9,6 +9,18 @@
 #include "qobject/json.h"
 #include "qobject/keyval.h"
 
+/* Where there is but one rule, it need not be numbered. */
+static void make_list(QDict *dict, const char *key)
+{
+    QDict *only = qobject_to_qdict(qdict_get(dict, key));
+
+    if (only) {
+        QList *list = qlist_new();
+        qlist_append(list, qobject_ref(QOBJECT(only)));
+        qdict_put(dict, key, QOBJECT(list));
+    }
+}
+
 static const char *get_str(const QDict *dict, const char *key)
 {
     QObject *obj = qdict_get(dict, key);
@@ -78,6 +90,10 @@ static void fill_in_drivers(QDict *dict, const char *format)
     if (format && !qdict_has(dict, "driver")) {
         qdict_put_str(dict, "driver", format);
     }
+    if (g_strcmp0(qdict_get_str(dict, "driver"), "blkdebug") == 0) {
+        make_list(dict, "inject-error");
+        make_list(dict, "set-state");
+    }
     if (g_strcmp0(get_str(dict, "driver"), "nbd") == 0) {
         type_nbd_server(dict);
     }
@@ -90,12 +106,15 @@ static void fill_in_drivers(QDict *dict, const char *format)
 }
 
 /* The format of what "file" of @dict describes. */
-static const char *co_main_fn probe(QDict *dict, Error **errp)
+static const char *co_main_fn probe(const QDict *dict, Error **errp)
 {
     g_autoptr(BlockdevOptions) qapi = NULL;
+    g_autoptr(QDict) raw = qdict_new();
 
-    qdict_put_str(dict, "driver", "raw");
-    if (!BlockdevOptions_parse_keyval(QOBJECT(dict), &qapi, errp)) {
+    /* Its other options are those of the format that is found. */
+    qdict_put_str(raw, "driver", "raw");
+    qdict_put(raw, "file", qobject_ref(qdict_get(dict, "file")));
+    if (!BlockdevOptions_parse_keyval(QOBJECT(raw), &qapi, errp)) {
         return NULL;
     }
     g_autoptr(BdrvOpenOptions) opts = blockdev_options_to_plain(qapi, errp);
@@ -108,6 +127,22 @@ static const char *co_main_fn probe(QDict *dict, Error **errp)
     return bdrv_probe_format(opts->file.options, errp);
 }
 
+/* Children that are images themselves, and of which nobody says the format. */
+static bool co_main_fn probe_children(QDict *dict, Error **errp)
+{
+    for (; dict; dict = qobject_to_qdict(qdict_get(dict, "file"))) {
+        QDict *test = qobject_to_qdict(qdict_get(dict, "test"));
+        if (test && !qdict_has(test, "driver") && qdict_has(test, "file")) {
+            const char *found = probe(test, errp);
+            if (!found) {
+                return false;
+            }
+            qdict_put_str(test, "driver", found);
+        }
+    }
+    return true;
+}
+
 /* The plain form of @dict, which names a driver. */
 static BdrvOpenOptions *to_plain(QDict *dict, Error **errp)
 {
@@ -117,10 +152,27 @@ static BdrvOpenOptions *to_plain(QDict *dict, Error **errp)
            ? blockdev_options_to_plain(qapi, errp) : NULL;
 }
 
+/* The driver that @dict names is one that there is. */
+static bool check_driver(const QDict *dict, Error **errp)
+{
+    const char *name = qdict_get_str(dict, "driver");
+
+    if (name && !bdrv_find_driver(name)) {
+        error_setg(errp, "Unknown driver '%s'", name);
+        return false;
+    }
+    return true;
+}
+
 BdrvOpenOptions *co_main_fn blockdev_options_from_dict(QDict *dict, const char *format,
                                                        Error **errp)
 {
+    bool probed = false;
+
     fill_in_drivers(dict, format);
+    if (!probe_children(dict, errp)) {
+        return NULL;
+    }
     if (!qdict_has(dict, "driver")) {
         if (!qdict_has(dict, "file")) {
             error_setg(errp, "Must specify either driver or file");
@@ -130,9 +182,14 @@ BdrvOpenOptions *co_main_fn blockdev_options_from_dict(QDict *dict, const char *
         if (!found) {
             return NULL;
         }
+        probed = true;
         qdict_put_str(dict, "driver", found);
     }
-    return to_plain(dict, errp);
+    BdrvOpenOptions *opts = check_driver(dict, errp) ? to_plain(dict, errp) : NULL;
+    if (opts) {
+        bdrv_note_probed(opts, probed);
+    }
+    return opts;
 }
 
 static QDict *parse_json(const char *json, Error **errp)

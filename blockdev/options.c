@@ -156,6 +156,22 @@ static unsigned overlap_checks(const Qcow2OverlapChecks *q)
     return checks;
 }
 
+static bool check_cache_sizes(const BlockdevOptionsQcow2 *q, Error **errp)
+{
+    const char *wrong =
+        q->has_cache_size && q->has_l2_cache_size && q->has_refcount_cache_size
+            ? "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time" :
+        q->has_cache_size && q->has_l2_cache_size && q->l2_cache_size > q->cache_size
+            ? "l2-cache-size may not exceed cache-size" :
+        q->has_cache_size && q->has_refcount_cache_size && q->refcount_cache_size > q->cache_size
+            ? "refcount-cache-size may not exceed cache-size" : NULL;
+
+    if (wrong) {
+        error_setg(errp, "%s", wrong);
+    }
+    return !wrong;
+}
+
 static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Error **errp)
 {
     Qcow2OpenOptions *p = &o->u.qcow2;
@@ -175,12 +191,15 @@ static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Err
         error_setg(errp, "Cache sizes must not be negative");
         return false;
     }
+    if (!check_cache_sizes(q, errp)) {
+        return false;
+    }
     if (q->overlap_check) {
         p->overlap_checks = overlap_checks(q->overlap_check);
     }
     if (q->has_cache_clean_interval) {
         if (q->cache_clean_interval < 0 || q->cache_clean_interval > UINT32_MAX) {
-            error_setg(errp, "cache-clean-interval must lie between 0 and %u", UINT32_MAX);
+            error_setg(errp, "Cache clean interval too big");
             return false;
         }
         p->cache_clean_interval = q->cache_clean_interval;
@@ -199,49 +218,6 @@ static bool convert_qcow2(const BlockdevOptionsQcow2 *q, BdrvOpenOptions *o, Err
     p->discard_other = q->pass_discard_other;
     return set_child(&o->file, q->file, errp) && set_child(&o->data_file, q->data_file, errp) &&
            set_backing(o, q->backing, errp);
-}
-
-static void add_inject_error(GPtrArray *rules, const BlkdebugInjectErrorOptions *q)
-{
-    BlkdebugRule *rule = g_new0(BlkdebugRule, 1);
-
-    if (q->event != BLKDBG_NONE) {
-        rule->event = g_strdup(BlkdebugEvent_str(q->event));
-    }
-    if (q->has_iotype) {
-        rule->iotype = g_strdup(BlkdebugIOType_str(q->iotype));
-    }
-    rule->error = q->has_errno ? CLAMP(q->q_errno, 0, 4095) : EIO;
-    rule->sector = q->has_sector && q->sector >= 0 && q->sector < INT64_MAX / 1024
-                   ? q->sector : -1;
-    rule->nth = q->has_nth ? MIN(q->nth, (uint64_t)INT64_MAX) : 0;
-    rule->delay_ns = q->has_delay_ns ? MIN(q->delay_ns, (uint64_t)INT64_MAX) : 0;
-    rule->once = q->has_once && q->once;
-    rule->state = q->has_state ? CLAMP(q->state, 0, INT_MAX) : 0;
-    g_ptr_array_add(rules, rule);
-}
-
-static void add_set_state(GPtrArray *rules, const BlkdebugSetStateOptions *q)
-{
-    BlkdebugRule *rule = g_new0(BlkdebugRule, 1);
-
-    rule->event = g_strdup(BlkdebugEvent_str(q->event));
-    rule->sector = -1;
-    rule->state = q->has_state ? CLAMP(q->state, 0, INT_MAX) : 0;
-    rule->new_state = CLAMP(q->new_state, 0, INT_MAX);
-    g_ptr_array_add(rules, rule);
-}
-
-static bool convert_blkdebug(const BlockdevOptionsBlkdebug *q, BdrvOpenOptions *o, Error **errp)
-{
-    for (BlkdebugInjectErrorOptionsList *l = q->inject_error; l; l = l->next) {
-        add_inject_error(o->u.blkdebug.rules, l->value);
-    }
-    for (BlkdebugSetStateOptionsList *l = q->set_state; l; l = l->next) {
-        add_set_state(o->u.blkdebug.rules, l->value);
-    }
-    o->u.blkdebug.align = q->has_align ? q->align : 0;
-    return set_child(&o->file, q->image, errp);
 }
 
 /* ---- all ---- */
@@ -367,7 +343,8 @@ static bool from_blkdebug(const BlockdevOptions *q, BdrvOpenOptions *o,
                           const BlockdevRef **ret_file, Error **errp)
 {
     *ret_file = q->u.blkdebug.image;
-    return convert_blkdebug(&q->u.blkdebug, o, errp);
+    blockdev_blkdebug_to_plain(&q->u.blkdebug, o);
+    return set_child(&o->file, *ret_file, errp);
 }
 
 static bool from_snapshot_access(const BlockdevOptions *q, BdrvOpenOptions *o,

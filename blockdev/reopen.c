@@ -222,6 +222,35 @@ static bool co_main_fn add_reopen(Transaction *t, const void *opaque, Error **er
     return reopen_action_add(t, r.nodes, r.changes, r.options, errp);
 }
 
+typedef struct ReopenAs {
+    BlockDriverState *bs;
+    BdrvOpenOptions *opts;          /* NULL once it is the transaction's */
+} ReopenAs;
+
+static bool co_main_fn add_reopen_as(Transaction *t, const void *opaque, Error **errp)
+{
+    ReopenAs *as = (ReopenAs *)opaque;
+    Reopen r;
+
+    reopen_init(&r);
+    g_ptr_array_add(r.options, g_steal_pointer(&as->opts));
+    if (!add_node(&r, as->bs, r.options->pdata[0], errp)) {
+        reopen_clear(&r);
+        return false;
+    }
+    pull_files_along(&r);
+    return reopen_action_add(t, r.nodes, r.changes, r.options, errp);
+}
+
+bool co_main_fn blockdev_reopen_as(BlockDriverState *bs, BdrvOpenOptions *takes, Error **errp)
+{
+    ReopenAs as = { bs, takes };
+    bool ok = blockdev_run_transaction(add_reopen_as, &as, errp);
+
+    bdrv_open_options_free(as.opts);
+    return ok;
+}
+
 bool co_main_fn qmp_blockdev_reopen(const QmpBlockdevReopenArgs *args, Error **errp)
 {
     bool ok = blockdev_run_transaction(add_reopen, args, errp);

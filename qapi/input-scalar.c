@@ -44,7 +44,7 @@ bool qapi_in_bool(QapiInput *in, QObject *value, void *ret, Error **errp)
         if (!keyval_parse_bool(str, ret)) {
             g_autofree char *path = qapi_in_path(in, NULL);
 
-            error_setg(errp, "Invalid parameter '%s': '%s' is neither 'on' nor 'off'", path, str);
+            error_setg(errp, "Parameter '%s' expects 'on' or 'off'", path);
             return false;
         }
         return true;

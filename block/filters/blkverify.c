@@ -17,6 +17,48 @@ static const BdrvLinkRole role_test = { .name = "test", .stores = true };
 static void verify_options_clear(BdrvOpenOptions *opts)
 {
     bdrv_child_option_clear(&opts->u.blkverify.test);
+    g_free(opts->u.blkverify.test_name);
+}
+
+static const char *const prefixes[] = { "blkverify", NULL };
+
+/* blkverify:RAW:IMAGE */
+static bool verify_options_from_name(const char *name, BdrvOpenOptions *opts, Error **errp)
+{
+    const char *raw = name + strlen("blkverify:"), *colon = strchr(raw, ':');
+
+    if (!colon) {
+        error_setg(errp, "'%s' is not of the form blkverify:RAW:IMAGE", name);
+        return false;
+    }
+    const BlockDriver *below = bdrv_find_driver_of_name(colon + 1);
+    if (below && below->name_prefixes == prefixes) {        /* no name is as long as it likes */
+        error_setg(errp, "'%s' cannot be below blkverify by its name", colon + 1);
+        return false;
+    }
+    g_autofree char *raw_name = g_strndup(raw, colon - raw);
+    opts->file.options = bdrv_protocol_options(raw_name, NULL, errp);
+    if (!opts->file.options) {
+        return false;
+    }
+    opts->u.blkverify.test_name = g_strdup(colon + 1);
+    return true;
+}
+
+/* The node under test where only its name is known: as @bs is. */
+static BdrvLink *co_main_fn open_named_test(BlockDriverState *bs, const char *name, Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) opts = bdrv_options_from_filename(name, NULL, NULL, errp);
+    BdrvChildOption child = { .options = opts };
+
+    for (BdrvOpenOptions *o = opts; o; o = o->file.options) {
+        o->read_only = bs->read_only;
+        o->cache_direct = bs->cache_direct;
+        o->cache_no_flush = bs->cache_no_flush;
+        o->force_share = bs->force_share;
+        o->discard = true;
+    }
+    return opts ? bdrv_open_own_child(bs, &role_test, &child, errp) : NULL;
 }
 
 static bool co_main_fn verify_open(BlockDriverState *bs, const BdrvOpenOptions *opts,
@@ -24,7 +66,9 @@ static bool co_main_fn verify_open(BlockDriverState *bs, const BdrvOpenOptions *
 {
     VerifyState *s = bs->opaque;
 
-    s->test = bdrv_open_own_child(bs, &role_test, &opts->u.blkverify.test, errp);
+    const BlkverifyOpenOptions *o = &opts->u.blkverify;
+    s->test = o->test_name ? open_named_test(bs, o->test_name, errp)
+                           : bdrv_open_own_child(bs, &role_test, &o->test, errp);
     if (!s->test) {
         return false;
     }
@@ -148,6 +192,8 @@ static const BlockDriver bdrv_blkverify = {
     .instance_size      = sizeof(VerifyState),
     .is_protocol        = true,
     .has_file           = true,
+    .name_prefixes  = prefixes,
+    .options_from_name = verify_options_from_name,
     .options_clear      = verify_options_clear,
     .co_open            = verify_open,
     .co_reopen_prepare  = filter_cannot_reopen,

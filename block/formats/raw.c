@@ -34,6 +34,7 @@ static bool co_main_fn raw_open(BlockDriverState *bs, const BdrvOpenOptions *opt
     s->offset = o->offset;
     s->fixed_size = o->size >= 0;
     bs->length = s->fixed_size ? o->size : file_length - o->offset;
+    bs->guards_first_sector = o->probed;
     return true;
 }
 
@@ -72,6 +73,12 @@ static int raw_probe(const uint8_t *buf, size_t len)
     return 1;
 }
 
+/* Whoever looks next would take it for another format. */
+static bool raw_may_begin_with(BlockDriverState *bs, const uint8_t *sector)
+{
+    return bdrv_probe(sector, BDRV_PROBED_BYTES) == bs->drv;
+}
+
 static bool co_main_fn raw_reopen_prepare(BlockDriverState *bs, const BdrvReopen *to, Error **errp)
 {
     RawState *s = bs->opaque;
@@ -97,6 +104,7 @@ static const BlockDriver bdrv_raw = {
     .co_map         = raw_map,
     .co_truncate    = raw_truncate,
     .co_create      = raw_create,
+    .may_begin_with = raw_may_begin_with,
     .child_claims   = bdrv_filter_child_claims,
 };
 

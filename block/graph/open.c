@@ -278,6 +278,13 @@ static bool leads_there_too(const BlockDriver *drv, const char *named)
            (drv->get_identity && bdrv_find_driver(named)->get_identity);
 }
 
+void any_fn bdrv_note_probed(BdrvOpenOptions *opts, bool probed)
+{
+    if (strcmp(opts->driver, "raw") == 0) {
+        opts->u.raw.probed = probed;
+    }
+}
+
 BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, const char *format,
                                                        const char *base_filename, Error **errp)
 {
@@ -288,7 +295,10 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
     if (!file) {
         return NULL;
     }
-    file->read_only = true;
+    for (BdrvOpenOptions *o = file; o; o = o->file.options) {
+        o->read_only = true;
+    }
+    bool probed = !format;
     if (!format) {
         format = bdrv_probe_format(file, errp);
         if (!format) {
@@ -313,6 +323,7 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_filename(const char *filename, con
     BdrvOpenOptions *opts = bdrv_open_options_new(format);
     opts->read_only = true;
     opts->file.options = g_steal_pointer(&file);
+    bdrv_note_probed(opts, probed);
     return opts;
 }
 
@@ -350,6 +361,8 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
         error_prepend(errp, "Could not open backing file: ");
         return NULL;
     }
+    /* It was decided when the image was made that its base is used like this. */
+    bdrv_note_probed(own, false);
     own->cache_direct = bs->cache_direct;
     own->cache_no_flush = bs->cache_no_flush;
     own->force_share = bs->force_share;

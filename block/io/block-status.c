@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a range of a node is - data, zeroes, in which layer - and debug events on the way down. */
+/* What a range of a node is: data, zeroes, in which layer. */
 #include "qemu/osdep.h"
 
 #include "block/io/io-internal.h"
@@ -148,19 +148,4 @@ int co_fn bdrv_co_is_allocated_above(BdrvLink *link, const BlockDriverState *bas
         top = false;
     }
     return 0;
-}
-
-/* ---- debug events ---- */
-
-void co_fn bdrv_debug_event(BdrvLink *link, const char *event)
-{
-    for (; link; link = link->bs->file) {
-        if (link->bs->drv->debug_event) {
-            link->bs->drv->debug_event(link->bs, event);
-            return;
-        }
-        if (!link->bs->drv->is_filter) {
-            return;
-        }
-    }
 }

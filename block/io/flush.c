@@ -39,13 +39,26 @@ static int co_fn flush_stores(BlockDriverState *bs, unsigned flags)
     return ret;
 }
 
-/* Formats flush their files by themselves and know nothing of settling what lies below. */
-static bool is_to_be_settled(const BlockDriverState *bs)
+/* What has a say in whether @bs is settled: it, or what it passes everything to. */
+static const BlockDriverState *who_settles(const BlockDriverState *bs)
 {
     while (!bs->drv->settles && bs->file && (bs->drv->is_filter || bs->drv->shows_file)) {
         bs = bs->file->bs;
     }
-    return bs->drv->settles;
+    return bs;
+}
+
+/* Formats flush their files by themselves and know nothing of settling what lies below. */
+static bool is_to_be_settled(const BlockDriverState *bs)
+{
+    return who_settles(bs)->drv->settles;
+}
+
+/* A format with metadata of its own may have something left to settle. */
+static bool may_settle(const BlockDriverState *bs)
+{
+    bs = who_settles(bs);
+    return bs->drv->settles || bs->file;
 }
 
 static int co_fn settle_stores(BlockDriverState *bs)
@@ -68,9 +81,7 @@ int co_fn bdrv_flush_node(BlockDriverState *bs, unsigned flags)
     if (bs->read_only) {
         return 0;
     }
-    /* Only a format with metadata of its own may have something left to settle; it may lie below.
-     */
-    bool settle = flags & BDRV_FLUSH_SETTLE && bs->file;
+    bool settle = flags & BDRV_FLUSH_SETTLE && may_settle(bs);
     bool behind = !is_dirty(bs) && stores_are_dirty(bs);
     if (!settle && !behind && !is_dirty(bs)) {
         return 0;

@@ -125,6 +125,7 @@ static int co_fn read_extent(BlockDriverState *layer, const BdrvExtent *e, int64
 {
     switch (e->kind) {
     case BDRV_EXTENT_DATA:
+        bdrv_debug_event(layer->file, "read_aio");
         return bdrv_co_preadv(e->link, e->host_offset, e->bytes, qiov);
     case BDRV_EXTENT_SPECIAL:
         return bdrv_drv_read_special(layer, e, offset, e->bytes, qiov);
@@ -189,6 +190,9 @@ int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, 
         if (ret < 0) {
             rg.ret = ret;
             break;
+        }
+        if (layer != bs) {
+            bdrv_debug_event(bs->file, "read_backing_aio");
         }
         if (e.bytes == bytes) {
             return read_extent(layer, &e, offset, qiov);

@@ -45,8 +45,8 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         return false;
     }
     bdrv_range_lock(bs->ranges, &range, 0, INT64_MAX, true);
-    uint64_t longer = bdrv_length(bs);
-    longer = MAX(longer, (uint64_t)length);
+    int64_t old = bdrv_length(bs);
+    uint64_t longer = MAX((uint64_t)old, (uint64_t)length);
     __atomic_store_n(&bs->resize_end, ROUND_UP(longer, MAX(bs->limits.alloc_unit, 1)),
                      __ATOMIC_RELAXED);
     bool ok = bs->drv->co_truncate(bs, length, prealloc, errp);
@@ -56,7 +56,9 @@ bool co_fn bdrv_co_truncate(BdrvLink *link, int64_t length, int prealloc, Error 
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
     bdrv_range_unlock(bs->ranges, &range);
-    bdrv_mark_changed(bs, 0, 0);
+    if (!ok || length != old || prealloc != BDRV_PREALLOC_OFF) {
+        bdrv_mark_changed(bs, 0, 0);
+    }
     return ok;
 }
 

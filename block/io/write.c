@@ -14,14 +14,58 @@
 
 /* ---- protocols ---- */
 
+/* What happens to @bs itself, if that is a node that acts on events. */
+static void co_fn node_event(BlockDriverState *bs, const char *event)
+{
+    if (bs->drv->debug_event) {
+        bs->drv->debug_event(bs, event);
+    }
+}
+
+/* A block at an edge of a request that is not aligned. */
+typedef struct Edge {
+    int64_t offset;                 /* of the node */
+    bool head, tail;                /* has bytes that are not the request's before, behind it */
+} Edge;
+
+static int co_fn read_edge(BlockDriverState *bs, const Edge *e, char *buf)
+{
+    int64_t align = bs->limits.request_alignment;
+    IoVec v;
+
+    if (e->offset >= ROUND_UP(bdrv_length(bs), align)) {
+        memset(buf, 0, align);
+        return 0;
+    }
+    if (!e->head && !e->tail) {
+        return 0;
+    }
+    if (e->head) {
+        node_event(bs, "pwritev_rmw_head");
+    }
+    if (e->tail) {
+        node_event(bs, "pwritev_rmw_tail");
+    }
+    iovec_init_buf(&v, buf, align);
+    int ret = bdrv_drv_preadv(bs, e->offset, align, &v);
+    if (ret == 0 && e->head) {
+        node_event(bs, "pwritev_rmw_after_head");
+    }
+    if (ret == 0 && e->tail) {
+        node_event(bs, "pwritev_rmw_after_tail");
+    }
+    return ret;
+}
+
 /* Read, change and write back whole blocks. The caller holds them exclusively. */
 static int co_fn write_padded(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
                               unsigned flags)
 {
     int64_t align = bs->limits.request_alignment;
     int64_t start = ROUND_DOWN(offset, align), end = ROUND_UP(offset + bytes, align);
-    int64_t node_end = bdrv_length(bs), length = ROUND_UP(node_end, align);
+    int64_t node_end = bdrv_length(bs);
     char *buf = bdrv_try_blockalign(end - start);
+    bool one = end - start == align;            /* block has both edges */
     int ret = 0;
     IoVec v;
 
@@ -29,17 +73,15 @@ static int co_fn write_padded(BlockDriverState *bs, int64_t offset, int64_t byte
         return -ENOMEM;
     }
     /* Only the first and the last block can hold bytes that are not the request's. */
-    int64_t edges[] = { start, end - align };
-    for (size_t i = 0; i < G_N_ELEMENTS(edges) && ret == 0; i++) {
-        char *edge = buf + (edges[i] - start);
-        if (edges[i] >= length) {
-            memset(edge, 0, align);
-        } else if (edges[i] < offset || edges[i] + align > offset + bytes) {
-            iovec_init_buf(&v, edge, align);
-            ret = bdrv_drv_preadv(bs, edges[i], align, &v);
-        }
+    Edge edges[] = {
+        { start, start < offset, one && end > offset + bytes },
+        { end - align, false, end > offset + bytes },
+    };
+    for (int i = 0; i < (one ? 1 : 2) && ret == 0; i++) {
+        ret = read_edge(bs, &edges[i], buf + (edges[i].offset - start));
     }
     if (ret == 0) {
+        node_event(bs, "pwritev");
         iovec_to_buf(qiov, 0, buf + (offset - start), bytes);
         /* Padding does not make the node longer: its last block may be a part of one. */
         if (offset + bytes <= node_end) {
@@ -47,8 +89,18 @@ static int co_fn write_padded(BlockDriverState *bs, int64_t offset, int64_t byte
         }
         iovec_init_buf(&v, buf, end - start);
         ret = bdrv_drv_pwritev(bs, start, end - start, &v, flags);
+        node_event(bs, "pwritev_done");
     }
     free(buf);
+    return ret;
+}
+
+static int co_fn write_whole(BlockDriverState *bs, int64_t offset, int64_t bytes, IoVec *qiov,
+                             unsigned flags)
+{
+    node_event(bs, "pwritev");
+    int ret = bdrv_drv_pwritev(bs, offset, bytes, qiov, flags);
+    node_event(bs, "pwritev_done");
     return ret;
 }
 
@@ -60,13 +112,13 @@ static int co_fn write_protocol(BlockDriverState *bs, int64_t offset, int64_t by
     int ret;
 
     if (align == 1 && bs->limits.mem_alignment == 1) {
-        return bdrv_drv_pwritev(bs, offset, bytes, qiov, flags);
+        return write_whole(bs, offset, bytes, qiov, flags);
     }
     bool aligned = !((offset | bytes) & (align - 1));
     bdrv_range_lock(bs->ranges, &range, ROUND_DOWN(offset, align),
                     ROUND_UP(offset + bytes, align), !aligned);
     if (aligned && iovec_is_aligned(qiov, bs->limits.mem_alignment)) {
-        ret = bdrv_drv_pwritev(bs, offset, bytes, qiov, flags);
+        ret = write_whole(bs, offset, bytes, qiov, flags);
     } else {
         ret = write_padded(bs, offset, bytes, qiov, flags);
     }
@@ -76,8 +128,7 @@ static int co_fn write_protocol(BlockDriverState *bs, int64_t offset, int64_t by
 
 /* ---- formats: writing into a new allocation ---- */
 
-/* Does [@offset, @offset + @bytes) of @bs read as zeroes, as far as the maps tell? */
-static int co_fn maps_to_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
+int co_fn bdrv_maps_to_zero(BlockDriverState *bs, int64_t offset, int64_t bytes)
 {
     while (bytes > 0) {
         BlockDriverState *layer;
@@ -108,7 +159,7 @@ static int co_fn margin_fill(BlockDriverState *bs, BdrvAlloc *alloc, Margin *m)
     if (m->bytes == 0) {
         return 0;
     }
-    int zero = maps_to_zero(bs, m->offset, m->bytes);
+    int zero = bdrv_maps_to_zero(bs, m->offset, m->bytes);
     if (zero < 0) {
         return zero;
     }
@@ -190,9 +241,10 @@ static int co_fn write_to_new_allocation(BlockDriverState *bs, int64_t offset, i
     return bdrv_drv_map_commit(bs, &alloc);
 }
 
-static int co_fn write_in_place(const BdrvExtent *e, IoVec *qiov, size_t qiov_offset,
-                                unsigned flags)
+static int co_fn write_in_place(BlockDriverState *bs, const BdrvExtent *e, IoVec *qiov,
+                                size_t qiov_offset, unsigned flags)
 {
+    bdrv_debug_event(bs->file, "write_aio");
     flags = (flags & ~BDRV_WRITE_COPIED) | e->write_flags;
     if (qiov_offset == 0 && (int64_t)qiov->size == e->bytes) {
         return bdrv_co_pwritev(e->link, e->host_offset, e->bytes, qiov, flags);
@@ -225,7 +277,7 @@ int co_fn bdrv_write_mapped_held(BlockDriverState *bs, int64_t offset, int64_t b
             break;
         }
         if (e.kind == BDRV_EXTENT_DATA && e.writable) {
-            ret = write_in_place(&e, qiov, done, flags);
+            ret = write_in_place(bs, &e, qiov, done, flags);
             done += e.bytes;
         } else if (!bs->drv->co_map_write) {
             ret = -EPERM;
@@ -262,6 +314,36 @@ static int co_fn write_format(BlockDriverState *bs, int64_t offset, int64_t byte
     return flags & BDRV_REQ_WRITE_COMPRESSED && bs->drv->co_write_compressed
            ? bdrv_write_compressed(bs, offset, bytes, qiov)
            : write_mapped(bs, offset, bytes, qiov, flags);
+}
+
+/* ---- an image of which nobody has said what it is ---- */
+
+/* The first bytes become what @qiov has for them; @buf is what they are then. */
+static int co_fn first_bytes(BdrvLink *link, int64_t offset, IoVec *qiov, uint8_t *buf)
+{
+    int64_t length = bdrv_length(link->bs);
+    int ret = bdrv_co_pread(link, 0, MIN(length, BDRV_PROBED_BYTES), buf);
+
+    iovec_to_buf(qiov, 0, buf + offset, BDRV_PROBED_BYTES - offset);
+    return ret;
+}
+
+/* Of two writes that touch the first bytes the second one sees what the first has made of them. */
+static int co_fn write_guarded(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov,
+                                    unsigned flags)
+{
+    BlockDriverState *bs = link->bs;
+    uint8_t buf[BDRV_PROBED_BYTES] = { 0 };
+    BdrvRange range;
+
+    bdrv_range_lock(bs->ranges, &range, 0, BDRV_PROBED_BYTES, true);
+    int ret = first_bytes(link, offset, qiov, buf);
+    if (ret == 0 && !bs->drv->may_begin_with(bs, buf)) {
+        ret = -EPERM;
+    }
+    ret = ret ?: write_format(bs, offset, bytes, qiov, flags);
+    bdrv_range_unlock(bs->ranges, &range);
+    return ret;
 }
 
 /* ---- both ---- */
@@ -306,6 +388,11 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
         return bdrv_co_pwrite_zeroes(link, offset, bytes,
                                      (flags & ~BDRV_REQ_WRITE_COMPRESSED) |
                                      (unmap ? BDRV_REQ_MAY_UNMAP : 0));
+    }
+    if (bs->guards_first_sector && offset < BDRV_PROBED_BYTES) {
+        ret = write_guarded(link, offset, bytes, qiov, flags);
+        bdrv_mark_written(bs, offset, bytes);
+        return ret;
     }
     ret = write_format(bs, offset, bytes, qiov, flags);
     if (bdrv_reclaim_after(bs, ret)) {

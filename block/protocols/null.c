@@ -33,6 +33,21 @@ static char *make_filename(const char *driver, const NullOpenOptions *o)
     return g_string_free(s, FALSE);
 }
 
+static const char *const null_co_prefixes[] = { "null-co", NULL };
+static const char *const null_aio_prefixes[] = { "null-aio", NULL };
+
+/* All of it has to be said by other options. */
+static bool null_options_from_name(const char *name, BdrvOpenOptions *opts, Error **errp)
+{
+    size_t n = strlen(opts->driver);
+
+    if (strncmp(name, opts->driver, n) != 0 || strcmp(name + n, "://") != 0) {
+        error_setg(errp, "The only allowed filename for this driver is '%s://'", opts->driver);
+        return false;
+    }
+    return true;
+}
+
 static bool co_main_fn null_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
     NullState *s = bs->opaque;
@@ -117,6 +132,7 @@ static int co_fn null_flush(BlockDriverState *bs, unsigned flags)
     .instance_size      = sizeof(NullState),    \
     .is_protocol        = true,                 \
     .options_init       = null_options_init,    \
+    .options_from_name  = null_options_from_name, \
     .co_open            = null_open,            \
     .co_reopen_prepare  = null_reopen_prepare,  \
     .co_preadv          = null_preadv,          \
@@ -126,8 +142,12 @@ static int co_fn null_flush(BlockDriverState *bs, unsigned flags)
     .co_block_status    = null_block_status,    \
     .co_flush           = null_flush
 
-static const BlockDriver bdrv_null_co = { .name = "null-co", NULL_DRIVER_OPS };
-static const BlockDriver bdrv_null_aio = { .name = "null-aio", NULL_DRIVER_OPS };
+static const BlockDriver bdrv_null_co = {
+    .name = "null-co", .name_prefixes = null_co_prefixes, NULL_DRIVER_OPS
+};
+static const BlockDriver bdrv_null_aio = {
+    .name = "null-aio", .name_prefixes = null_aio_prefixes, NULL_DRIVER_OPS
+};
 
 static void null_init(void)
 {

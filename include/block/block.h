@@ -145,6 +145,9 @@ BdrvOpenOptions *co_main_fn bdrv_options_from_json_name(const char *filename, co
 BdrvOpenOptions *any_fn bdrv_protocol_options(const char *filename, const char *base_filename,
                                               Error **errp);
 
+/* If @opts are for raw: was that found out by looking?  See RawOpenOptions. */
+void any_fn bdrv_note_probed(BdrvOpenOptions *opts, bool probed);
+
 /* Understands the JSON of a "json:" name, beside which @format (NULL: none) is recorded; set once
  * at start by whoever knows the wire's types.  NULL (the default): such names are refused. */
 extern BdrvOpenOptions *(*bdrv_json_options_parser)(const char *json, const char *format,

@@ -14,6 +14,9 @@
 /* The plain form of @qapi; caller frees. */
 BdrvOpenOptions *any_fn blockdev_options_to_plain(const BlockdevOptions *qapi, Error **errp);
 
+/* The same for what is blkdebug's own, its child apart. */
+void any_fn blockdev_blkdebug_to_plain(const BlockdevOptionsBlkdebug *q, BdrvOpenOptions *o);
+
 /*
  * The plain form of options as keyval_parse() returns them, in which drivers may be left out: a
  * "filename" alone is of a file, and a node without a driver has the format @format, or (NULL) the
@@ -26,6 +29,9 @@ BdrvOpenOptions *co_main_fn blockdev_options_from_json(const char *json, const c
                                                        Error **errp);
 /* The same where nothing is opened; NULL also if a driver is left out. */
 BdrvOpenOptions *any_fn blockdev_options_from_whole_json(const char *json, const char *format);
+
+/* As blockdev-reopen does with one node, for options that are plain already; takes them. */
+bool co_main_fn blockdev_reopen_as(BlockDriverState *bs, BdrvOpenOptions *takes, Error **errp);
 
 /* Open @qapi as a node that the monitor owns. */
 bool co_main_fn blockdev_add_node(const BlockdevOptions *qapi, Error **errp);

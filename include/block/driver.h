@@ -76,6 +76,9 @@ typedef struct BdrvLimits {
                                      * cannot hold compressed data */
 } BdrvLimits;
 
+/* The first bytes of an image, by which its format is found out. */
+#define BDRV_PROBED_BYTES 512
+
 /* block_status of a protocol: flags of the answer. */
 #define BDRV_STATUS_DATA  1         /* occupies space */
 #define BDRV_STATUS_ZERO  2         /* reads as zeroes */
@@ -125,6 +128,15 @@ typedef struct BdrvInfo {
     enum { BDRV_INFO_PLAIN, BDRV_INFO_QCOW2 } kind;     /* which of the structs below */
     Qcow2ImageInfo qcow2;
 } BdrvInfo;
+
+/* Breakpoints; see bdrv_debug_breakpoint() and its like for what they do. */
+typedef struct BdrvBreakOps {
+    int (*set)(BlockDriverState *bs, const char *event, const char *tag);
+    int (*remove)(BlockDriverState *bs, const char *tag);
+    int (*resume)(BlockDriverState *bs, const char *tag);
+    int (*co_wait)(BlockDriverState *bs, const char *tag);
+    void (*clear)(BlockDriverState *bs);
+} BdrvBreakOps;
 
 struct BlockDriver {
     const char *name;               /* on the wire: "qcow2" */
@@ -299,6 +311,9 @@ struct BlockDriver {
     /* Bitmaps may have been stored in a state that they were taken back from. */
     void (*bitmaps_undone)(BlockDriverState *bs);
 
+    /* A node that guards its first bytes: may they become @sector, of BDRV_PROBED_BYTES? */
+    bool (*may_begin_with)(BlockDriverState *bs, const uint8_t *sector);
+
     /* What clients may want to know of an open image; fills what it has in @ret, which is zeroed.
      */
     void (*get_info)(BlockDriverState *bs, BdrvInfo *ret);
@@ -327,6 +342,8 @@ struct BlockDriver {
 
     /* blkdebug-style named events from the format above; @event is a static string. */
     void (*debug_event)(BlockDriverState *bs, const char *event);
+    /* NULL: it has no breakpoints. */
+    const struct BdrvBreakOps *break_ops;
 };
 
 /*
@@ -405,6 +422,7 @@ struct BlockDriverState {
     bool cache_direct, cache_no_flush;
     bool discard;                   /* pass discards on */
     bool force_share;
+    bool guards_first_sector;       /* writes go by the driver's may_begin_with */
     BdrvDetectZeroes detect_zeroes;
     int64_t length;                 /* bytes; atomic: read anywhere (bdrv_length()) */
     BdrvLimits limits;

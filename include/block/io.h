@@ -84,6 +84,24 @@ int co_fn bdrv_co_extend(BdrvLink *link, int64_t length);
 void co_fn bdrv_debug_event(BdrvLink *link, const char *event);
 
 /*
+ * Breakpoints, in the first node from @bs on down that has them (blkdebug).  A request that comes
+ * to the event @event stops there, once for each breakpoint, and is known by @tag until it is
+ * resumed.  0; -ENOTSUP: there is no such node; -ENOENT: no event, breakpoint or stopped request of
+ * that name.
+ */
+int main_fn bdrv_debug_breakpoint(BlockDriverState *bs, const char *event, const char *tag);
+/* Requests that it has stopped go on. */
+int main_fn bdrv_debug_remove_breakpoint(BlockDriverState *bs, const char *tag);
+/* The one that stopped first. */
+int main_fn bdrv_debug_resume(BlockDriverState *bs, const char *tag);
+/* Returns once a request has been stopped by the breakpoint @tag. */
+int co_main_fn bdrv_debug_wait(BlockDriverState *bs, const char *tag);
+/* All breakpoints of @bs and below are removed. */
+void main_fn bdrv_debug_resume_all(BlockDriverState *bs);
+/* Told, by any thread, when a request stops and goes on; @text is a line.  NULL: nobody is. */
+extern void (*bdrv_debug_note)(const char *text);
+
+/*
  * The first @bytes of @file (what there is of them: *@ret_len), for a format that reads its header;
  * an error names the file.  Caller releases with free(); the memory is at least @bytes long, zeroed
  * behind *@ret_len.

@@ -114,7 +114,12 @@ void any_fn blkdebug_rule_free(void *opaque);
 
 typedef struct BlkdebugOpenOptions {
     GPtrArray *rules;               /* of BlkdebugRule */
-    int64_t align;                  /* bytes, 0: of the child */
+    char *config;                   /* a file with more rules; NULL: none */
+    /* Bytes, 0: those of the child.  What requests have to be multiples of, how long they may be. */
+    int64_t align, max_transfer;
+    int64_t opt_write_zero, max_write_zero;
+    int64_t opt_discard, max_discard;
+    unsigned takes_claims, refuses_claims;      /* on the child, beside what users want: CLAIM_ */
 } BlkdebugOpenOptions;
 
 typedef struct CorOpenOptions {             /* copy-on-read */
@@ -138,6 +143,8 @@ typedef struct ThrottleOpenOptions {        /* throttle */
 
 typedef struct BlkverifyOpenOptions {       /* blkverify; the raw node is the file */
     BdrvChildOption test;
+    char *test_name;                /* instead of @test: an image whose format is found out when it
+                                     * is opened; or NULL */
 } BlkverifyOpenOptions;
 
 typedef struct BlklogwritesOpenOptions {    /* blklogwrites */

@@ -25,9 +25,8 @@ bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o,
     if (o->l2_cache_entry_size &&
         (!IS_POWER_OF_2(o->l2_cache_entry_size) || o->l2_cache_entry_size < 512 ||
          o->l2_cache_entry_size > (int64_t)qcow2_state(bs)->g.cluster_size)) {
-        error_setg(errp, "Cannot open '%s': l2-cache-entry-size must be a power of two between 512 "
-                   "and the cluster size (%" PRIu64 ")", qcow2_name(bs),
-                   qcow2_state(bs)->g.cluster_size);
+        error_setg(errp, "L2 cache entry size must be a power of two between 512 and the cluster "
+                   "size (%" PRIu64 ")", qcow2_state(bs)->g.cluster_size);
         return false;
     }
     return true;
