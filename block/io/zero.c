@@ -100,23 +100,69 @@ static int co_fn zero_passed_on(ZeroRequest *r, int64_t offset, int64_t bytes)
 
 /* ---- formats ---- */
 
+/* 1: what lies from @offset to @end reads as zeroes anyway; 0; or -errno. */
+static int co_fn rest_is_zero(const ZeroRequest *r, int64_t offset, int64_t end)
+{
+    return offset < end ? bdrv_maps_to_zero(r->bs, offset, end - offset) : 1;
+}
+
+/*
+ * The range in whole units: those that are in it, and those of which the rest reads as zeroes,
+ * which become zeroes without bytes being written.  Nothing: *@ret_end <= *@ret_start.
+ */
+static int co_fn whole_units(const ZeroRequest *r, int64_t offset, int64_t limit,
+                             int64_t *ret_start, int64_t *ret_end)
+{
+    int64_t unit = r->bs->limits.zero_unit, length = bdrv_length(r->bs);
+    int64_t first = ROUND_DOWN(offset, unit), last = MIN(ROUND_UP(limit, unit), length);
+    bool one = last - first <= unit;
+    int head = rest_is_zero(r, first, offset);
+    int tail = head < 0 ? head : rest_is_zero(r, limit, last);
+
+    if (tail < 0) {
+        return tail;
+    }
+    if (one) {
+        head = tail = head && tail;
+    }
+    *ret_start = head ? first : ROUND_UP(offset, unit);
+    *ret_end = tail ? last : ROUND_DOWN(limit, unit);
+    return 0;
+}
+
+/* Whole units.  What of a cluster the driver cannot clear by itself is written, and only that. */
+static int co_fn zero_units(ZeroRequest *r, int64_t start, int64_t end)
+{
+    int64_t cluster = MAX(r->bs->limits.alloc_unit, r->bs->limits.zero_unit);
+    int ret = 0;
+
+    for (int64_t next; start < end && ret == 0; start = next) {
+        next = MIN(ROUND_UP(start, cluster), end);
+        if (next == start) {
+            next = MAX(ROUND_DOWN(end, cluster), start);
+            next = next == start ? end : next;
+        }
+        ret = bdrv_drv_zero(r->bs, start, next - start,
+                            r->flags & ~(BDRV_REQ_FUA | BDRV_WRITE_COPIED));
+        if (ret == -ENOTSUP) {
+            ret = zero_by_buffer(r, start, next - start);
+        }
+    }
+    return ret;
+}
+
 static int co_fn zero_mapped(ZeroRequest *r, int64_t offset, int64_t bytes)
 {
-    int64_t unit = r->bs->limits.zero_unit, limit = offset + bytes;
-    int64_t start = ROUND_UP(offset, unit), end = ROUND_DOWN(limit, unit);
-    int ret;
+    int64_t limit = offset + bytes, start, end;
+    int ret = whole_units(r, offset, limit, &start, &end);
 
-    if (limit == bdrv_length(r->bs)) {
-        end = limit;                /* the last, partial unit is the driver's as well */
+    if (ret < 0) {
+        return ret;
     }
     if (start >= end) {
         return zero_by_buffer(r, offset, bytes);
     }
-    ret = bdrv_drv_zero(r->bs, start, end - start,
-                        r->flags & ~(BDRV_REQ_FUA | BDRV_WRITE_COPIED));
-    if (ret == -ENOTSUP) {
-        return zero_by_buffer(r, offset, bytes);
-    }
+    ret = zero_units(r, start, end);
     if (ret == 0 && start > offset) {
         ret = zero_by_buffer(r, offset, start - offset);
     }

@@ -37,6 +37,17 @@ static bool clear_whole(const Clear *c, Qcow2Entry *e)
     return true;
 }
 
+/*
+ * May what is nowhere stay so?  Not where zeroes are written and the map can say that there are
+ * some: who looks at the map is told what was written.  What a discard finds unallocated shows what
+ * it showed.
+ */
+static bool stays_nowhere(const Clear *c)
+{
+    return c->mode >= CLEAR_DISCARD ||
+           (!qcow2_state(c->bs)->g.has_zero_flag && !qcow2_has_backing(c->bs));
+}
+
 /* One cluster; @subs are the subclusters to clear. 0 or -ENOTSUP. */
 static int clear_entry(const Clear *c, Qcow2Entry *e, uint32_t subs)
 {
@@ -44,9 +55,7 @@ static int clear_entry(const Clear *c, Qcow2Entry *e, uint32_t subs)
     Qcow2Entry old = *e;
     bool unallocated = !e->compressed && !e->has_host && !e->zero;
 
-    /* What reads as zeroes because it is nowhere may stay so, and what a discard finds
-     * unallocated shows what it showed. */
-    if (unallocated && (c->mode >= CLEAR_DISCARD || !qcow2_has_backing(c->bs))) {
+    if (unallocated && stays_nowhere(c)) {
         return 0;
     }
     if (subs == s->g.all_subs) {
@@ -113,8 +122,7 @@ static int co_fn clear_try(Clear *c, Qcow2Walk *w)
         return r;
     }
     /* A page without space is a hole: nothing is mapped there. */
-    bool no_table_needed = (!ref.page || !ref.page->has_space) &&
-                   (c->mode >= CLEAR_DISCARD || !qcow2_has_backing(c->bs));
+    bool no_table_needed = (!ref.page || !ref.page->has_space) && stays_nowhere(c);
     if (no_table_needed) {
         c->pos = MIN(c->end, ref.guest +
                      ((uint64_t)ref.count << qcow2_state(c->bs)->g.cluster_bits));
