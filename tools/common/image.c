@@ -42,10 +42,10 @@ static BdrvOpenOptions *co_main_fn options_of(const ToolImage *image, Error **er
     return dict ? blockdev_options_from_dict(dict, image->format, errp) : NULL;
 }
 
-/* "Could not open 'NAME': " in front of *@errp, once. */
-static void say_which(Error **errp, const char *name)
+/* The image's name in front of *@errp, once, if it is not left to the caller. */
+static void say_which(const ToolImage *image, Error **errp)
 {
-    g_autofree char *prefix = g_strdup_printf("Cannot open '%s': ", name);
+    g_autofree char *prefix = g_strdup_printf("Cannot open '%s': ", image->name ?: "");
     const char *text = errp && *errp ? error_get_pretty(*errp) : "";
 
     if (g_str_has_prefix(text, prefix)) {
@@ -54,26 +54,37 @@ static void say_which(Error **errp, const char *name)
         error_free(*errp);
         *errp = again;
     }
-    error_prepend(errp, "Could not open '%s': ", name);
+    if (!image->plain_errors) {
+        error_prepend(errp, "Could not open '%s': ", image->name);
+    }
 }
 
-BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **errp)
+/* Where options describe a file, its name is what says most. */
+static const char *name_for_people(const ToolImage *image, const BdrvOpenOptions *opts)
 {
-    BdrvOpenOptions *opts = options_of(image, errp);
+    const BdrvOpenOptions *file = opts->file.options;
 
+    return image->image_opts && file && strcmp(file->driver, "file") == 0
+           ? file->u.file.filename : image->name ?: "";
+}
+
+BdrvOpenOptions *co_main_fn tool_image_options_of(const ToolImage *image, BdrvOpenOptions *opts,
+                                                  Error **errp)
+{
     if (!opts) {
-        say_which(errp, image->name);
+        say_which(image, errp);
         return NULL;
     }
-    if (!image->format && image->writable && !image->image_opts && !image->may_guess_raw &&
-        strcmp(opts->driver, "raw") == 0) {
+    bool guessed = strcmp(opts->driver, "raw") == 0 && opts->u.raw.probed;
+    if (guessed && (!image->writable || image->may_guess_raw)) {
+        bdrv_note_probed(opts, false);
+    } else if (guessed) {
         /* Whoever writes to it could write another format's header. */
         g_printerr("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
                    "         Automatically detecting the format is dangerous for raw images, "
                    "write operations on block 0 will be restricted.\n"
                    "         Specify the 'raw' format explicitly to remove the restrictions.\n",
-                   image->name);
-        opts->u.raw.probed = true;
+                   name_for_people(image, opts));
     }
     set_modes(opts, image, !image->image_opts);
     opts->no_backing_open |= image->no_backing || image->for_info;
@@ -82,6 +93,11 @@ BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **e
         opts->u.qcow2.for_info |= image->for_info;
     }
     return opts;
+}
+
+BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **errp)
+{
+    return tool_image_options_of(image, options_of(image, errp), errp);
 }
 
 BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpenOptions *opts,
@@ -103,7 +119,7 @@ BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpe
     bdrv_link_free(link);           /* the backend holds the node now */
     if (!ok) {
         blk_free(blk);
-        say_which(errp, image->name);
+        say_which(image, errp);
     }
     bdrv_graph_unlock();
     return ok ? blk : NULL;

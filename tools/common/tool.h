@@ -36,6 +36,7 @@ typedef struct ToolImage {
                                      * names are not opened, and it cannot be read */
     bool discard;                   /* discards are passed on */
     bool may_guess_raw;             /* writable and of no known format: without a warning */
+    bool plain_errors;              /* they do not begin with "Could not open 'NAME': " */
     BdrvDetectZeroes detect_zeroes;
     FileAio aio;
     ToolCache cache;
@@ -46,6 +47,10 @@ typedef struct ToolImage {
 BlockBackend *co_main_fn tool_open(const ToolImage *image, Error **errp);
 /* The same as options, for who wants to change them before; caller frees. */
 BdrvOpenOptions *co_main_fn tool_image_options(const ToolImage *image, Error **errp);
+/* The same for options that were made otherwise, which it takes (NULL: with an error) and
+ * returns. */
+BdrvOpenOptions *co_main_fn tool_image_options_of(const ToolImage *image, BdrvOpenOptions *opts,
+                                                  Error **errp);
 BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpenOptions *opts,
                                            Error **errp);
 /* Flushes, closes and frees; NULL is fine.  False: something that was written may not be on disk,

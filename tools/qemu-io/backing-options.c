@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* `open -o backing.detect-zeroes=on`: some options of a backing file that the image itself
+ * names. */
+#include "qemu/osdep.h"
+
+#include "tools/qemu-io/program.h"
+
+/* The image of @dict without what it builds on; NULL with an error. */
+static BdrvLink *co_main_fn open_alone(const QDict *dict, Error **errp)
+{
+    BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL, .holder = "its backing file" };
+    g_autoptr(QDict) alone = qdict_copy_shallow(dict);
+
+    qdict_del(alone, "backing");
+    qdict_put_str(alone, "read-only", "on");
+    g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_dict(alone, NULL, errp);
+    if (!opts) {
+        return NULL;
+    }
+    opts->no_backing_open = true;
+    return bdrv_open(opts, &spec, errp);
+}
+
+/* What @bs records becomes part of @backing. */
+static bool co_main_fn fill_in(QDict *backing, const BlockDriverState *bs, Error **errp)
+{
+    if (!bs->backing_file || !*bs->backing_file) {
+        error_setg(errp, "'%s' has no backing file", bs->filename);
+        return false;
+    }
+    bool is_path = !bdrv_path_has_protocol(bs->backing_file);
+    g_autofree char *name = is_path ? bdrv_path_combine(bs->filename, bs->backing_file)
+                                    : g_strdup(bs->backing_file);
+    g_autoptr(QDict) file = name_options("driver=raw", name, errp);
+    if (!file) {
+        return false;
+    }
+    g_autoptr(QDict) whole = qdict_new();
+    qdict_put(whole, "file", qobject_ref(qdict_get(file, "file")));
+    qdict_put_str(whole, "driver", bs->backing_format ?: "raw");
+    join_options(backing, whole);
+    return true;
+}
+
+bool co_main_fn complete_backing(QDict *dict, Error **errp)
+{
+    QDict *backing = qobject_to_qdict(qdict_get(dict, "backing"));
+
+    if (!backing || qdict_has(backing, "file")) {
+        return true;
+    }
+    bdrv_graph_lock();
+    BdrvLink *link = open_alone(dict, errp);
+    bool ok = link && fill_in(backing, link->bs, errp);
+    bdrv_link_free(link);
+    bdrv_graph_unlock();
+    return ok;
+}

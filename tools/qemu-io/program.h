@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of the program qemu-io. */
+#ifndef QEMU_IO_PROGRAM_H
+#define QEMU_IO_PROGRAM_H
+
+#include "qobject/qobject.h"
+#include "tools/common/tool.h"
+#include "tools/qemu-io/commands.h"
+
+/* How to open an image: what the options of the program and those of `open` have in common. */
+typedef struct OpenArgs {
+    ToolImage image;
+    bool snapshot;                  /* writes go to a file that is gone at the end */
+    bool copy_on_read;
+    const char *options;            /* `-o`, or NULL */
+} OpenArgs;
+
+/* What the session's commands have beside it: its opaque. */
+typedef struct Program {
+    bool copy_on_read;              /* what is open is below a filter that `-C` has put there */
+    QDict *own_options;             /* of the image, as far as they were given; or NULL */
+} Program;
+
+/* From now on @dict is how the image was opened; NULL: nothing is known of that. */
+void any_fn program_note_options(Program *p, const QDict *dict);
+
+/* What is so unless something else is said. */
+void any_fn open_args_init(OpenArgs *a);
+/* Takes the option @letter with @value as part of @a; false, with an error, if that makes no sense;
+ * *@ret_known: whether there is such an option at all. */
+bool any_fn open_args_take(OpenArgs *a, int letter, const char *value, bool *ret_known,
+                           Error **errp);
+/* Opens it in @s, in which nothing is open; failing says "can't open device ...". */
+bool co_main_fn open_image(IoSession *s, const OpenArgs *a, Error **errp);
+/* False: something that was written may not be on disk, which has been said.  Nothing open is
+ * fine. */
+bool co_main_fn close_image(IoSession *s);
+
+/* open, close, reopen. */
+extern const IoCommand program_commands[];
+int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char **argv);
+
+/* @takes as the backing file of a new overlay.  *@ret_file is to be freed once that is open. */
+BdrvOpenOptions *co_main_fn below_snapshot(BdrvOpenOptions *takes, BdrvLink **ret_file,
+                                           Error **errp);
+
+/* What @options (key=value,...) and @name (NULL: none) describe together; the options win.  Caller
+ * unrefs. */
+QDict *co_main_fn name_options(const char *options, const char *name, Error **errp);
+/* Options of a backing file that leave open which one get the one that the image records. */
+bool co_main_fn complete_backing(QDict *dict, Error **errp);
+/* Says what is wrong with options as scripts know it: one that the format @format has not, or (NULL)
+ * that cannot be changed; a value that is none. */
+void any_fn say_of_options(Error **errp, const char *format);
+/* Adds what @less has and @dict has not, also of what is inside of them. */
+void any_fn join_options(QDict *dict, const QDict *less);
+
+/*
+ * The next line, without its end; NULL: there are no more.  Caller frees with free().  On a terminal
+ * with history and completion of @s's commands, else after the prompt.
+ */
+char *co_main_fn next_line(IoSession *s);
+
+#endif
