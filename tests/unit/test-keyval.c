@@ -124,13 +124,16 @@ static void assert_size(const char *text, uint64_t expected)
 
 static void test_sizes(void)
 {
-    static const char *const bad[] = { "", "k", "-1", "+1", "1x", "1kk", "1.5", "0x", "0xg", "1.k",
+    static const char *const bad[] = { "", "k", "-1", "+1", "1x", "1kk", "1.5", "0x", "0xg", "0x1.",
                                        "18446744073709551616", "16E", "17179869184G", " 1" };
     uint64_t value;
 
     assert_size("0", 0);
     assert_size("4096", 4096);
     assert_size("64k", 65536);
+    assert_size("1.", 1);           /* as QEMU does */
+    assert_size("1.k", 1024);
+    assert_size("1.0", 1);
     assert_size("64K", 65536);
     assert_size("1.5G", 1610612736);
     assert_size("1b", 1);
