@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-TOOL = sys.argv[1] if len(sys.argv) > 1 else None
+TOOL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
 SIZE = 8 << 20
 
 
