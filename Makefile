@@ -113,6 +113,7 @@ bench: deps-check daemon  ## compare with the installed QEMU, or with the progra
 	@tests/bench/bench $(BUILD) $(if $(REF),--ref '$(REF)')
 	@tests/bench/scale $(BUILD) $(if $(REF),--ref '$(REF)')
 	@tests/bench/jobs $(BUILD) $(if $(REF),--ref '$(REF)')
+	@tests/bench/tools $(BUILD) $(if $(REF),--ref '$(REF)')
 
 compatibility: daemon  ## write docs/compatibility.md anew, after a change of the interface
 	@scripts/compatibility doc $(BUILD)/tools/qemu-storage-daemon > $(BUILD)/compatibility.md

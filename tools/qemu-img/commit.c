@@ -18,6 +18,7 @@ typedef struct Commit {
     int64_t speed;                  /* bytes a second; 0: no limit */
 
     BlockBackend *top, *base;
+    ImgBuffers buffers;
 } Commit;
 
 /* ---- opening ---- */
@@ -175,12 +176,35 @@ static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind 
     return MIN(ret, 0);
 }
 
+static int co_fn copy_data(Commit *c, const BdrvCopyPiece *piece, bool *ret_is_write)
+{
+    void *buf = img_buffers_get(&c->buffers, piece->bytes);
+    IoVec v;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    iovec_init_buf(&v, buf, piece->bytes);
+    int ret = blk_co_preadv(c->top, NULL, piece->offset, piece->bytes, &v);
+    if (ret == 0) {
+        *ret_is_write = true;
+        ret = blk_co_pwritev(c->base, NULL, piece->offset, piece->bytes, &v, 0);
+    }
+    img_buffers_put(&c->buffers, buf, piece->bytes);
+    return ret;
+}
+
 static int co_fn copy(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_write)
 {
     Commit *c = opaque;
-    BdrvCopyPair pair = { .source = c->top, .target = c->base, .unmap = true };
 
-    return piece->kind == BDRV_COPY_NOTHING ? 0 : bdrv_copy_pair(&pair, piece, ret_is_write);
+    if (piece->kind == BDRV_COPY_DATA) {
+        return copy_data(c, piece, ret_is_write);
+    }
+    *ret_is_write = true;
+    return piece->kind == BDRV_COPY_ZERO
+           ? blk_co_pwrite_zeroes(c->base, NULL, piece->offset, piece->bytes,
+                                  BDRV_REQ_MAY_UNMAP) : 0;
 }
 
 /* ---- the whole ---- */
@@ -228,7 +252,9 @@ static bool co_main_fn commit(Commit *c)
         .progress = c->progress, .failed = "Block job failed",
     };
 
-    if (!grow_base(c) || (t.length > 0 && !img_transfer(&t))) {
+    bool ok = grow_base(c) && (t.length == 0 || img_transfer(&t));
+    img_buffers_clear(&c->buffers);
+    if (!ok) {
         return false;
     }
     int ret = blk_co_flush(c->base, NULL);

@@ -16,6 +16,7 @@ typedef struct Compare {
      * INT64_MAX: none yet.  The copier's thread's. */
     int64_t different, status_differs;
     const char *failed;             /* whose image could not be read */
+    ImgBuffers buffers;
 } Compare;
 
 static void G_GNUC_PRINTF(2, 3) say(const Compare *c, const char *fmt, ...)
@@ -109,7 +110,7 @@ static int co_fn compare_piece(void *opaque, const BdrvCopyPiece *piece, bool *r
     if (piece->kind == BDRV_COPY_NOTHING) {
         return 0;
     }
-    uint8_t *buf = bdrv_try_blockalign(2 * piece->bytes);
+    uint8_t *buf = img_buffers_get(&c->buffers, 2 * piece->bytes);
     if (!buf) {
         return -ENOMEM;
     }
@@ -121,7 +122,7 @@ static int co_fn compare_piece(void *opaque, const BdrvCopyPiece *piece, bool *r
                            first_difference(buf, buf + piece->bytes, piece->bytes));
         ret = -ECANCELED;           /* nothing behind that matters */
     }
-    free(buf);
+    img_buffers_put(&c->buffers, buf, 2 * piece->bytes);
     return ret;
 }
 
@@ -143,6 +144,7 @@ static int co_main_fn compare(Compare *c)
         say(c, "Warning: Image size mismatch!\n");
     }
     bool ok = t.length == 0 || img_transfer(&t);
+    img_buffers_clear(&c->buffers);
     if (c->status_differs < c->different) {
         say(c, "Strict mode: Offset %" PRId64 " block status mismatch!\n", c->status_differs);
         return STATUS_DIFFERENT;

@@ -185,7 +185,7 @@ static int co_fn write_piece(Convert *c, int64_t offset, int64_t bytes, uint8_t 
 static int co_fn copy_data(Convert *c, const BdrvCopyPiece *piece, uint64_t ticket,
                            bool *ret_is_write)
 {
-    uint8_t *buf = bdrv_try_blockalign(piece->bytes);
+    uint8_t *buf = img_buffers_get(&c->buffers, piece->bytes);
     int ret = buf ? read_at(c, piece->offset, piece->bytes, buf) : -ENOMEM;
 
     if (ret < 0 && buf && c->salvage) {
@@ -199,7 +199,7 @@ static int co_fn copy_data(Convert *c, const BdrvCopyPiece *piece, uint64_t tick
         *ret_is_write = true;
         ret = write_piece(c, piece->offset, piece->bytes, buf);
     }
-    free(buf);
+    img_buffers_put(&c->buffers, buf, piece->bytes);
     return ret;
 }
 
@@ -229,5 +229,7 @@ bool co_main_fn img_convert_copy(Convert *c)
     if (c->compress) {
         t.chunk = ROUND_UP(BDRV_COPY_CHUNK, blk_bs(c->target)->limits.compress_unit);
     }
-    return c->length == 0 || img_transfer(&t);
+    bool ok = c->length == 0 || img_transfer(&t);
+    img_buffers_clear(&c->buffers);
+    return ok;
 }

@@ -27,6 +27,7 @@ typedef struct Convert {
     bool progress, quiet;
 
     ImgTurns turns;                 /* convert-copy.c's */
+    ImgBuffers buffers;
 } Convert;
 
 /* Copies everything.  False: it was said why. */

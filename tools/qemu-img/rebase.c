@@ -16,6 +16,7 @@ typedef struct Rebase {
     BlockBackend *blk, *old, *new;  /* @old, @new: backing files, NULL: none */
     int64_t unit;                   /* bytes that are copied as one */
     ImgTurns turns;
+    ImgBuffers buffers;
 } Rebase;
 
 /* ---- comparing and copying, on the copier's thread ---- */
@@ -126,7 +127,7 @@ static int co_fn copy(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_wri
         img_turns_pass(&r->turns, ticket);
         return 0;
     }
-    uint8_t *buf = bdrv_try_blockalign(2 * piece->bytes);
+    uint8_t *buf = img_buffers_get(&r->buffers, 2 * piece->bytes);
     int ret = buf ? read_below(r->old, piece->offset, piece->bytes, buf) : -ENOMEM;
     if (ret == 0) {
         ret = read_below(r->new, piece->offset, piece->bytes, buf + piece->bytes);
@@ -136,7 +137,7 @@ static int co_fn copy(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_wri
         ret = keep_differences(r, piece->offset, piece->bytes, buf, buf + piece->bytes,
                                ret_is_write);
     }
-    free(buf);
+    img_buffers_put(&r->buffers, buf, 2 * piece->bytes);
     return ret;
 }
 
@@ -215,7 +216,9 @@ static bool co_main_fn keep_content(Rebase *r)
 
     r->unit = MAX(bs->limits.alloc_unit, 4096);
     t.chunk = ROUND_UP(BDRV_COPY_CHUNK, r->unit);
-    if (!attach_new(r) || (t.length > 0 && !img_transfer(&t))) {
+    bool ok = attach_new(r) && (t.length == 0 || img_transfer(&t));
+    img_buffers_clear(&r->buffers);
+    if (!ok) {
         return false;
     }
     int ret = blk_co_flush(r->blk, NULL);

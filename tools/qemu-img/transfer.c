@@ -53,6 +53,32 @@ void co_fn img_turns_pass(ImgTurns *t, uint64_t ticket)
     }
 }
 
+/* ---- buffers ---- */
+
+void *any_fn img_buffers_get(ImgBuffers *b, size_t bytes)
+{
+    if (bytes > IMG_BUFFER_BYTES) {
+        return bdrv_try_blockalign(bytes);
+    }
+    return b->n > 0 ? b->free[--b->n] : bdrv_try_blockalign(IMG_BUFFER_BYTES);
+}
+
+void any_fn img_buffers_put(ImgBuffers *b, void *buf, size_t bytes)
+{
+    if (buf && bytes <= IMG_BUFFER_BYTES && b->n < (int)G_N_ELEMENTS(b->free)) {
+        b->free[b->n++] = buf;
+    } else {
+        free(buf);
+    }
+}
+
+void any_fn img_buffers_clear(ImgBuffers *b)
+{
+    while (b->n > 0) {
+        free(b->free[--b->n]);
+    }
+}
+
 /* ---- beside the copier: who looks how far it is ---- */
 
 typedef struct Watch {

@@ -29,6 +29,24 @@ typedef struct ImgTurns {
     GQueue waiting;                 /* of coroutines whose turn has not come */
 } ImgTurns;
 
+/*
+ * Buffers for pieces, on the copier's thread, which are used again: memory that is fresh for every
+ * piece would be zeroed by the kernel each time.  All zero at first.
+ */
+typedef struct ImgBuffers {
+    int n;
+    void *free[2 * BDRV_COPY_PARALLEL];
+} ImgBuffers;
+
+/* What one of them holds, bytes; pieces can be larger, of disks of many TiB. */
+#define IMG_BUFFER_BYTES (2 * BDRV_COPY_CHUNK)
+
+/* One of at least @bytes; NULL: there is no memory. */
+void *any_fn img_buffers_get(ImgBuffers *b, size_t bytes);
+/* @bytes: as asked for. NULL is fine. */
+void any_fn img_buffers_put(ImgBuffers *b, void *buf, size_t bytes);
+void any_fn img_buffers_clear(ImgBuffers *b);
+
 /* First thing in a piece: its ticket. */
 uint64_t co_fn img_turns_take(ImgTurns *t);
 /* Waits until all with an earlier ticket have passed here, and passes. */
