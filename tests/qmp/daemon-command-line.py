@@ -99,9 +99,8 @@ def test_help_lists_what_there_is():
     assert {'qcow2', 'raw', 'file'} <= set(drivers)
     for option in ('--blockdev', '--export', '--nbd-server', '--monitor', '--qmp', '--drive'):
         fails(option, 'help', 'Help is not available for this option')
-    # What is not there is refused with the same list.
-    text = fails('--blockdev', 'nbd,node-name=x', "does not accept value 'nbd'")
-    assert all(d in text for d in drivers), text
+    # What is not there is refused; with the same list where that is short.
+    fails('--blockdev', 'ssh,node-name=x', "does not accept value 'ssh'")
     fails('--object', 'tls-creds-x509,id=x', 'iothread, secret, throttle-group')
     fails('--export', 'fuse,id=x,node-name=y', '(accepted: nbd)')
     fails('--chardev', 'udp,id=x,path=y', '(accepted: file, pipe, socket, pty,')

@@ -87,7 +87,7 @@ def test_what_is_wrong_is_said_in_the_same_words():
                 ('--aio=native', '--aio=threads', 'raw'), ('--discard=foo', 'raw'),
                 ('--discard=unmap', '--discard=unmap', 'raw'), ('--detect-zeroes=foo', 'raw'),
                 ('--detect-zeroes=unmap', 'raw'), ('-L', 'raw'), ('-L', '-x', 'foo'), ('-L', '-k', f.path('none')),
-                ('-L', '-p', '1'), ('-L', '-b', '127.0.0.1', '-p', '1'), ('--image-opts', '-f', 'raw', 'raw'),
+                ('-L', '-p', '1'), ('-L', '-b', '127.0.0.1', '-p', '1'), ('-k', f.sock, '--image-opts', '-f', 'raw', 'raw'),
                 ('-k', f.sock, 'none'), ('-k', f.sock, '-f', 'foo', 'raw'), ('-k', f.sock, '-f', 'qcow2', 'raw'),
                 ('-k', f.sock, '-B', 'none', 'qcow2'), ('-k', f.sock, '-f', 'raw', '-B', 'b0', 'raw'),
                 ('-k', f.path('no/where'), '-f', 'raw', 'raw'), ('-b', '1.2.3.4', '-f', 'raw', 'raw'),

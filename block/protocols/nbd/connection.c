@@ -6,9 +6,9 @@
  */
 #include "qemu/osdep.h"
 
-#include <libnbd.h>
 #include <sys/socket.h>
 
+#include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 #include "qemu/limits.h"
 #include "qemu/log.h"
@@ -65,7 +65,7 @@ static void co_main_fn serve(NbdConn *c)
             return;
         }
         if (c->stop && !hung_up) {
-            shutdown(nbd_aio_get_fd(c->h), SHUT_RDWR);
+            shutdown(nbd_library.aio_get_fd(c->h), SHUT_RDWR);
             hung_up = true;
         }
     }
@@ -76,17 +76,19 @@ static void co_main_fn say_goodbye(NbdConn *c)
     int64_t deadline_ns = clock_ns() + GOODBYE_NS;
 
     c->ready = false;
-    if (nbd_aio_is_ready(c->h) <= 0 || nbd_aio_disconnect(c->h, 0) < 0) {
+    if (nbd_library.aio_is_ready(c->h) <= 0 || nbd_library.aio_disconnect(c->h, 0) < 0) {
         return;
     }
-    while (nbd_aio_get_direction(c->h) & LIBNBD_AIO_DIRECTION_WRITE && clock_ns() < deadline_ns &&
+    while (nbd_library.aio_get_direction(c->h) & LIBNBD_AIO_DIRECTION_WRITE &&
+           clock_ns() < deadline_ns &&
            nbd_step(c, deadline_ns - clock_ns())) {
     }
 }
 
 static void main_fn lose(NbdConn *c)
 {
-    const char *cause = nbd_aio_is_closed(c->h) ? "the server ended it" : nbd_get_error();
+    const char *cause = nbd_library.aio_is_closed(c->h) ? "the server ended it"
+                                                        : nbd_library.get_error();
 
     if (!c->stop && c->index == 0) {
         log_line("node '%s': the connection to NBD server '%s' is lost: %s", c->s->bs->node_name,
@@ -94,7 +96,7 @@ static void main_fn lose(NbdConn *c)
     }
     trace_nbd_connection(c->s->bs->node_name, c->index, "lost", cause);
     c->ready = false;
-    nbd_close(c->h);
+    nbd_library.close(c->h);
     c->h = NULL;
     nbd_conn_is_lost(c);
 }
@@ -113,7 +115,7 @@ static bool co_main_fn connect_again(NbdConn *c)
     }
     if (!nbd_check_same_export(c->s, &info, &err)) {
         log_line("node '%s': %s", c->s->bs->node_name, error_get_pretty(err));
-        nbd_close(c->h);
+        nbd_library.close(c->h);
         c->h = NULL;
         return false;
     }
@@ -151,7 +153,7 @@ static void co_main_fn conn_entry(void *opaque)
             log_line("node '%s': NBD server '%s' is there again", s->bs->node_name, s->address);
         }
         serve(c);
-        if (c->stop && c->in_flight == 0 && !nbd_aio_is_dead(c->h)) {
+        if (c->stop && c->in_flight == 0 && !nbd_library.aio_is_dead(c->h)) {
             break;
         }
         lose(c);
@@ -162,7 +164,7 @@ static void co_main_fn conn_entry(void *opaque)
     }
     if (c->h) {
         say_goodbye(c);
-        nbd_close(c->h);
+        nbd_library.close(c->h);
         c->h = NULL;
     }
     trace_nbd_connection(s->bs->node_name, c->index, "ended", NULL);

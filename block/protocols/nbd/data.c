@@ -2,8 +2,7 @@
 /* What the core asks of the disk, as requests that the server takes. */
 #include "qemu/osdep.h"
 
-#include <libnbd.h>
-
+#include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 
 /* Pieces of one request under way at a time, where the server takes small ones only. */

@@ -2,9 +2,9 @@
 /* From an address to a connection with a chosen export, within a time; and what libnbd waits for. */
 #include "qemu/osdep.h"
 
-#include <libnbd.h>
 #include <poll.h>
 
+#include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 #include "qemu/limits.h"
 
@@ -15,8 +15,8 @@
 
 bool co_main_fn nbd_step(NbdConn *c, int64_t timeout_ns)
 {
-    unsigned direction = nbd_aio_get_direction(c->h);
-    int fd = nbd_aio_get_fd(c->h);
+    unsigned direction = nbd_library.aio_get_direction(c->h);
+    int fd = nbd_library.aio_get_fd(c->h);
 
     if (fd < 0) {
         return false;
@@ -27,18 +27,18 @@ bool co_main_fn nbd_step(NbdConn *c, int64_t timeout_ns)
                              timeout_ns);
     c->polled = 0;
     /* Meanwhile a new request may have found that the connection is gone. */
-    if (nbd_aio_get_fd(c->h) < 0) {
+    if (nbd_library.aio_get_fd(c->h) < 0) {
         return false;
     }
     if (events > 0) {
         /* (N2) */
         bool readable = events & ~POLLOUT && direction & LIBNBD_AIO_DIRECTION_READ;
-        int ret = readable ? nbd_aio_notify_read(c->h) : nbd_aio_notify_write(c->h);
+        int ret = readable ? nbd_library.aio_notify_read(c->h) : nbd_library.aio_notify_write(c->h);
         if (ret < 0) {
             return false;
         }
     }
-    return !nbd_aio_is_dead(c->h) && !nbd_aio_is_closed(c->h);
+    return !nbd_library.aio_is_dead(c->h) && !nbd_library.aio_is_closed(c->h);
 }
 
 /* ---- errors ---- */
@@ -59,7 +59,7 @@ static int on_debug(void *opaque, const char *function, const char *text)
 /* libnbd's text without its function's name. */
 static const char *libnbd_text(void)
 {
-    const char *text = nbd_get_error();
+    const char *text = nbd_library.get_error();
     const char *colon = text ? strstr(text, ": ") : NULL;
 
     return !text ? "the connection was closed" :
@@ -128,7 +128,7 @@ static bool co_main_fn connect_socket(NbdConn *c, Error **errp)
         return false;
     }
     socket_set_nodelay(fd);
-    if (nbd_aio_connect_socket(c->h, fd) < 0) {     /* takes it */
+    if (nbd_library.aio_connect_socket(c->h, fd) < 0) {     /* takes it */
         set_failed(c, errp);
         return false;
     }
@@ -140,11 +140,14 @@ static bool prepare_handle(NbdConn *c, Error **errp)
     NbdState *s = c->s;
     nbd_debug_callback debug = { .callback = on_debug, .user_data = c };
 
-    c->h = nbd_create();
-    if (!c->h || nbd_set_debug_callback(c->h, debug) < 0 || nbd_set_debug(c->h, true) < 0 ||
-        nbd_set_export_name(c->h, s->export ?: "") < 0 ||
-        nbd_add_meta_context(c->h, s->context) < 0 || nbd_set_tls(c->h, LIBNBD_TLS_DISABLE) < 0 ||
-        nbd_set_pread_initialize(c->h, false) < 0 || nbd_set_opt_mode(c->h, true) < 0) {
+    c->h = nbd_library.create();
+    if (!c->h || nbd_library.set_debug_callback(c->h, debug) < 0 ||
+        nbd_library.set_debug(c->h, true) < 0 ||
+        nbd_library.set_export_name(c->h, s->export ?: "") < 0 ||
+        nbd_library.add_meta_context(c->h, s->context) < 0 ||
+        nbd_library.set_tls(c->h, LIBNBD_TLS_DISABLE) < 0 ||
+        nbd_library.set_pread_initialize(c->h, false) < 0 ||
+        nbd_library.set_opt_mode(c->h, true) < 0) {
         error_setg(errp, "Cannot use libnbd: %s", libnbd_text());
         return false;
     }
@@ -164,14 +167,14 @@ static bool co_main_fn choose_export(NbdConn *c, Error **errp)
     bool asked = false;
     nbd_completion_callback go = { .callback = on_go, .user_data = &refused };
 
-    while (nbd_aio_is_ready(c->h) <= 0) {
-        if (nbd_aio_is_negotiating(c->h) > 0) {
+    while (nbd_library.aio_is_ready(c->h) <= 0) {
+        if (nbd_library.aio_is_negotiating(c->h) > 0) {
             if (asked) {
                 set_refused(c, refused, errp);
                 return false;
             }
             asked = true;
-            if (nbd_aio_opt_go(c->h, go) < 0) {
+            if (nbd_library.aio_opt_go(c->h, go) < 0) {
                 set_failed(c, errp);
                 return false;
             }
@@ -207,23 +210,23 @@ static bool check_info(const NbdState *s, NbdExportInfo *i, Error **errp)
 static bool read_info(NbdConn *c, NbdExportInfo *i, Error **errp)
 {
     struct nbd_handle *h = c->h;
-    int64_t min = nbd_get_block_size(h, LIBNBD_SIZE_MINIMUM);
-    int64_t max = nbd_get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+    int64_t min = nbd_library.get_block_size(h, LIBNBD_SIZE_MINIMUM);
+    int64_t max = nbd_library.get_block_size(h, LIBNBD_SIZE_MAXIMUM);
 
     /* libnbd has made nothing of values that the protocol does not allow, and knows 64 KiB as the
      * largest minimum. */
     i->min_block = min > 0 ? min : 1;
     i->max_payload = ROUND_DOWN(max > 0 ? MIN(max, NBD_MAX_PAYLOAD) : NBD_MAX_PAYLOAD,
                                 i->min_block);
-    i->length = nbd_get_size(h);
-    i->read_only = nbd_is_read_only(h) > 0;
-    i->can_flush = nbd_can_flush(h) > 0;
-    i->can_fua = nbd_can_fua(h) > 0;
-    i->can_trim = nbd_can_trim(h) > 0;
-    i->can_zero = nbd_can_zero(h) > 0;
-    i->can_fast_zero = nbd_can_fast_zero(h) > 0;
-    i->can_multi_conn = nbd_can_multi_conn(h) > 0;
-    i->can_status = nbd_can_meta_context(h, c->s->context) > 0;
+    i->length = nbd_library.get_size(h);
+    i->read_only = nbd_library.is_read_only(h) > 0;
+    i->can_flush = nbd_library.can_flush(h) > 0;
+    i->can_fua = nbd_library.can_fua(h) > 0;
+    i->can_trim = nbd_library.can_trim(h) > 0;
+    i->can_zero = nbd_library.can_zero(h) > 0;
+    i->can_fast_zero = nbd_library.can_fast_zero(h) > 0;
+    i->can_multi_conn = nbd_library.can_multi_conn(h) > 0;
+    i->can_status = nbd_library.can_meta_context(h, c->s->context) > 0;
     if (!i->can_status && !c->s->is_allocation) {
         error_setg(errp, "requested x-dirty-bitmap %s not found", c->s->context);
         return false;
@@ -261,10 +264,10 @@ bool co_main_fn nbd_handshake(NbdConn *c, NbdExportInfo *ret, Error **errp)
               read_info(c, ret, errp);
     aio_timer_disarm(&c->timer);
     if (c->h) {
-        nbd_set_debug(c->h, false);
+        nbd_library.set_debug(c->h, false);
     }
     if (!ok) {
-        nbd_close(c->h);
+        nbd_library.close(c->h);
         c->h = NULL;
     }
     g_string_free(c->said, TRUE);

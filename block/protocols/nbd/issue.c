@@ -5,8 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include <libnbd.h>
-
+#include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 
 /* The errno of a request whose connection is gone; no server's error becomes that. */
@@ -88,17 +87,18 @@ static int64_t give_to_libnbd(struct nbd_handle *h, NbdRequest *r)
 
     switch (r->cmd) {
     case NBD_READ:
-        return nbd_aio_pread_structured(h, r->buf, r->bytes, r->offset, chunk, done, r->flags);
+        return nbd_library.aio_pread_structured(h, r->buf, r->bytes, r->offset, chunk, done,
+                                                r->flags);
     case NBD_WRITE:
-        return nbd_aio_pwrite(h, r->buf, r->bytes, r->offset, done, r->flags);
+        return nbd_library.aio_pwrite(h, r->buf, r->bytes, r->offset, done, r->flags);
     case NBD_ZERO:
-        return nbd_aio_zero(h, r->bytes, r->offset, done, r->flags);
+        return nbd_library.aio_zero(h, r->bytes, r->offset, done, r->flags);
     case NBD_TRIM:
-        return nbd_aio_trim(h, r->bytes, r->offset, done, r->flags);
+        return nbd_library.aio_trim(h, r->bytes, r->offset, done, r->flags);
     case NBD_STATUS:
-        return nbd_aio_block_status(h, r->bytes, r->offset, extent, done, r->flags);
+        return nbd_library.aio_block_status(h, r->bytes, r->offset, extent, done, r->flags);
     default:
-        return nbd_aio_flush(h, done, r->flags);
+        return nbd_library.aio_flush(h, done, r->flags);
     }
 }
 
@@ -115,7 +115,7 @@ void main_fn nbd_issue(NbdConn *c, NbdRequest *r)
     c->in_flight++;
     c->in_flight_bytes += r->buf ? r->bytes : 0;
     if (give_to_libnbd(c->h, r) < 0) {
-        bool alive = nbd_aio_is_ready(c->h) > 0 || nbd_aio_is_processing(c->h) > 0;
-        finish(r, alive ? nbd_get_errno() ?: EIO : LOST);
+        bool alive = nbd_library.aio_is_ready(c->h) > 0 || nbd_library.aio_is_processing(c->h) > 0;
+        finish(r, alive ? nbd_library.get_errno() ?: EIO : LOST);
     }
 }

@@ -2,6 +2,7 @@
 /* nbd, a disk that an NBD server has: opening, closing, the driver's table. */
 #include "qemu/osdep.h"
 
+#include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 
 static void take_options(NbdState *s, const NbdOpenOptions *o)
@@ -76,7 +77,7 @@ static bool co_main_fn nbd_open(BlockDriverState *bs, const BdrvOpenOptions *opt
 {
     NbdState *s = bs->opaque;
 
-    if (!check_options(&opts->u.nbd, errp)) {
+    if (!check_options(&opts->u.nbd, errp) || !nbd_library_load(errp)) {
         return false;
     }
     *s = (NbdState){ .bs = bs, .ctx = aio_context_current(), .info.length = -1 };

@@ -5,8 +5,7 @@
  */
 #include "qemu/osdep.h"
 
-#include <libnbd.h>
-
+#include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 #include "qemu/limits.h"
 #include "util/sanitizer.h"
@@ -113,7 +112,7 @@ static void update_polls(NbdState *s)
 {
     for (int i = 0; i < NBD_CLIENT_MAX_CONNECTIONS; i++) {
         NbdConn *c = &s->conns[i];
-        if (c->ready && c->polled && nbd_aio_get_direction(c->h) != c->polled) {
+        if (c->ready && c->polled && nbd_library.aio_get_direction(c->h) != c->polled) {
             aio_co_cancel(c->co);
         }
     }
@@ -130,7 +129,7 @@ void main_fn nbd_dispatch(NbdState *s)
     while (s->waiting.head && (c = best_connection(s))) {
         nbd_issue(c, nbd_list_pop(&s->waiting));
         answer_finished(c);
-        if (nbd_aio_is_dead(c->h) || nbd_aio_is_closed(c->h)) {
+        if (nbd_library.aio_is_dead(c->h) || nbd_library.aio_is_closed(c->h)) {
             c->ready = false;       /* whoever serves it is told below, and sees why */
             aio_co_cancel(c->co);
         }
