@@ -66,7 +66,8 @@ def run(directory, chosen):
     for n, (_, commands, _) in enumerate(chosen):
         script.append('echo %d > at\n{\n%s} > out.%d 2>err.%d' % (n, commands, n, n))
     os.mkdir(os.path.join(directory, 'bin'))
-    os.symlink(QSD, os.path.join(directory, 'bin/qemu-storage-daemon'))
+    for program in 'qemu-storage-daemon', 'qemu-img', 'qemu-io', 'qemu-nbd':
+        os.symlink(os.path.join(os.path.dirname(QSD), program), os.path.join(directory, 'bin', program))
     work = os.path.join(directory, 'work')
     os.mkdir(work)
     os.symlink(os.path.abspath(os.path.join(TOP, 'scripts')), os.path.join(work, 'scripts'))

@@ -50,6 +50,9 @@ static bool co_main_fn look_at_backing(ImgOptions *o, const ImgCreate *c, int64_
     Error *err = NULL;
     g_autoptr(BdrvOpenOptions) opts =
         bdrv_options_from_filename(path, format, NULL, &err);
+    for (BdrvOpenOptions *level = opts; level; level = level->file.options) {
+        level->force_share = true;  /* only its length is asked for: it may be in use */
+    }
     BlockBackend *blk = opts ? tool_open_options(&image, opts, &err) : NULL;
 
     if (!blk) {
