@@ -104,7 +104,7 @@ def test_what_is_not_there_is_refused_by_name():
     with Folder() as f:
         for args, text in ((('--tls-creds=x', 'raw'), 'TLS is not supported'),
                            (('--tls-authz=x', 'raw'), 'TLS is not supported'),
-                           (('-l', 'snap', 'qcow2'), 'internal snapshots cannot be served yet'),
+                           (('-l', 'snap', '-f', 'qcow2', 'qcow2'), "Failed to load snapshot: Can't find snapshot"),
                            (('--selinux-label=x', 'raw'), 'not supported')):
             status, said = f.run(OURS, *args)
             assert status == 1 and text in said, (args, said)
@@ -177,6 +177,21 @@ def test_a_part_of_an_image_can_be_served():
         h.shutdown()
         with open(f.path('raw'), 'rb') as raw:
             assert raw.read()[4096:4100] == b'here'
+
+
+def test_an_internal_snapshot_is_served():
+    with Folder() as f:
+        image = f.path('inside')
+        for args in (['qemu-img', 'create', '-q', '-f', 'qcow2', image, '4M'],
+                     ['qemu-io', '-c', 'write -q -P 1 0 1M', image], ['qemu-img', 'snapshot', '-c', 'then', image],
+                     ['qemu-io', '-c', 'write -q -P 2 0 1M', image]):
+            subprocess.check_call(args)
+        for which in 'then', '1', 'snapshot.name=then', 'snapshot.id=1':
+            p = f.serve('-f', 'qcow2', '-l', which, image)
+            h = f.connect()
+            assert h.is_read_only() and h.pread(1 << 20, 0) == b'\1' * (1 << 20)
+            h.shutdown()
+            p.wait(10)
 
 
 def test_what_is_written_to_a_snapshot_goes():

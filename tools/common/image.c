@@ -132,6 +132,32 @@ BlockBackend *co_main_fn tool_open(const ToolImage *image, Error **errp)
     return opts ? tool_open_options(image, opts, errp) : NULL;
 }
 
+/* The id or the name in @param; NULL: it makes no sense. */
+static char *snapshot_arg(const char *param)
+{
+    if (!g_str_has_prefix(param, "snapshot.")) {
+        return g_strdup(param);
+    }
+    g_autoptr(QDict) dict = keyval_parse_flat(param, NULL, NULL);
+    const char *id = dict ? qdict_get_str(dict, "snapshot.id") : NULL;
+    const char *name = dict ? qdict_get_str(dict, "snapshot.name") : NULL;
+    return dict && qdict_size(dict) == 1 ? g_strdup(id ?: name) : NULL;
+}
+
+bool any_fn tool_set_snapshot(BdrvOpenOptions *opts, const char *param, Error **errp)
+{
+    if (strcmp(opts->driver, "qcow2") != 0) {
+        error_setg(errp, "Failed to load snapshot: Block format '%s' used by device '' does not "
+                   "support temporarily loading internal snapshots", opts->driver);
+        return false;
+    }
+    opts->u.qcow2.snapshot = snapshot_arg(param);
+    if (!opts->u.qcow2.snapshot) {
+        error_setg(errp, "Failed in parsing snapshot param '%s'", param);
+    }
+    return opts->u.qcow2.snapshot != NULL;
+}
+
 bool co_main_fn tool_close(BlockBackend *blk)
 {
     unsigned lossy = bdrv_lossy_closes();

@@ -53,6 +53,9 @@ BdrvOpenOptions *co_main_fn tool_image_options_of(const ToolImage *image, BdrvOp
                                                   Error **errp);
 BlockBackend *co_main_fn tool_open_options(const ToolImage *image, const BdrvOpenOptions *opts,
                                            Error **errp);
+/* @opts, which are read-only, are to open the internal snapshot that @param means:
+ * `snapshot.id=ID`, `snapshot.name=NAME` or one word that is either. */
+bool any_fn tool_set_snapshot(BdrvOpenOptions *opts, const char *param, Error **errp);
 /* Flushes, closes and frees; NULL is fine.  False: something that was written may not be on disk,
  * which has been said. */
 bool co_main_fn tool_close(BlockBackend *blk);

@@ -135,39 +135,13 @@ void img_check_naming(const ToolImage *image)
     }
 }
 
-/* The id or the name in @param; NULL: it makes no sense. */
-static char *snapshot_arg(const char *param)
-{
-    if (!g_str_has_prefix(param, "snapshot.")) {
-        return g_strdup(param);
-    }
-    g_autoptr(QDict) dict = keyval_parse_flat(param, NULL, NULL);
-    const char *id = dict ? qdict_get_str(dict, "snapshot.id") : NULL;
-    const char *name = dict ? qdict_get_str(dict, "snapshot.name") : NULL;
-    return dict && qdict_size(dict) == 1 ? g_strdup(id ?: name) : NULL;
-}
-
-static bool set_snapshot(BdrvOpenOptions *opts, const char *param, Error **errp)
-{
-    if (strcmp(opts->driver, "qcow2") != 0) {
-        error_setg(errp, "Failed to load snapshot: Block format '%s' used by device '' does not "
-                   "support temporarily loading internal snapshots", opts->driver);
-        return false;
-    }
-    opts->u.qcow2.snapshot = snapshot_arg(param);
-    if (!opts->u.qcow2.snapshot) {
-        error_setg(errp, "Failed in parsing snapshot param '%s'", param);
-    }
-    return opts->u.qcow2.snapshot != NULL;
-}
-
 BlockBackend *co_main_fn img_open_source(const ToolImage *image, const char *snapshot,
                                          Error **errp)
 {
     g_autoptr(BdrvOpenOptions) opts = tool_image_options(image, errp);
     Error *err = NULL;
 
-    if (!opts || (snapshot && !set_snapshot(opts, snapshot, errp))) {
+    if (!opts || (snapshot && !tool_set_snapshot(opts, snapshot, errp))) {
         return NULL;
     }
     BlockBackend *blk = tool_open_options(image, opts, &err);

@@ -159,12 +159,6 @@ static void set_cache(QnbdArgs *a, const char *mode)
     }
 }
 
-/* An internal snapshot, of which there is nothing to read yet. */
-static void G_GNUC_NORETURN refuse_snapshot(const char *which)
-{
-    wrong("Failed to load snapshot: '%s': internal snapshots cannot be served yet", which);
-}
-
 static void G_GNUC_NORETURN refuse_tls(const char *option)
 {
     wrong("%s: TLS is not supported yet", option);
@@ -180,7 +174,7 @@ static void image_option(QnbdArgs *a, int opt)
     case 'f': i->format = optarg; return;
     case 'r': i->writable = false; return;
     case 's': a->snapshot = true; return;
-    case 'l': refuse_snapshot(optarg);
+    case 'l': a->load_snapshot = optarg; i->writable = false; return;
     case 'o': a->offset = parse_offset(optarg); return;
     case 'n': set_cache(a, "none"); return;
     case OPT_CACHE: set_cache(a, optarg); return;

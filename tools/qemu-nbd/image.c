@@ -10,6 +10,11 @@
 /* "Could not open" is what others say; here the installed program's words stand in front. */
 static void say_it(Error **errp, const char *name)
 {
+    if (strstr(error_get_pretty(*errp), "Can't find snapshot")) {
+        error_free(g_steal_pointer(errp));
+        error_setg(errp, "Failed to load snapshot: Can't find snapshot");
+        return;
+    }
     g_autofree char *prefix = g_strdup_printf("Could not open '%s': ", name);
     const char *text = error_get_pretty(*errp);
     Error *again = NULL;
@@ -143,6 +148,10 @@ BlockBackend *co_main_fn qnbd_open(const QnbdArgs *a, Error **errp)
         image.writable = false;         /* what is below is only read */
     }
     BdrvOpenOptions *opts = tool_image_options(&image, errp);
+    if (opts && a->load_snapshot && !tool_set_snapshot(opts, a->load_snapshot, errp)) {
+        bdrv_open_options_free(opts);
+        return NULL;
+    }
     if (opts && a->offset) {
         if (!check_offset(a, opts, errp)) {
             bdrv_open_options_free(opts);

@@ -12,6 +12,7 @@
 typedef struct QnbdArgs {
     ToolImage image;
     bool has_cache, has_aio, has_discard, has_detect_zeroes;
+    const char *load_snapshot;      /* an internal snapshot to serve instead, or NULL */
     bool snapshot;                  /* what is written goes to a file that nobody sees */
     uint64_t offset;                /* bytes */
 
