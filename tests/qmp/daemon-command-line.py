@@ -20,8 +20,6 @@ from rig import QSD, Rig, main, requires, run
 
 requires('qemu-img', 'qemu-io')
 
-MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                      '../../docs/man/qemu-storage-daemon.1')
 NULL_NODE = ['--blockdev', 'null-co,node-name=n0,size=1M,read-zeroes=on']
 
 
@@ -44,23 +42,6 @@ def fails(option, value, *texts, before=()):
 
 def help_options():
     return set(re.findall(r'^ +(?:-., +)?(--[a-z-]+)', qsd('--help')[1], re.M))
-
-
-def manual_options():
-    """Options that have an entry of their own: the line after .TP, or .TQ."""
-    with open(MANUAL) as f:
-        text = f.read().replace('\\-', '-')
-    found = set()
-    for line in re.findall(r'^\.T[PQ].*\n(.*)$', text, re.M):
-        line = re.sub(r'\\f.', '', re.sub(r'^\.[A-Z]+ ', '', line)).replace('"', '')
-        m = re.match(r'(?:-\w ?, +)?(--[a-z-]+)', line)
-        if m:
-            found.add(m.group(1))
-    return found
-
-
-def test_help_and_manual_have_the_same_options():
-    assert help_options() == manual_options(), help_options() ^ manual_options()
 
 
 def test_help_and_version():

@@ -4,7 +4,6 @@
 
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -108,20 +107,6 @@ def test_what_is_not_there_is_refused_by_name():
                            (('--selinux-label=x', 'raw'), 'not supported')):
             status, said = f.run(OURS, *args)
             assert status == 1 and text in said, (args, said)
-
-
-def test_the_manual_has_every_option():
-    with open(os.path.join(HERE, '../../docs/man/qemu-nbd.8')) as man:
-        manual = man.read().replace('\\-', '-').replace('\\fI', '').replace('\\fR', '').replace('\\fB', '')
-    with Folder() as f:
-        status, said = f.run(OURS, '--help')
-    assert status == 0
-    options = set(re.findall(r'--[a-z-]+', said))
-    assert len(options) > 30
-    documented = set(re.findall(r'--[a-z-]+', manual))
-    assert options == documented, options ^ documented
-    for letter in re.findall(r'^  -(.), --', said, re.M):
-        assert re.search(r'(^| |")-%s ' % letter, manual, re.M), letter
 
 
 def test_lists_are_the_same():
