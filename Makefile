@@ -14,7 +14,7 @@ REF ?=
 
 # ninja uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs coverage race fuzz torture soak hostile programs interop bench compatibility clean install
+.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs coverage race fuzz torture soak hostile programs interop bench compatibility clean install deb check-deb
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -120,8 +120,17 @@ compatibility: daemon  ## write docs/compatibility.md anew, after a change of th
 	@mv $(BUILD)/compatibility.md docs/compatibility.md
 
 clean:  ## remove the build directories
-	@rm -rf build build-asan build-tsan build-clang build-coverage build-fuzz
+	@rm -rf build build-asan build-tsan build-clang build-coverage build-deb build-fuzz
 
 install: all  ## install below the prefix given to configure, or another one: prefix=/usr DESTDIR=/where
 	$(if $(prefix),@meson configure $(BUILD) -Dprefix='$(abspath $(prefix))')
 	@meson install -C $(BUILD)
+
+deb:  ## build Debian packages into build-deb/packages (program_prefix=X-: beside QEMU's programs)
+	@scripts/install-deps --quiet deb
+	@scripts/make-deb --build-dir=build-deb --program-prefix='$(program_prefix)' --output=build-deb/packages
+
+check-deb: deps-check all  ## as root: install the packages into a bare Debian 12, which it gets from a mirror first
+	@scripts/install-deps --quiet deb --also mmdebstrap lintian
+	@[ -f build-deb/debian-12.tar ] || scripts/make-bare-debian build-deb
+	@scripts/run-tests $(BUILD) '^(installed|bare-debian)$$'

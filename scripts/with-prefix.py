@@ -8,8 +8,8 @@ project's programs and pages, and of the folders that have such a name; VALUE re
 import re
 import sys
 
-# In a manual page the hyphens are escaped, and the title is in capitals.
-NAME = re.compile(r'(?<![\w-])(qemu(\\?)-(?:img|io|nbd|storage\\?-daemon|qmp\\?-ref))(?!\w)', re.I)
+# In a manual page the hyphens are escaped, the title is in capitals, and a change of the font can be in front.
+NAME = re.compile(r'(?:(?<![\w-])|(?<=\\f[A-Z]))(qemu(\\?)-(?:img|io|nbd|storage\\?-daemon|qmp\\?-ref))(?!\w)', re.I)
 
 
 def main():

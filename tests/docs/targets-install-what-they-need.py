@@ -13,7 +13,7 @@ import tempfile
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 # What is for the tests only, and what for the sanitizers only.
-TESTS_ONLY = {'qemu-system-x86', 'fio', 'fuse3', 'libfuse3-dev', 'man-db', 'libjansson-dev', 'libnbd-bin'}
+TESTS_ONLY = {'qemu-system-x86', 'fio', 'fuse3', 'libfuse3-dev', 'man-db', 'libjansson-dev', 'libnbd-bin', 'dpkg-dev'}
 CLANG = {'clang', 'libclang-rt-14-dev'}
 
 
@@ -53,6 +53,7 @@ def main():
     assert {'meson', 'ninja-build', 'libglib2.0-dev', 'gcc'} <= build < demo < check, (build, demo, check)
     assert not demo & (TESTS_ONLY | CLANG) and TESTS_ONLY <= check and not check & CLANG
     assert clang == CLANG
+    assert installed_by('--quiet', 'deb') == build | {'dpkg-dev'}
     assert installed_by('--quiet', 'build', there=build) == set()
     assert installed_by('--quiet', 'build', there=build - {'zlib1g-dev'}) == {'zlib1g-dev'}
     assert installed_by('--quiet', 'build', '--also', 'xfsprogs', there=build) == {'xfsprogs'}

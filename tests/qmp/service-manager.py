@@ -9,12 +9,14 @@ import shutil
 import socket
 import subprocess
 
+from qmp import QMP
 from rig import QSD, Rig, import_nbd, main, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 UNIT = os.environ.get('UNIT') or os.path.join(
     HERE, '../../build/contrib/systemd/qemu-storage-daemon@.service')
-EXAMPLE = os.path.join(HERE, '../../contrib/systemd/example.conf')
+EXAMPLES = os.path.join(HERE, '../../contrib/systemd')
+SOCKET_UNITS = {'nbd': 'qemu-storage-daemon@.socket', 'qmp': 'qemu-storage-daemon-qmp@.socket'}
 
 nbd = import_nbd()
 
@@ -57,14 +59,14 @@ def test_an_unknown_name_is_refused():
     assert r.returncode == 1 and 'nosuch' in r.stderr, r
 
 
-def unit_value(key):
-    with open(UNIT) as f:
+def unit_value(key, unit=UNIT):
+    with open(unit) as f:
         return re.search(r'^%s=(.*)$' % key, f.read(), re.M).group(1)
 
 
-def example_options():
-    """The OPTIONS of the example, as the service manager reads the file."""
-    with open(EXAMPLE) as f:
+def example_options(name='example.conf'):
+    """The OPTIONS of an example, as the service manager reads the file."""
+    with open(os.path.join(EXAMPLES, name)) as f:
         text = ''.join(line for line in f if not line.startswith('#')).replace('\\\n', '')
     return shlex.split(text)[0].partition('=')[2].split()
 
@@ -102,6 +104,52 @@ def test_the_unit_starts_the_example_and_is_told_when_it_serves():
             notify.close()
 
 
+def socket_unit(which):
+    return os.path.join(os.path.dirname(UNIT), SOCKET_UNITS[which])
+
+
+def test_the_daemon_of_the_socket_units_takes_both_sockets_over():
+    with Rig() as r:
+        r.create('data.raw')
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', r.path('wal.qcow2'), '1M')
+        sockets = []
+        for which in SOCKET_UNITS:
+            assert unit_value('FileDescriptorName', socket_unit(which)) == which
+            path = unit_value('ListenStream', socket_unit(which))
+            assert path == '/run/qemu-storage-daemon/%%i.%s.sock' % which
+            # The daemon's own folder goes with it, and must not take the sockets along.
+            assert not path.startswith('/run/' + unit_value('RuntimeDirectory') + '/')
+            s = socket.socket(socket.AF_UNIX)
+            s.bind(r.path(which))
+            s.listen(5)
+            sockets.append(s)
+        assert unit_value('Service', socket_unit('qmp')) == 'qemu-storage-daemon@%i.service'
+        args = [a.replace('/srv/disks', r.dir) for a in example_options('sockets.conf')]
+        nbd_fd, qmp_fd = (os.dup(s.fileno()) for s in sockets)
+        cmd = 'exec 8<&%d 9<&%d; exec 3<&8 4<&9 8<&- 9<&-; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=nbd:qmp; exec "$@"' % (
+            nbd_fd, qmp_fd)
+        proc = subprocess.Popen(['bash', '-c', cmd, 'bash', QSD, *args], pass_fds=[nbd_fd, qmp_fd])
+        try:
+            for name in 'data', 'wal':
+                h = nbd.NBD()
+                h.connect_uri('nbd+unix:///%s?socket=%s' % (name, r.path('nbd')))
+                h.pwrite(b'x' * 512, 0)
+                h.shutdown()
+            with QMP(r.path('qmp')) as q:
+                assert len(q.cmd('query-block-exports')) == 2
+            proc.terminate()
+            assert proc.wait(20) == 0
+        finally:
+            if proc.poll() is None:
+                proc.kill()
+                proc.wait()
+            for s in sockets:
+                s.close()
+            os.close(nbd_fd)
+            os.close(qmp_fd)
+        assert os.path.exists(r.path('nbd')) and os.path.exists(r.path('qmp'))
+
+
 def test_the_unit_is_one_that_systemd_takes():
     if not shutil.which('systemd-analyze'):
         print('without systemd-analyze')
@@ -111,7 +159,8 @@ def test_the_unit_is_one_that_systemd_takes():
         with open(UNIT) as f, open(unit, 'w') as out:
             out.write(re.sub(r'^ExecStart=\S+', 'ExecStart=' + os.path.abspath(QSD), f.read(),
                              flags=re.M))
-        said = run('systemd-analyze', '--man=no', 'verify', unit)
+        sockets = [shutil.copy(socket_unit(which), r.dir) for which in SOCKET_UNITS]
+        said = run('systemd-analyze', '--man=no', 'verify', unit, *sockets)
         assert r.dir not in said, said
 
 
