@@ -4,7 +4,8 @@
 manual-pages.py PROGRAM...
 
 The manual page of each program has the options that --help of it has, and no other; of qemu-img, those of each
-command, with every letter that the command takes; and no page has a line that man complains about.
+command, with every letter that the command takes, and examples that work; and no page has a line that man
+complains about.
 """
 
 import os
@@ -12,6 +13,7 @@ import re
 import string
 import subprocess
 import sys
+import tempfile
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
 # Taken by commands whose help, as that of QEMU's program, does not say so.
@@ -107,6 +109,19 @@ def check_commands(program):
         check_command(program, name, options, part(page, '.SS', name))
 
 
+def check_examples(program):
+    """Those that need no server, one after the other."""
+    blocks = re.findall(r'^\.nf\n(.*?)^\.fi', part(plain(page_of(program)), '.SH', 'EXAMPLES'), re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines() if '://' not in line]
+    assert len(lines) > 6
+    # The check in a script is of an image that is not made before.
+    lines.insert(0, 'qemu-img create -q -f qcow2 disk.qcow2 1M')
+    with tempfile.TemporaryDirectory() as d:
+        r = subprocess.run(['sh', '-ec', '\n'.join(lines)], cwd=d, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                           timeout=60, env=dict(os.environ, PATH=os.path.dirname(os.path.abspath(program)) + ':' + os.environ['PATH']))
+    assert r.returncode == 0 and 'Images are identical.' in r.stdout, r
+
+
 def check_looks(path):
     r = run('man', '--warnings', '-E', 'UTF-8', '-l', path)
     assert r.returncode == 0 and not r.stderr, (path, r.stderr)
@@ -116,6 +131,7 @@ def main():
     for program in sys.argv[1:]:
         if 'Command syntax:' in help_of(program):
             check_commands(program)
+            check_examples(program)
         else:
             check_whole(program)
         check_looks(page_of(program))
