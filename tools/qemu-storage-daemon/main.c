@@ -336,6 +336,15 @@ static void end_of_start(void)
     }
 }
 
+/* A client that came by a service manager's socket, or early, is told of all exports that options
+ * make. */
+static void main_fn open_servers(void)
+{
+    for (NbdServer *s = nbd_server_next(NULL); s; s = nbd_server_next(s)) {
+        nbd_server_open(s);
+    }
+}
+
 static void co_main_fn daemon_entry(void *opaque)
 {
     Error *err = NULL;
@@ -347,6 +356,7 @@ static void co_main_fn daemon_entry(void *opaque)
         }
         monitor_start_commands();
         end_of_start();
+        open_servers();
         log_life("started, version " QEMU_VERSION);
         tool_daemonize_done(0);
         systemd_notify("READY=1");

@@ -35,6 +35,7 @@ bool co_main_fn qsd_apply_nbd_server(const char *value, Error **errp)
     NbdServerLimits limits = blockdev_nbd_limits(
         opts->has_max_connections, opts->max_connections, opts->has_handshake_max_seconds,
         opts->handshake_max_seconds);
+    limits.closed = true;           /* until all options have taken effect */
     return blockdev_nbd_server_start(opts->id, opts->addr, &limits, errp);
 }
 
