@@ -194,10 +194,23 @@ static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions
            open_child(bs, &bdrv_role_data_file, &opts->data_file, errp);
 }
 
+/* Offsets behind the end have to fit as well. */
+static bool main_fn check_length(const BlockDriverState *bs, Error **errp)
+{
+    g_assert(bs->length >= 0);
+    if (bs->length > BDRV_MAX_LENGTH) {
+        error_setg_errno(errp, EFBIG, "Cannot open '%s': its length is %" PRId64 " bytes",
+                         bs->filename ?: bs->node_name, bs->length);
+        return false;
+    }
+    return true;
+}
+
 /* @bs has no users yet; after a failure it is gone. */
 static bool co_main_fn open_node(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
-    if (!open_children(bs, opts, errp) || !bs->drv->co_open(bs, opts, errp)) {
+    if (!open_children(bs, opts, errp) || !bs->drv->co_open(bs, opts, errp) ||
+        !check_length(bs, errp)) {
         trace_node_open_failed(bs->node_name, bs->drv->name,
                                errp && *errp ? error_get_pretty(*errp) : NULL);
         bdrv_close_node(bs, false);
@@ -206,7 +219,6 @@ static bool co_main_fn open_node(BlockDriverState *bs, const BdrvOpenOptions *op
     if (!bs->filename) {
         bs->filename = g_strdup(bs->file ? bs->file->bs->filename : "");
     }
-    g_assert(bs->length >= 0 && bs->length <= BDRV_MAX_LENGTH);
     g_assert(IS_POWER_OF_2(bs->limits.request_alignment));
     trace_node_open(bs->node_name, bs->drv->name, bs->filename, bs->read_only);
     return true;
