@@ -9,9 +9,9 @@
  * (T2) The undo changes what this command has changed, under the same locks.  A file that did not
  *      exist is gone after new_file_abort(), unless its name leads to another file by then; an
  *      empty one that was claimed is empty again.
- * (T3) A new file has a name only from new_file_sync_dir() on, where the file system can do that
- *      (O_TMPFILE): whenever the process is killed before, nothing is left.  Afterwards the name
- *      survives a power cut.
+ * (T3) A new file has a name only from new_file_give_name() or new_file_sync_dir() on, where the
+ *      file system can do that (O_TMPFILE): whenever the process is killed before, nothing is left.
+ *      After the second one the name survives a power cut.
  */
 #ifndef BLOCK_NEW_FILE_H
 #define BLOCK_NEW_FILE_H
@@ -50,8 +50,10 @@ void co_main_fn new_file_set_nocow(NewFile *t);
 bool co_main_fn new_file_reserve(NewFile *t, int64_t offset, int64_t bytes, Error **errp);
 /* The same file, or going to be, under whatever names. */
 bool any_fn new_file_equal(const NewFile *a, const NewFile *b);
-/* The content is complete and synced: gives a new file its name ("File exists" if somebody else
- * has taken it since) and syncs the directory. */
+/* The content is complete and synced: gives a new file its name, which a power cut may still take
+ * away.  "File exists": somebody else has taken it since. */
+bool co_main_fn new_file_give_name(NewFile *t, Error **errp);
+/* Does that if it was not done, and syncs the directory. */
 bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp);
 /*
  * Afterwards @node, the one that the image was made with, and @t have the file open under the name

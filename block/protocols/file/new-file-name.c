@@ -12,19 +12,38 @@
 
 /* ---- getting the name ---- */
 
-static int blocking_fn sync_dir_in_thread(void *opaque)
+static int blocking_fn give_name_in_thread(void *opaque)
 {
     NewFile *t = opaque;
+    char path[64];
 
     if (!t->named) {
-        char path[64];
         snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
         if (linkat(AT_FDCWD, path, t->dir_fd, t->base, AT_SYMLINK_FOLLOW) < 0) {
             return -errno;
         }
         t->linked = true;
     }
-    return fsync(t->dir_fd) < 0 ? -errno : 0;
+    return 0;
+}
+
+static int blocking_fn sync_dir_in_thread(void *opaque)
+{
+    NewFile *t = opaque;
+    int ret = give_name_in_thread(t);
+
+    return ret < 0 ? ret : fsync(t->dir_fd) < 0 ? -errno : 0;
+}
+
+bool co_main_fn new_file_give_name(NewFile *t, Error **errp)
+{
+    int ret = S_ISBLK(t->st.st_mode) ? 0 : thread_pool_co_run(give_name_in_thread, t);
+
+    t->named |= t->linked;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Cannot create '%s'", t->filename);
+    }
+    return ret == 0;
 }
 
 bool co_main_fn new_file_sync_dir(NewFile *t, Error **errp)
