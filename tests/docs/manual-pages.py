@@ -75,26 +75,31 @@ def check_whole(program):
 # ---- a program with commands ----
 
 def commands(text):
-    """Their options, by name."""
+    """Of each, by name: its options, and in how many forms it is there; the next word of each says which."""
     lines = text.partition('Command syntax:\n')[2].partition('\n\n')[0].splitlines()
-    found = {line.split()[0]: set(OPTION.findall(line)) for line in lines}
+    found = {}
+    for line in lines:
+        options, forms = found.setdefault(line.split()[0], (set(), []))
+        options |= set(OPTION.findall(line))
+        forms.append(line.split()[1])
     assert len(found) > 10
     return found
 
 
 def takes(program, command, option):
-    return 'unrecognized option' not in run(program, command, option, 'x').stderr
+    return any('unrecognized option' not in run(program, *form, option, 'x').stderr for form in command)
 
 
-def check_command(program, name, listed, text):
+def check_command(program, name, forms, listed, text):
+    command = [(name, form) for form in forms] if len(forms) > 1 else [(name,)]
     described = entries(text)
     for options in described:
         # Beside the name that the help has, the page may have others.
         assert not options or options & (listed | QUIETLY), (name, options)
-        assert all(takes(program, name, o) for o in options), (name, options)
+        assert all(takes(program, command, o) for o in options), (name, options)
     known = set().union(*described)
     assert listed <= known, (name, listed - known)
-    letters = {'-' + c for c in string.ascii_letters if c != 'h' and takes(program, name, '-' + c)}
+    letters = {'-' + c for c in string.ascii_letters if c != 'h' and takes(program, command, '-' + c)}
     assert letters <= known, (name, letters - known)
 
 
@@ -105,8 +110,8 @@ def check_commands(program):
     listed = commands(text)
     described = set(re.findall(r'^\.SS (\w+)$', part(page, '.SH', 'COMMANDS'), re.M))
     assert described == set(listed), described ^ set(listed)
-    for name, options in listed.items():
-        check_command(program, name, options, part(page, '.SS', name))
+    for name, (options, forms) in listed.items():
+        check_command(program, name, forms, options, part(page, '.SS', name))
 
 
 def check_examples(program):

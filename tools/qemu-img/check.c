@@ -2,11 +2,8 @@
 /* qemu-img check */
 #include "qemu/osdep.h"
 
-#include "img.h"
+#include "check.h"
 #include "qapi/qapi-format.h"
-
-/* Exit statuses, beside 0: nothing is wrong, and 1: it could not be checked. */
-enum { STATUS_FAILED = 1, STATUS_CORRUPT = 2, STATUS_LEAKS = 3, STATUS_UNSUPPORTED = 63 };
 
 typedef struct Check {
     BdrvCheckProgress progress;
@@ -99,14 +96,7 @@ static void print_human(const BdrvCheckResult *res)
 
 /* ---- the work ---- */
 
-typedef struct CheckArgs {
-    ToolImage image;
-    BdrvFix fix;
-    ImgOutput output;
-    bool quiet;
-} CheckArgs;
-
-static int co_main_fn check_image(const CheckArgs *a, BlockBackend *blk)
+static int co_main_fn check_image(const ImgCheckArgs *a, BlockBackend *blk, QObject **ret_json)
 {
     Check c = {
         .progress = { .step = step, .problem = problem },
@@ -124,16 +114,16 @@ static int co_main_fn check_image(const CheckArgs *a, BlockBackend *blk)
     }
     if (a->output == IMG_OUTPUT_JSON) {
         g_autoptr(ImageCheck) check = image_check(a->image.name, blk, &res);
-        img_print_json(ImageCheck_format(check));
+        *ret_json = ImageCheck_format(check);
     } else if (!a->quiet) {
         print_human(&res);
     }
-    int status = res.corruptions ? STATUS_CORRUPT : res.leaks ? STATUS_LEAKS : 0;
+    int status = res.corruptions ? IMG_CHECK_CORRUPT : res.leaks ? IMG_CHECK_LEAKS : 0;
     bdrv_check_result_clear(&res);
     return status;
 }
 
-static void co_main_fn parse(int argc, char **argv, CheckArgs *a)
+void co_main_fn img_check_parse(int argc, char **argv, ImgCheckArgs *a)
 {
     static const struct option longopts[] = {
         { "help", no_argument, NULL, 'h' }, { "format", required_argument, NULL, 'f' },
@@ -178,14 +168,12 @@ static void co_main_fn parse(int argc, char **argv, CheckArgs *a)
     }
 }
 
-int co_main_fn img_check(int argc, char **argv)
+int co_main_fn img_check_one(const ImgCheckArgs *args, QObject **ret_json)
 {
-    CheckArgs a = { 0 };
+    ImgCheckArgs a = *args;
     Error *err = NULL;
 
-    parse(argc, argv, &a);
-    a.image.name = img_only_filename(argc, argv);
-    img_check_naming(&a.image);
+    *ret_json = NULL;
     a.image.for_check = true;
     a.image.no_backing = true;
     a.image.writable = a.image.resize = a.fix != BDRV_FIX_NONE;
@@ -199,8 +187,23 @@ int co_main_fn img_check(int argc, char **argv)
     if (!blk_bs(blk)->drv->co_check) {
         tool_error("This image format does not support checks");
         tool_close(blk);
-        return STATUS_UNSUPPORTED;
+        return IMG_CHECK_UNSUPPORTED;
     }
-    int status = check_image(&a, blk);
-    return tool_close(blk) ? status : status ?: STATUS_FAILED;
+    int status = check_image(&a, blk, ret_json);
+    return tool_close(blk) ? status : status ?: IMG_CHECK_FAILED;
+}
+
+int co_main_fn img_check(int argc, char **argv)
+{
+    ImgCheckArgs a = { 0 };
+    QObject *json;
+
+    img_check_parse(argc, argv, &a);
+    a.image.name = img_only_filename(argc, argv);
+    img_check_naming(&a.image);
+    int status = img_check_one(&a, &json);
+    if (json) {
+        img_print_json(json);
+    }
+    return status;
 }

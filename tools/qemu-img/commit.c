@@ -8,23 +8,12 @@
 #include "qemu/osdep.h"
 
 #include "block/new-file.h"
-#include "img.h"
-#include "transfer.h"
-
-typedef struct Commit {
-    ToolImage image;
-    const char *base_name;          /* NULL: the backing file */
-    bool keep, quiet, progress;     /* @keep: the image is not emptied */
-    int64_t speed;                  /* bytes a second; 0: no limit */
-
-    BlockBackend *top, *base;
-    ImgBuffers buffers;
-} Commit;
+#include "commit.h"
 
 /* ---- opening ---- */
 
 /* As the options of the image @opts that is below @above; NULL without an error: there is none. */
-static BdrvOpenOptions *co_main_fn backing_of(const Commit *c, const BdrvOpenOptions *opts,
+static BdrvOpenOptions *co_main_fn backing_of(const ImgCommit *c, const BdrvOpenOptions *opts,
                                               char **ret_name, Error **errp)
 {
     ToolImage look = c->image;
@@ -49,7 +38,7 @@ static BdrvOpenOptions *co_main_fn backing_of(const Commit *c, const BdrvOpenOpt
     return below;
 }
 
-static void for_writing(BdrvOpenOptions *o, const Commit *c)
+static void for_writing(BdrvOpenOptions *o, const ImgCommit *c)
 {
     for (; o; o = o->file.options) {
         o->read_only = false;
@@ -69,7 +58,7 @@ static void look_only(BdrvOpenOptions *o, bool on)
 }
 
 /* Is the image that is recorded as @name, and described by @opts, the base? */
-static bool co_main_fn is_base(const Commit *c, const char *name, const BdrvOpenOptions *opts)
+static bool co_main_fn is_base(const ImgCommit *c, const char *name, const BdrvOpenOptions *opts)
 {
     const BdrvOpenOptions *file = opts->file.options;
     BdrvFileId wanted, id;
@@ -88,7 +77,7 @@ static bool co_main_fn is_base(const Commit *c, const char *name, const BdrvOpen
  * The whole chain from the image down to the base, each image described by the one above it, with
  * the base opened for writing.  NULL: @errp, or there is no such base.
  */
-static BdrvOpenOptions *co_main_fn describe_chain(const Commit *c, Error **errp)
+static BdrvOpenOptions *co_main_fn describe_chain(const ImgCommit *c, Error **errp)
 {
     ToolImage first = c->image;
     first.writable = first.resize = false;
@@ -131,7 +120,7 @@ static BlockDriverState *main_fn base_of(const BdrvOpenOptions *opts, BlockDrive
 
 /* Nobody but this command reads through the chain while the base is written to: what it reads is not
  * what it writes. */
-static bool co_main_fn open_chain(Commit *c, Error **errp)
+bool co_main_fn img_commit_open(ImgCommit *c, Error **errp)
 {
     g_autoptr(BdrvOpenOptions) opts = describe_chain(c, errp);
 
@@ -160,7 +149,7 @@ static bool co_main_fn open_chain(Commit *c, Error **errp)
 static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind *ret_kind,
                       int64_t *ret_bytes)
 {
-    Commit *c = opaque;
+    ImgCommit *c = opaque;
     int64_t n;
 
     blk_begin(c->top);
@@ -176,7 +165,7 @@ static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind 
     return MIN(ret, 0);
 }
 
-static int co_fn copy_data(Commit *c, const BdrvCopyPiece *piece, bool *ret_is_write)
+static int co_fn copy_data(ImgCommit *c, const BdrvCopyPiece *piece, bool *ret_is_write)
 {
     void *buf = img_buffers_get(&c->buffers, piece->bytes);
     IoVec v;
@@ -196,7 +185,7 @@ static int co_fn copy_data(Commit *c, const BdrvCopyPiece *piece, bool *ret_is_w
 
 static int co_fn copy(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_write)
 {
-    Commit *c = opaque;
+    ImgCommit *c = opaque;
 
     if (piece->kind == BDRV_COPY_DATA) {
         return copy_data(c, piece, ret_is_write);
@@ -209,7 +198,7 @@ static int co_fn copy(void *opaque, const BdrvCopyPiece *piece, bool *ret_is_wri
 
 /* ---- the whole ---- */
 
-static bool co_main_fn grow_base(Commit *c)
+static bool co_main_fn grow_base(ImgCommit *c)
 {
     int64_t length = blk_length(c->top);
     Error *err = NULL;
@@ -226,8 +215,7 @@ static bool co_main_fn grow_base(Commit *c)
     return ok;
 }
 
-/* Only after everything is in the base for good. */
-static bool co_main_fn empty_image(Commit *c)
+bool co_main_fn img_commit_empty(ImgCommit *c)
 {
     if (c->keep) {
         return true;
@@ -244,7 +232,7 @@ static bool co_main_fn empty_image(Commit *c)
     return ret == 0;
 }
 
-static bool co_main_fn commit(Commit *c)
+bool co_main_fn img_commit_copy(ImgCommit *c)
 {
     static const BdrvCopyOps ops = { .co_look = look, .co_copy = copy };
     ImgTransfer t = {
@@ -260,12 +248,18 @@ static bool co_main_fn commit(Commit *c)
     int ret = blk_co_flush(c->base, NULL);
     if (ret < 0) {
         tool_error("Could not write the base of %s: %s", c->image.name, strerror(-ret));
-        return false;
     }
-    return empty_image(c);
+    return ret == 0;
 }
 
-static void co_main_fn parse(int argc, char **argv, Commit *c)
+bool co_main_fn img_commit_close(ImgCommit *c)
+{
+    bool ok = tool_close(g_steal_pointer(&c->base));
+
+    return tool_close(g_steal_pointer(&c->top)) && ok;
+}
+
+static void co_main_fn parse(int argc, char **argv, ImgCommit *c)
 {
     static const struct option longopts[] = {
         { "help", no_argument, NULL, 'h' },
@@ -294,20 +288,19 @@ static void co_main_fn parse(int argc, char **argv, Commit *c)
 
 int co_main_fn img_commit(int argc, char **argv)
 {
-    Commit c = { .image.writable = true, .image.may_guess_raw = true };
+    ImgCommit c = { .image.writable = true, .image.may_guess_raw = true };
     Error *err = NULL;
     bool ok = false;
 
     parse(argc, argv, &c);
     c.image.name = img_only_filename(argc, argv);
     img_check_naming(&c.image);
-    if (open_chain(&c, &err)) {
-        ok = commit(&c);
+    if (img_commit_open(&c, &err)) {
+        ok = img_commit_copy(&c) && img_commit_empty(&c);
     } else {
         img_fail(err);
     }
-    ok = tool_close(c.base) && ok;
-    ok = tool_close(c.top) && ok;
+    ok = img_commit_close(&c) && ok;
     if (ok && !c.quiet) {
         printf("Image committed.\n");
     }

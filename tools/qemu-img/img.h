@@ -18,6 +18,7 @@ int co_main_fn img_compare(int argc, char **argv);
 int co_main_fn img_convert(int argc, char **argv);
 int co_main_fn img_create(int argc, char **argv);
 int co_main_fn img_dd(int argc, char **argv);
+int co_main_fn img_group(int argc, char **argv);
 int co_main_fn img_info(int argc, char **argv);
 int co_main_fn img_map(int argc, char **argv);
 int co_main_fn img_measure(int argc, char **argv);
@@ -59,7 +60,10 @@ bool img_parse_size(const char *what, const char *arg, int64_t min, int64_t max,
 /* A plain number. */
 int64_t img_number_arg(const char *what, const char *arg, int64_t min, int64_t max);
 
-typedef enum ImgOutput { IMG_OUTPUT_HUMAN, IMG_OUTPUT_JSON } ImgOutput;
+typedef enum ImgOutput {
+    IMG_OUTPUT_HUMAN, IMG_OUTPUT_JSON,
+    IMG_OUTPUT_PNG, IMG_OUTPUT_DOT, /* of commands that draw */
+} ImgOutput;
 ImgOutput img_output_arg(const char *arg);
 /* The only argument behind the options, a file name. */
 const char *img_only_filename(int argc, char **argv);

@@ -2,6 +2,7 @@
 /* qemu-img info: what an image says of itself.  Nothing that it merely names is opened. */
 #include "qemu/osdep.h"
 
+#include "chain.h"
 #include "info.h"
 #include "qapi/qapi-format.h"
 #include "qobject/json.h"
@@ -101,6 +102,29 @@ QList *co_main_fn img_collect_info(const ToolImage *first, bool chain)
 
 /* ---- the command ---- */
 
+static bool co_main_fn print(QList *list, ImgOutput output, bool chain, const char *picture)
+{
+    Error *err = NULL;
+
+    switch (output) {
+    case IMG_OUTPUT_HUMAN:
+        img_print_info(list);
+        break;
+    case IMG_OUTPUT_JSON:
+        img_print_json(qobject_ref(chain ? QOBJECT(list) : qlist_get(list, 0)));
+        break;
+    case IMG_OUTPUT_DOT:
+        img_chain_print_dot(&list, 1);
+        break;
+    case IMG_OUTPUT_PNG:
+        if (!img_chain_draw(list, picture, &err)) {
+            img_fail(err);
+            return false;
+        }
+    }
+    return true;
+}
+
 int co_main_fn img_info(int argc, char **argv)
 {
     static const struct option longopts[] = {
@@ -125,7 +149,7 @@ int co_main_fn img_info(int argc, char **argv)
             image.force_share = true;
             break;
         case IMG_OPT_OUTPUT:
-            output = img_output_arg(optarg);
+            output = img_output_or_picture_arg(optarg, true);
             break;
         case IMG_OPT_BACKING_CHAIN:
             chain = true;
@@ -137,16 +161,9 @@ int co_main_fn img_info(int argc, char **argv)
             img_add_object(optarg);
         }
     }
+    const char *picture = output == IMG_OUTPUT_PNG ? img_picture_arg(argc, argv) : NULL;
     image.name = img_only_filename(argc, argv);
     img_check_naming(&image);
     g_autoptr(QList) list = img_collect_info(&image, chain);
-    if (!list) {
-        return 1;
-    }
-    if (output == IMG_OUTPUT_HUMAN) {
-        img_print_info(list);
-    } else {
-        img_print_json(qobject_ref(chain ? QOBJECT(list) : qlist_get(list, 0)));
-    }
-    return 0;
+    return list && print(list, output, chain, picture) ? 0 : 1;
 }

@@ -37,10 +37,18 @@ static const struct {
       "[-o OPTIONS] FILENAME [SIZE]" },
     { "dd", img_dd, "[--image-opts] [-U] [-f FMT] [-O OUTPUT_FMT] [bs=BLOCK_SIZE] [count=BLOCKS] "
       "[skip=BLOCKS] if=INPUT of=OUTPUT" },
+    { "group", img_group, "create [--object OBJECT] [-q] [-f FMT] [-F BACKING_FMT] [-o OPTIONS] "
+      "BASE OVERLAY [BASE OVERLAY]..." },
+    { "group", img_group, "commit [--object OBJECT] [-q] [-f FMT] [-t CACHE] [-r RATE_LIMIT] [-d] [-p] "
+      "[--force] OVERLAY..." },
+    { "group", img_group, "check [--object OBJECT] [--image-opts] [-q] [-f FMT] [--output=OFMT] "
+      "[-r leaks|all] [-T SRC_CACHE] [-U] FILENAME..." },
+    { "group", img_group, "info [--object OBJECT] [--image-opts] [-f FMT] [--output=OFMT] [-U] "
+      "FILENAME..." },
     { "info", img_info, "[--object OBJECT] [--image-opts] [-f FMT] [--output=OFMT] "
-      "[--backing-chain] [-U] FILENAME" },
+      "[--backing-chain] [-U] [PICTURE.png] FILENAME" },
     { "map", img_map, "[--object OBJECT] [--image-opts] [-f FMT] [--start-offset=OFFSET] "
-      "[--max-length=LEN] [--output=OFMT] [-U] FILENAME" },
+      "[--max-length=LEN] [--output=OFMT] [-U] [PICTURE.png] FILENAME" },
     { "measure", img_measure, "[--output=OFMT] [-O OUTPUT_FMT] [-o OPTIONS] [--size N | "
       "[--object OBJECT] [--image-opts] [-f FMT] [-l SNAPSHOT] FILENAME]" },
     { "rebase", img_rebase, "[--object OBJECT] [--image-opts] [-U] [-q] [-f FMT] [-t CACHE] "

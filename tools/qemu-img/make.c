@@ -176,3 +176,78 @@ bool co_main_fn img_make(const char *filename, const char *format, const ImgOpti
     bdrv_graph_unlock();
     return ok;
 }
+
+/* ---- without a name, for groups ---- */
+
+struct ImgUnnamed {
+    Place place;
+    char *filename;
+};
+
+static bool co_main_fn make_unnamed(ImgUnnamed *u, const char *format, const ImgOptions *options,
+                                    Error **errp)
+{
+    BdrvCreateOptions opts;
+    bool is_nocow = false;
+    const char *nocow = img_options_get(options, "nocow");
+
+    if (!img_options_to_create(options, &opts, errp)) {
+        return false;
+    }
+    u->place.file = new_file_prepare(u->filename, errp);
+    if (!u->place.file || !open_new(&u->place, errp)) {
+        return false;
+    }
+    if (nocow && keyval_parse_bool(nocow, &is_nocow) && is_nocow) {
+        new_file_set_nocow(u->place.file);
+    }
+    return lay_out(&u->place, format, &opts, errp) && flush(&u->place, u->filename, errp);
+}
+
+ImgUnnamed *co_main_fn img_make_unnamed(const char *filename, const char *format,
+                                        const ImgOptions *options, Error **errp)
+{
+    ImgUnnamed *u = g_new0(ImgUnnamed, 1);
+
+    u->filename = g_strdup(filename);
+    bdrv_graph_lock();
+    bool ok = make_unnamed(u, format, options, errp);
+    bdrv_graph_unlock();
+    if (!ok) {
+        img_unnamed_end(u, false);
+        return NULL;
+    }
+    return u;
+}
+
+bool main_fn img_unnamed_equal(const ImgUnnamed *a, const ImgUnnamed *b)
+{
+    return new_file_equal(a->place.file, b->place.file);
+}
+
+bool co_main_fn img_unnamed_name(ImgUnnamed *u, Error **errp)
+{
+    return new_file_give_name(u->place.file, errp);
+}
+
+bool co_main_fn img_unnamed_sync(ImgUnnamed *u, Error **errp)
+{
+    return new_file_sync_dir(u->place.file, errp);
+}
+
+void co_main_fn img_unnamed_end(ImgUnnamed *u, bool keep)
+{
+    if (!u) {
+        return;
+    }
+    bdrv_graph_lock();
+    bdrv_link_free(u->place.link);
+    bdrv_graph_unlock();
+    if (keep) {
+        new_file_commit(u->place.file);
+    } else {
+        new_file_abort(u->place.file);
+    }
+    g_free(u->filename);
+    g_free(u);
+}

@@ -2,24 +2,23 @@
 /* qemu-img map: which image of a chain holds what, and where. */
 #include "qemu/osdep.h"
 
-#include "img.h"
+#include "chain.h"
+#include "map.h"
 #include "qobject/json.h"
 
 typedef struct MapArgs {
     ToolImage image;
     ImgOutput output;
+    const char *picture;            /* IMG_OUTPUT_PNG: where to */
     int64_t start, max_length;      /* @max_length -1: to the end */
 } MapArgs;
 
-/* A stretch of the disk that is of one kind and lies in one piece. */
-typedef struct Stretch {
-    int64_t start, length;
-    int depth;                      /* of the image that says what it is */
-    bool present;                   /* one does */
-    bool zero, data, compressed;
-    BlockDriverState *file;         /* NULL: it is nowhere to be read */
-    int64_t offset;
-} Stretch;
+/* Where the disk's part ends that is asked for. */
+static int64_t end_of(const MapArgs *a, int64_t length)
+{
+    return a->max_length < 0 ? length
+                             : MIN(length, a->start + MIN(a->max_length, INT64_MAX - a->start));
+}
 
 /* ---- looking ---- */
 
@@ -40,7 +39,7 @@ static int main_fn deepest_at(BlockDriverState *bs, int64_t start, int64_t *ret_
     }
 }
 
-static int co_main_fn look(BlockBackend *blk, int64_t start, int64_t bytes, Stretch *ret)
+int co_main_fn img_map_look(BlockBackend *blk, int64_t start, int64_t bytes, MapStretch *ret)
 {
     BdrvPlace place = { 0 };
     int64_t n;
@@ -56,7 +55,7 @@ static int co_main_fn look(BlockBackend *blk, int64_t start, int64_t bytes, Stre
     if (!present) {
         depth = deepest_at(blk_bs(blk), start, &n);
     }
-    *ret = (Stretch){
+    *ret = (MapStretch){
         .start = start, .length = n, .depth = depth, .present = present,
         .zero = !present || status & BDRV_BLOCK_ZERO, .compressed = place.compressed,
         .data = present && status & BDRV_BLOCK_DATA && !(status & BDRV_BLOCK_ZERO),
@@ -65,7 +64,7 @@ static int co_main_fn look(BlockBackend *blk, int64_t start, int64_t bytes, Stre
     return 0;
 }
 
-static bool continues(const Stretch *a, const Stretch *b)
+static bool continues(const MapStretch *a, const MapStretch *b)
 {
     return a->depth == b->depth && a->present == b->present && a->zero == b->zero &&
            a->data == b->data && a->compressed == b->compressed && a->file == b->file &&
@@ -75,7 +74,7 @@ static bool continues(const Stretch *a, const Stretch *b)
 /* ---- printing ---- */
 
 /* False: it cannot be said in this form. */
-static bool print_human(const Stretch *s)
+static bool print_human(const MapStretch *s)
 {
     if (s->data && !s->file) {
         tool_error("File contains external, encrypted or compressed clusters.");
@@ -88,7 +87,7 @@ static bool print_human(const Stretch *s)
     return true;
 }
 
-static void print_json(const Stretch *s, bool last)
+static void print_json(const MapStretch *s, bool last)
 {
     static const char *const words[] = { "false", "true" };
 
@@ -101,7 +100,7 @@ static void print_json(const Stretch *s, bool last)
     puts(last ? "}]" : "},");
 }
 
-static bool print(const MapArgs *a, const Stretch *s, bool last)
+static bool print(const MapArgs *a, const MapStretch *s, bool last)
 {
     if (a->output == IMG_OUTPUT_JSON) {
         print_json(s, last);
@@ -114,19 +113,16 @@ static bool print(const MapArgs *a, const Stretch *s, bool last)
 
 static int co_main_fn map(const MapArgs *a, BlockBackend *blk)
 {
-    int64_t length = blk_length(blk), end = length, pos = a->start;
-    Stretch current = { 0 }, next;
+    int64_t end = end_of(a, blk_length(blk)), pos = a->start;
+    MapStretch current = { 0 }, next;
 
-    if (a->max_length >= 0) {
-        end = MIN(length, a->start + MIN(a->max_length, INT64_MAX - a->start));
-    }
     if (a->output == IMG_OUTPUT_JSON) {
         putchar('[');
     } else {
         printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to", "File");
     }
     for (; pos < end; pos += next.length) {
-        int ret = look(blk, pos, end - pos, &next);
+        int ret = img_map_look(blk, pos, end - pos, &next);
         if (ret < 0) {
             tool_error("Failed to read image metadata: %s", strerror(-ret));
             return 1;
@@ -147,6 +143,21 @@ static int co_main_fn map(const MapArgs *a, BlockBackend *blk)
         puts("]");
     }
     return 0;
+}
+
+static int co_main_fn draw(const MapArgs *a, BlockBackend *blk)
+{
+    int64_t end = end_of(a, blk_length(blk));
+    MapCells cells = { 0 };
+    Error *err = NULL;
+    bool ok = img_map_collect(blk, a->start, MAX(end - a->start, 0), &cells);
+
+    if (ok && !img_map_draw(&cells, a->picture, &err)) {
+        img_fail(err);
+        ok = false;
+    }
+    img_map_cells_clear(&cells);
+    return ok ? 0 : 1;
 }
 
 int co_main_fn img_map(int argc, char **argv)
@@ -179,7 +190,7 @@ int co_main_fn img_map(int argc, char **argv)
             a.max_length = img_size_arg("max length", optarg, 0, INT64_MAX);
             break;
         case IMG_OPT_OUTPUT:
-            a.output = img_output_arg(optarg);
+            a.output = img_output_or_picture_arg(optarg, false);
             break;
         case IMG_OPT_IMAGE_OPTS:
             a.image.image_opts = true;
@@ -188,13 +199,14 @@ int co_main_fn img_map(int argc, char **argv)
             img_add_object(optarg);
         }
     }
+    a.picture = a.output == IMG_OUTPUT_PNG ? img_picture_arg(argc, argv) : NULL;
     a.image.name = img_only_filename(argc, argv);
     img_check_naming(&a.image);
     BlockBackend *blk = tool_open(&a.image, &err);
     if (!blk) {
         return img_fail(err);
     }
-    int status = map(&a, blk);
+    int status = a.picture ? draw(&a, blk) : map(&a, blk);
     tool_close(blk);
     return status;
 }

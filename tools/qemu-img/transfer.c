@@ -19,7 +19,7 @@ static void stop(int signal)
     stop_signal = signal;
 }
 
-static void catch_signals(void)
+void img_catch_signals(void)
 {
     /* The second one ends the program at once. */
     struct sigaction action = { .sa_handler = stop, .sa_flags = SA_RESTART | SA_RESETHAND };
@@ -176,7 +176,7 @@ bool co_main_fn img_transfer(const ImgTransfer *t)
     }
     w.progress = img_progress_new(t->progress);
     bdrv_copy_set_speed(w.copy, t->speed);
-    catch_signals();
+    img_catch_signals();
     coroutine_start(watch_entry, &w);
     BdrvCopyResult result = bdrv_copy_run(w.copy, &error);
     end_watch(&w);

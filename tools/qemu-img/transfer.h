@@ -54,7 +54,9 @@ void co_fn img_turns_pass(ImgTurns *t, uint64_t ticket);
 
 /* SIGINT, SIGTERM: what is under way ends, then this fails.  False: it was said why. */
 bool co_main_fn img_transfer(const ImgTransfer *t);
-/* Did a signal end the last one? */
+/* From now on SIGINT and SIGTERM are only noted, the first time; img_transfer() does that, too. */
+void img_catch_signals(void);
+/* Did a signal end the last one, or come since img_catch_signals()? */
 bool any_fn img_was_interrupted(void);
 
 #endif
