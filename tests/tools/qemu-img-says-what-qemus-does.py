@@ -410,6 +410,16 @@ $I amend -t foo -o compat=1.1 a.qcow2
 qemu-img create -q -f qcow2 -o data_file=d.raw df.qcow2 1M; mv d.raw e.raw; $I amend -o data_file=e.raw --image-opts driver=qcow2,file.filename=df.qcow2,data-file.driver=file,data-file.filename=e.raw; qemu-img info df.qcow2 | grep data
 ''')
 
+topic('images that cannot be read', IMAGES + r'''
+for e in read_aio l2_load; do printf '[inject-error]\nevent = "%s"\n' $e > $e; done
+$I compare blkdebug:read_aio:a.qcow2 b.qcow2
+$I compare b.qcow2 blkdebug:read_aio:a.qcow2
+$I compare -s a.qcow2 blkdebug:read_aio:a.qcow2
+$I compare blkdebug:l2_load:a.qcow2 b.qcow2
+$I compare b.qcow2 blkdebug:l2_load:a.qcow2
+$I compare -s a.qcow2 blkdebug:l2_load:a.qcow2
+''')
+
 
 def normalize(text):
     """What newer QEMUs say besides, and what no two programs have in common."""

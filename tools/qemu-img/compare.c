@@ -5,7 +5,13 @@
 #include "img.h"
 #include "transfer.h"
 
-enum { STATUS_SAME = 0, STATUS_DIFFERENT = 1, STATUS_FAILED = 2 };
+enum {
+    STATUS_SAME = 0,
+    STATUS_DIFFERENT = 1,
+    STATUS_FAILED = 2,
+    STATUS_NO_ALLOCATION = 3,       /* an image does not tell where it has data */
+    STATUS_NO_DATA = 4,
+};
 
 typedef struct Compare {
     BlockBackend *blk[2];
@@ -15,7 +21,9 @@ typedef struct Compare {
     /* The first difference: pieces begin in order, so what lies before it has begun before.
      * INT64_MAX: none yet.  The copier's thread's. */
     int64_t different, status_differs;
-    const char *failed;             /* whose image could not be read */
+    const char *failed;             /* the image that failed; NULL: none */
+    int64_t failed_offset;
+    int failed_errno, failed_status;
     ImgBuffers buffers;
 } Compare;
 
@@ -32,6 +40,17 @@ static void G_GNUC_PRINTF(2, 3) say(const Compare *c, const char *fmt, ...)
 
 /* ---- on the copier's thread ---- */
 
+/* The error that is told: of several the one that is first on the disk. */
+static void note_failure(Compare *c, int i, int64_t offset, int status, int ret)
+{
+    if (!c->failed || offset < c->failed_offset) {
+        c->failed = c->name[i];
+        c->failed_offset = offset;
+        c->failed_status = status;
+        c->failed_errno = -ret;
+    }
+}
+
 /* BDRV_BLOCK_ flags of image @i from @offset on; behind its end it is zeroes. */
 static int co_fn look_at(Compare *c, int i, int64_t offset, int64_t *bytes)
 {
@@ -45,7 +64,7 @@ static int co_fn look_at(Compare *c, int i, int64_t offset, int64_t *bytes)
                                   MIN(*bytes, c->length[i] - offset), 0, bytes, NULL);
     blk_end(c->blk[i]);
     if (status < 0) {
-        c->failed = c->name[i];
+        note_failure(c, i, offset, STATUS_NO_ALLOCATION, status);
     }
     return status < 0 || status & BDRV_BLOCK_DECIDED ? status : status | BDRV_BLOCK_ZERO;
 }
@@ -60,7 +79,7 @@ static int co_fn look(void *opaque, int64_t offset, int64_t bytes, BdrvCopyKind 
     for (int i = 0; i < 2; i++) {
         status[i] = look_at(c, i, offset, ret_bytes);
         if (status[i] < 0) {
-            return status[i];
+            return -ECANCELED;
         }
     }
     if (c->strict && (status[0] ^ status[1]) & (BDRV_BLOCK_DATA | BDRV_BLOCK_ZERO |
@@ -85,7 +104,7 @@ static int co_fn read_at(Compare *c, int i, int64_t offset, int64_t bytes, uint8
     }
     memset(buf + there, 0, bytes - there);
     if (ret < 0) {
-        c->failed = c->name[i];
+        note_failure(c, i, offset, STATUS_NO_DATA, ret);
     }
     return ret;
 }
@@ -123,10 +142,21 @@ static int co_fn compare_piece(void *opaque, const BdrvCopyPiece *piece, bool *r
         ret = -ECANCELED;           /* nothing behind that matters */
     }
     img_buffers_put(&c->buffers, buf, 2 * piece->bytes);
-    return ret;
+    return c->failed && ret < 0 ? -ECANCELED : ret;
 }
 
 /* ---- the result ---- */
+
+static int failure(const Compare *c)
+{
+    if (c->failed_status == STATUS_NO_ALLOCATION) {
+        tool_error("Sector allocation test failed for %s", c->failed);
+    } else {
+        tool_error("Error while reading offset %" PRId64 " of %s: %s", c->failed_offset,
+                   c->failed, strerror(c->failed_errno));
+    }
+    return c->failed_status;
+}
 
 static int co_main_fn compare(Compare *c)
 {
@@ -145,6 +175,9 @@ static int co_main_fn compare(Compare *c)
     }
     bool ok = t.length == 0 || img_transfer(&t);
     img_buffers_clear(&c->buffers);
+    if (c->failed && c->failed_offset < MIN(c->status_differs, c->different)) {
+        return failure(c);
+    }
     if (c->status_differs < c->different) {
         say(c, "Strict mode: Offset %" PRId64 " block status mismatch!\n", c->status_differs);
         return STATUS_DIFFERENT;
