@@ -420,6 +420,13 @@ $I compare b.qcow2 blkdebug:l2_load:a.qcow2
 $I compare -s a.qcow2 blkdebug:l2_load:a.qcow2
 ''')
 
+topic('bitmaps keep their places', IMAGES + r'''
+for b in m z a; do $I bitmap --add a.qcow2 $b; done; qemu-img info a.qcow2 | grep name:
+$I bitmap --clear a.qcow2 z; qemu-img info a.qcow2 | grep name:
+$I bitmap --remove a.qcow2 z; $I bitmap --add a.qcow2 z; qemu-img info a.qcow2 | grep name:
+$I convert --bitmaps -O qcow2 a.qcow2 x; qemu-img info x | grep name:
+''')
+
 
 def normalize(text):
     """What newer QEMUs say besides, and what no two programs have in common."""

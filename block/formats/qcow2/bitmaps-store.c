@@ -105,21 +105,29 @@ static int co_main_fn store_one(Store *st, BdrvDirtyBitmap *b)
     return ret;
 }
 
+/* Those that the image has keep their places, as other programs do it: who lists bitmaps finds them
+ * in the same order again. */
 static int co_main_fn store_all(Store *st)
 {
     int ret = 0;
 
-    for (BdrvDirtyBitmap *b = bdrv_next_dirty_bitmap(st->bs, NULL); b && ret == 0;
-         b = bdrv_next_dirty_bitmap(st->bs, b)) {
-        if (bdrv_dirty_bitmap_persistent(b)) {
+    for (guint i = 0; i < st->old->len && ret == 0; i++) {
+        const Qcow2BitmapEntry *e = st->old->pdata[i];
+
+        if (!e->name) {                                         /* (P3) */
+            g_ptr_array_add(st->new, qcow2_bitmap_entry_copy(e));
+            continue;
+        }
+        BdrvDirtyBitmap *b = bdrv_find_dirty_bitmap(st->bs, e->name);
+        if (b && bdrv_dirty_bitmap_persistent(b)) {
             ret = store_one(st, b);
         }
     }
-    for (guint i = 0; i < st->old->len; i++) {          /* (P3) */
-        const Qcow2BitmapEntry *e = st->old->pdata[i];
-
-        if (!e->name) {
-            g_ptr_array_add(st->new, qcow2_bitmap_entry_copy(e));
+    for (BdrvDirtyBitmap *b = bdrv_next_dirty_bitmap(st->bs, NULL); b && ret == 0;
+         b = bdrv_next_dirty_bitmap(st->bs, b)) {
+        if (bdrv_dirty_bitmap_persistent(b) &&
+            !g_hash_table_contains(st->by_name, bdrv_dirty_bitmap_name(b))) {
+            ret = store_one(st, b);
         }
     }
     return ret;
