@@ -427,6 +427,15 @@ $I bitmap --remove a.qcow2 z; $I bitmap --add a.qcow2 z; qemu-img info a.qcow2 |
 $I convert --bitmaps -O qcow2 a.qcow2 x; qemu-img info x | grep name:
 ''')
 
+topic('snapshots, sizes and versions', r'''
+$I create -q -f qcow2 -o compat=0.10 a 32M; $I snapshot -c foo a; $I amend -o compat=1.1,size=128M a; qemu-img info a | sed -n 3p
+$I snapshot -c bar a; $I amend -o compat=0.10 a
+$I amend -o compat=0.10,size=32M a
+$I amend -o compat=0.10,size=128M a
+$I snapshot -d bar a; $I amend -o compat=0.10,size=64M a
+$I amend -o compat=0.10,size=32M a; qemu-img info a | grep -E 'virtual|compat'; qemu-img check a
+''')
+
 
 def normalize(text):
     """What newer QEMUs say besides, and what no two programs have in common."""

@@ -47,10 +47,12 @@ static bool check_data_file(const Qcow2State *s, const BdrvAmendOptions *o, Erro
     return false;
 }
 
-/* What version 2 has no place for. */
-static bool check_downgrade(BlockDriverState *bs, Error **errp)
+/* What version 2 has no place for.  Its snapshots do not say how large the disk was, so they must be
+ * of the size that the disk is going to have. */
+static bool check_downgrade(BlockDriverState *bs, const BdrvAmendOptions *o, Error **errp)
 {
     Qcow2State *s = qcow2_state(bs);
+    uint64_t length = o->has_size ? (uint64_t)o->size : s->header.size;
     uint64_t features = s->header.incompatible & ~(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_DATA_FILE);
 
     if (s->g.has_data_file) {
@@ -69,7 +71,7 @@ static bool check_downgrade(BlockDriverState *bs, Error **errp)
     for (guint i = 0; i < s->snapshots->len; i++) {
         const BdrvSnapshot *sn = s->snapshots->pdata[i];
 
-        if (sn->vm_state_size > UINT32_MAX || sn->disk_size != bdrv_length(bs)) {
+        if (sn->vm_state_size > UINT32_MAX || sn->disk_size != length) {
             error_setg(errp, "Internal snapshots prevent downgrade of image");
             return false;
         }
@@ -91,7 +93,7 @@ static bool check(BlockDriverState *bs, const BdrvAmendOptions *o, Error **errp)
         return false;
     }
     return check_version(s, o, errp) && check_data_file(s, o, errp) &&
-           (o->version != 2 || s->header.version == 2 || check_downgrade(bs, errp));
+           (o->version != 2 || s->header.version == 2 || check_downgrade(bs, o, errp));
 }
 
 /* ---- version 2 ---- */
