@@ -436,6 +436,10 @@ $I snapshot -d bar a; $I amend -o compat=0.10,size=64M a
 $I amend -o compat=0.10,size=32M a; qemu-img info a | grep -E 'virtual|compat'; qemu-img check a
 ''')
 
+topic('a repair takes back what autoclear bits promise', r'''
+bits() { od -An -tx1 -j88 -N8 $1; }; $I create -q -f qcow2 a 1M; printf '\200' | dd of=a bs=1 seek=88 conv=notrunc status=none; $I check a; bits a; $I check -r all a; bits a; $I check -r leaks a
+''')
+
 
 def normalize(text):
     """What newer QEMUs say besides, and what no two programs have in common."""

@@ -238,6 +238,8 @@ static bool co_fn check_and_fix(BlockDriverState *bs, BdrvFix fix, BdrvCheckProg
     res->leaks_fixed = before.leaks - MIN(before.leaks, res->leaks);
     if (res->corruptions == 0) {
         int ret = qcow2_header_mark(bs, 0, QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
+        /* A repair is a change, also where it finds nothing to change. */
+        ret = ret ?: qcow2_header_drop_unknown(bs);
         if (ret < 0) {
             error_setg_errno(errp, -ret, "Cannot mark '%s' as repaired", qcow2_name(bs));
             return false;
