@@ -62,7 +62,7 @@ static int co_fn look_at_mapped(BlockDriverState *bs, int64_t offset, int64_t by
         .compressed = e.kind == BDRV_EXTENT_SPECIAL,
     };
     if (e.kind == BDRV_EXTENT_ZERO) {
-        return BDRV_BLOCK_ZERO | (e.link ? BDRV_BLOCK_DATA : 0) | who;
+        return BDRV_BLOCK_ZERO | who;
     }
     return BDRV_BLOCK_DATA | who;
 }

@@ -440,6 +440,14 @@ topic('a repair takes back what autoclear bits promise', r'''
 bits() { od -An -tx1 -j88 -N8 $1; }; $I create -q -f qcow2 a 1M; printf '\200' | dd of=a bs=1 seek=88 conv=notrunc status=none; $I check a; bits a; $I check -r all a; bits a; $I check -r leaks a
 ''')
 
+topic('zero clusters that keep their place', r'''
+qemu-img create -q -f qcow2 a 2M; qemu-io -c 'write 0 2M' -c 'write -z 64k 192k' -c 'discard 128k 64k' -c 'write -z 512k 4k' a >/dev/null; $I map --output=json a
+$I map a
+$I compare -s a a
+qemu-img create -q -f qcow2 -o extended_l2=on x 2M; qemu-io -c 'write 0 2M' -c 'write -z 64k 192k' -c 'write -z 516k 4k' x >/dev/null; $I map --output=json x
+qemu-img create -q -f qcow2 -o data_file=d.raw d 1M; qemu-io -c 'write 0 1M' -c 'write -z 64k 192k' d >/dev/null; $I map --output=json d
+''')
+
 
 def normalize(text):
     """What newer QEMUs say besides, and what no two programs have in common."""

@@ -51,8 +51,8 @@ static bool run_add(Run *r, const BdrvExtent *piece, int64_t bytes)
     if (have == 0) {
         *e = *piece;
     } else if (e->kind != piece->kind || e->kind == BDRV_EXTENT_SPECIAL ||
-               (e->kind == BDRV_EXTENT_DATA && (e->writable != piece->writable ||
-                                                e->host_offset + have != piece->host_offset))) {
+               e->link != piece->link || e->writable != piece->writable ||
+               (e->link && e->host_offset + have != piece->host_offset)) {
         return false;
     }
     r->pos += MIN(bytes, r->end - r->pos);
@@ -82,6 +82,9 @@ static int run_add_cluster(Run *r, const Qcow2L2Ref *ref, unsigned i)
             piece.host_offset = entry.host + in_cluster;
             piece.writable = entry.copied && ref->writable && !r->bs->read_only &&
                              qcow2_may_change(s);
+        } else if (piece.kind == BDRV_EXTENT_ZERO && entry.has_host) {
+            piece.link = g->has_data_file ? r->bs->data_file : r->bs->file;
+            piece.host_offset = entry.host + in_cluster;
         } else if (piece.kind == BDRV_EXTENT_SPECIAL) {
             piece.special = entry.desc;
         }
