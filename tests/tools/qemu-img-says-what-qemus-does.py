@@ -448,6 +448,12 @@ qemu-img create -q -f qcow2 -o extended_l2=on x 2M; qemu-io -c 'write 0 2M' -c '
 qemu-img create -q -f qcow2 -o data_file=d.raw d 1M; qemu-io -c 'write 0 1M' -c 'write -z 64k 192k' d >/dev/null; $I map --output=json d
 ''')
 
+topic('an overlay grows into room of its own', r'''
+qemu-img create -q -f raw h.raw 4M; qemu-io -f raw -c 'write -P 7 0 4M' h.raw >/dev/null; for p in off metadata falloc full; do qemu-img create -q -f qcow2 -b h.raw -F raw $p 1000k; qemu-io -c 'write -P 8 960k 40k' $p >/dev/null; $I resize --preallocation=$p $p 5M; done
+for p in off metadata falloc full; do qemu-img check -q $p; qemu-io -c 'read -q -P 7 0 960k' -c 'read -q -P 8 960k 40k' -c 'read -P 0 1000k 4120k' $p | head -1; done
+for p in off falloc full; do qemu-img map --output=json $p | tail -1 | grep -c 'data": true.*offset'; done; test $(stat -c %b full) -gt 8000 && echo has its room
+''')
+
 
 def normalize(text):
     """What newer QEMUs say besides, and what no two programs have in common."""

@@ -125,9 +125,6 @@ static bool check_new_size(BlockDriverState *bs, int64_t length, BdrvPrealloc pr
                    qcow2_name(bs));
     } else if (shrink && prealloc != BDRV_PREALLOC_OFF) {
         error_setg(errp, "Cannot preallocate while shrinking '%s'", qcow2_name(bs));
-    } else if (prealloc != BDRV_PREALLOC_OFF && qcow2_has_backing(bs)) {
-        error_setg(errp, "Cannot preallocate the new part of '%s': it has a backing file",
-                   qcow2_name(bs));
     } else {
         return true;
     }
