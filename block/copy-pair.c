@@ -14,6 +14,50 @@ int co_fn bdrv_copy_pair_look(const BdrvCopyPair *pair, int64_t offset, int64_t 
     return MIN(ret, 0);
 }
 
+/*
+ * Buffers of BDRV_COPY_CHUNK bytes that no copy uses just now.  Memory that is fresh for each piece
+ * would be zeroed by the kernel each time.
+ */
+static GMutex spare_lock;
+static void *spare[BDRV_COPY_PARALLEL];
+static int n_spare;
+
+static void *get_buffer(int64_t bytes)
+{
+    void *buf = NULL;
+
+    if (bytes > BDRV_COPY_CHUNK) {
+        return bdrv_try_blockalign(bytes);
+    }
+    g_mutex_lock(&spare_lock);
+    if (n_spare > 0) {
+        buf = spare[--n_spare];
+    }
+    g_mutex_unlock(&spare_lock);
+    return buf ?: bdrv_try_blockalign(BDRV_COPY_CHUNK);
+}
+
+static void put_buffer(void *buf, int64_t bytes)
+{
+    if (bytes <= BDRV_COPY_CHUNK) {
+        g_mutex_lock(&spare_lock);
+        if (n_spare < (int)G_N_ELEMENTS(spare)) {
+            spare[n_spare++] = g_steal_pointer(&buf);
+        }
+        g_mutex_unlock(&spare_lock);
+    }
+    free(buf);
+}
+
+void any_fn bdrv_copy_free_buffers(void)
+{
+    g_mutex_lock(&spare_lock);
+    while (n_spare > 0) {
+        free(spare[--n_spare]);
+    }
+    g_mutex_unlock(&spare_lock);
+}
+
 static int co_fn write_zeroes(const BdrvCopyPair *pair, int64_t offset, int64_t bytes,
                               bool *ret_is_write)
 {
@@ -25,7 +69,7 @@ static int co_fn write_zeroes(const BdrvCopyPair *pair, int64_t offset, int64_t 
 static int co_fn copy_data(const BdrvCopyPair *pair, int64_t offset, int64_t bytes,
                            bool *ret_is_write)
 {
-    void *buf = bdrv_try_blockalign(bytes);
+    void *buf = get_buffer(bytes);
     IoVec v;
 
     *ret_is_write = false;
@@ -39,7 +83,7 @@ static int co_fn copy_data(const BdrvCopyPair *pair, int64_t offset, int64_t byt
         ret = blk_co_pwritev(pair->target, NULL, offset, bytes, &v,
                              pair->compress ? BDRV_REQ_WRITE_COMPRESSED : 0);
     }
-    free(buf);
+    put_buffer(buf, bytes);
     return ret;
 }
 

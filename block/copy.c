@@ -65,6 +65,7 @@ static void main_fn release_worker(void)
 {
     if (--copiers == 0) {
         iothread_free(g_steal_pointer(&worker));
+        bdrv_copy_free_buffers();
     }
 }
 

@@ -83,6 +83,8 @@ typedef struct BdrvCopyPair {
 
 int co_fn bdrv_copy_pair_look(const BdrvCopyPair *pair, int64_t offset, int64_t bytes,
                               BdrvCopyKind *ret_kind, int64_t *ret_bytes);
+/* The memory that copies keep for the next piece; the last copier's end does that. */
+void any_fn bdrv_copy_free_buffers(void);
 int co_fn bdrv_copy_pair(const BdrvCopyPair *pair, const BdrvCopyPiece *piece, bool *ret_is_write);
 
 #endif
