@@ -78,13 +78,13 @@ def listening(pid):
             link = os.readlink('/proc/%d/fd/%s' % (pid, fd))
             if link.startswith('socket:['):
                 inodes.add(link[8:-1])
-    found = []
+    found = set()                   # while others come and go, the kernel may show one twice
     for name, family in (('tcp', 4), ('tcp6', 6)):
         with open('/proc/net/' + name) as f:
             for line in f.readlines()[1:]:
                 fields = line.split()
                 if fields[3] == '0A' and fields[9] in inodes:
-                    found.append((family, int(fields[1].rpartition(':')[2], 16)))
+                    found.add((family, int(fields[1].rpartition(':')[2], 16)))
     return sorted(found)
 
 

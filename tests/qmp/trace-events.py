@@ -106,6 +106,9 @@ def work(qmp):
     qmp.cmd('blockdev-group-snapshot-sync', devlist=group)
     fails(qmp, 'blockdev-group-snapshot-sync', devlist=[
         {'device': 'a', 'snapshot-file': 'a.snap2'}, {'device': 'b', 'snapshot-file': 'no/b.snap2'}])
+    # A disk of a server: of this one.
+    add('own', driver='nbd', server={'type': 'unix', 'path': 'n'}, export='a', **{'read-only': True})
+    qmp.cmd('blockdev-del', {'node-name': 'own'})
     # A disk that fails.
     add('bad', driver='blkdebug', image={'driver': 'null-co', 'size': 1 << 20},
         **{'inject-error': [{'event': 'none', 'iotype': 'read', 'errno': 5}]})
