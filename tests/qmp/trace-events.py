@@ -175,7 +175,7 @@ def only_what_is_asked_for():
         work(d.qmp)
     lines = [line.partition(': ')[2] for line in d.log.splitlines() if '@' in line]
     assert {n for n, args in parse('\n'.join(lines))} == {
-        'transaction_step', 'nbd_request_begin', 'nbd_request_end', 'job_state'}, lines
+        'transaction_step', 'nbd_request_begin', 'nbd_request_end', 'nbd_connection', 'job_state'}, lines
 
 
 def switched_while_it_runs():

@@ -114,7 +114,8 @@ void main_fn nbd_issue(NbdConn *c, NbdRequest *r)
     }
     c->in_flight++;
     c->in_flight_bytes += r->buf ? r->bytes : 0;
-    if (give_to_libnbd(c->h, r) < 0) {
+    /* A connection that ends while a request is given to it has called on_done() by then. */
+    if (give_to_libnbd(c->h, r) < 0 && r->conn) {
         bool alive = nbd_library.aio_is_ready(c->h) > 0 || nbd_library.aio_is_processing(c->h) > 0;
         finish(r, alive ? nbd_library.get_errno() ?: EIO : LOST);
     }
