@@ -52,9 +52,12 @@ def said(program, *args):
 
 
 def img_help():
-    """Options of each command."""
+    """Options of each command; one with several forms has those of all of them."""
     lines = said(IMG, '--help').partition('Command syntax:\n')[2].partition('\n\n')[0].splitlines()
-    return {line.split()[0]: set(re.findall(r'(?<![\w-])--?[A-Za-z][\w-]*', line)) for line in lines}
+    found = {}
+    for line in lines:
+        found.setdefault(line.split()[0], set()).update(re.findall(r'(?<![\w-])--?[A-Za-z][\w-]*', line))
+    return found
 
 
 def test_all_options_of_the_help_are_offered():
