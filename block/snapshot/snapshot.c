@@ -96,6 +96,11 @@ static void co_main_fn snapshot_clean(BdrvAction *a)
     /* Also of a base that was read-only before and is none of those. */
     bdrv_refresh_claims(base, s->ro_error ? NULL : &s->ro_error);
     s->base_is_read_only = base->read_only && !s->ro_error;
+    /* What users that stay with the base need was prepared for the overlay as well. */
+    BlockDriverState *overlay = bdrv_find_node(s->overlay_node_name);
+    if (overlay) {
+        bdrv_refresh_claims(overlay, NULL);
+    }
     bdrv_link_free(g_steal_pointer(&s->snap));
     new_file_commit(g_steal_pointer(&s->file));
 }

@@ -9,9 +9,10 @@ void img_usage_error(const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    g_autofree char *text = g_strdup_vprintf(fmt, ap);
+    char *text = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     tool_error("%s", text);
+    g_free(text);                   /* nothing is freed by exit() */
     g_printerr("Try '%s --help' for more information\n", g_get_prgname());
     exit(1);
 }
