@@ -171,6 +171,9 @@ def traced(calls, *args, path=None):
     """Runs @args under strace, which does something to a system call (counted for each thread by itself), with @path
     only where it is about that; (status, output)"""
     requires('strace')
+    if subprocess.run(['strace', '-qq', '-o', '/dev/null', 'true'], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                      timeout=60, check=False).returncode:
+        skip('processes cannot be traced here')
     r = subprocess.run(['strace', '-f', '-qq', '-o', '/dev/null', *(['-P', path] if path else []), '-e',
                         'trace=' + calls.split(':')[0], '-e', 'inject=' + calls, OURS, *args], stdin=subprocess.DEVNULL,
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
