@@ -27,7 +27,7 @@ static void draft_free(Qcow2Draft *d)
     g_free(d->l1);
     g_free(d->fresh);
     g_array_unref(d->fresh_list);
-    g_array_unref(d->todo);
+    g_array_unref(d->unraised);
     g_array_unref(d->orphans);
     g_free(d);
 }
@@ -53,9 +53,9 @@ static int draft_alloc(Qcow2State *s, Qcow2Draft **ret)
     d->l1 = g_try_new0(uint64_t, MAX(d->l1_size, 1));
     d->fresh = g_try_malloc0(MAX(d->l1_size, 1));
     d->fresh_list = g_array_new(FALSE, FALSE, sizeof(uint32_t));
-    d->todo = g_array_new(FALSE, FALSE, sizeof(uint32_t));
+    d->unraised = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     d->orphans = g_array_new(FALSE, FALSE, sizeof(uint64_t));
-    d->all_todo = true;
+    d->all_unraised = true;
     if (!d->l1 || !d->fresh) {
         draft_free(d);
         return -ENOMEM;
@@ -264,13 +264,13 @@ static int co_fn raise_index(BlockDriverState *bs, Qcow2Draft *d, uint32_t i)
 }
 
 /* All that was frozen and is not raised. @held: nobody writes, and nothing may take its time. */
-static int co_fn raise_todo(BlockDriverState *bs, Qcow2Draft *d, bool held)
+static int co_fn raise_unraised(BlockDriverState *bs, Qcow2Draft *d, bool held)
 {
-    uint32_t n = d->all_todo ? d->l1_size : d->todo->len;
+    uint32_t n = d->all_unraised ? d->l1_size : d->unraised->len;
     int ret = 0;
 
     for (uint32_t k = 0; ret == 0 && k < n; k++) {
-        ret = raise_index(bs, d, d->all_todo ? k : g_array_index(d->todo, uint32_t, k));
+        ret = raise_index(bs, d, d->all_unraised ? k : g_array_index(d->unraised, uint32_t, k));
         if (ret == 0 && !held) {
             ret = qcow2_writeback_throttle(bs);
             if (k % 64 == 63) {
@@ -307,8 +307,8 @@ static int co_fn rewrite_l1(BlockDriverState *bs, Qcow2Draft *d)
     uint64_t bytes = d->l1_size * UINT64_C(8), done = UINT64_MAX;
     int ret = 0;
 
-    for (guint k = 0; ret == 0 && k < d->todo->len; k++) {
-        uint64_t pos = ROUND_DOWN(g_array_index(d->todo, uint32_t, k) * UINT64_C(8), 4096);
+    for (guint k = 0; ret == 0 && k < d->unraised->len; k++) {
+        uint64_t pos = ROUND_DOWN(g_array_index(d->unraised, uint32_t, k) * UINT64_C(8), 4096);
 
         if (pos != done) {
             ret = write_l1_part(bs, d, pos, MIN(4096, bytes - pos));
@@ -322,11 +322,11 @@ int co_fn qcow2_co_snapshot_raise(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
     Qcow2Draft *d = s->draft;
-    int ret = raise_todo(bs, d, false);
+    int ret = raise_unraised(bs, d, false);
 
     if (ret == 0) {
-        d->all_todo = false;
-        g_array_set_size(d->todo, 0);
+        d->all_unraised = false;
+        g_array_set_size(d->unraised, 0);
         ret = write_l1(bs, d);
         d->l1_written = ret == 0;
     }
@@ -385,12 +385,12 @@ int co_fn qcow2_co_snapshot_take(BlockDriverState *bs, bool flushed)
     Qcow2State *s = qcow2_state(bs);
     Qcow2Draft *d = s->draft;
     Qcow2SnapshotTable old = qcow2_snapshot_table(s);
-    int ret = raise_todo(bs, d, true);
+    int ret = raise_unraised(bs, d, true);
 
     if (ret == 0) {
         ret = rewrite_l1(bs, d);
     }
-    if (ret == 0 && (d->todo->len || !flushed || !is_settled(s))) {
+    if (ret == 0 && (d->unraised->len || !flushed || !is_settled(s))) {
         ret = qcow2_write_dirty(bs, QCOW2_WRITEBACK_SETTLE);
     }
     if (ret == 0) {

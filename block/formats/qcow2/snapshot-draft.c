@@ -64,12 +64,12 @@ uint64_t any_fn qcow2_snapshot_freeze(BlockDriverState *bs)
         uint32_t index = g_array_index(d->fresh_list, uint32_t, i);
 
         d->fresh[index] = false;
-        g_array_append_val(d->todo, index);
+        g_array_append_val(d->unraised, index);
     }
     g_array_set_size(d->fresh_list, 0);
     bool first = !d->frozen;
     d->frozen = true;
-    uint64_t n = first ? d->l1_size : d->todo->len;
+    uint64_t n = first ? d->l1_size : d->unraised->len;
     qcow2_unlock(s);
     return n;
 }

@@ -124,8 +124,8 @@ struct Qcow2Draft {
     /* Which L1 entries got a new table since the last freeze, and a list of them. */
     uint8_t *fresh;
     GArray *fresh_list;             /* of uint32_t */
-    GArray *todo;                   /* of uint32_t: fresh before the last freeze */
-    bool all_todo;                  /* all entries: nothing was raised yet */
+    GArray *unraised;               /* of uint32_t: fresh before the last freeze */
+    bool all_unraised;              /* all entries: nothing was raised yet */
     GArray *orphans;                /* of uint64_t, as in @l1: raised, and replaced since */
     bool l1_written;                /* the L1 table is in the file, as @l1 was then */
 };
