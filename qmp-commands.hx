@@ -5,8 +5,9 @@
 #
 # A stanza begins with `command:`.  Then, one a line:
 #   handler: C function
+#   program: NAME                 that has it, where that is not the daemon
 #   disk: FILE SIZE [FORMAT]      a file that is there before
-#   options: ARGUMENTS            of the daemon, more than it has anyway
+#   options: ARGUMENTS            of the program, more than it has anyway
 #   setup: REQUEST                sent before; must succeed; not printed
 #   -> REQUEST
 #   <- REPLY or EVENT

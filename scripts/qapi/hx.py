@@ -16,13 +16,14 @@ class Stanza:
     def __init__(self, name, where):
         self.name, self.where = name, where
         self.handler = None
+        self.program = 'qemu-storage-daemon'
         self.options, self.disks, self.steps = [], [], []
 
     def example(self):
         return [(kind, text) for kind, text in self.steps if kind != 'setup']
 
 
-_KEY = re.compile(r'(command|handler|options|disk|setup): *(.*)$')
+_KEY = re.compile(r'(command|handler|program|options|disk|setup): *(.*)$')
 _ARROWS = {'->': 'send', '<-': 'expect'}
 
 
@@ -59,6 +60,8 @@ def _line(stanza, key, line, step, where):
         what, value = key.groups()
         if what == 'handler':
             stanza.handler = value
+        elif what == 'program':
+            stanza.program = value
         elif what == 'options':
             stanza.options.append(value)
         elif what == 'disk':

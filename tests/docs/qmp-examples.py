@@ -24,6 +24,13 @@ from qmp import QMP                                             # noqa: E402
 ANY = '<any>'           # a value that may be anything
 REST = '<rest>'         # more members or elements may follow
 
+QSD = os.environ['QSD']
+PROGRAMS = {
+    'qemu-storage-daemon': [QSD],
+    'qemu-system-x86_64': [os.path.join(os.path.dirname(QSD), 'qemu-system-x86_64'),
+                           '-nodefaults', '-display', 'none', '-machine', 'none'],
+}
+
 
 def parse_pattern(text):
     """JSON with `...` for: any value, the rest of an array or object, any text in a string."""
@@ -102,7 +109,7 @@ class Example:
     def run(self):
         for disk in self.stanza.disks:
             make_disk(self.directory, disk)
-        argv = [os.environ['QSD'], '--qmp', 'unix:qmp.sock,server=on,wait=off']
+        argv = PROGRAMS[self.stanza.program] + ['--qmp', 'unix:qmp.sock,server=on,wait=off']
         for options in self.stanza.options:
             argv += shlex.split(options)
         daemon = subprocess.Popen(argv, cwd=self.directory, stdin=subprocess.DEVNULL)
