@@ -2,7 +2,7 @@
 /*
  * Where the lines of the log go: standard error, a file, syslog or systemd's journal.
  *
- * Until start-up is over each line goes to standard error as well: whoever started the daemon reads
+ * Until start-up is over each line goes to standard error as well: whoever started the program reads
  * there what is wrong with the command line.
  */
 #include "qemu/osdep.h"
@@ -13,7 +13,7 @@
 
 #include "qemu/line-writer.h"
 #include "qemu/log.h"
-#include "qsd.h"
+#include "tools/common/log.h"
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 #define WARNING "warning: "
@@ -166,7 +166,7 @@ static bool choose(const char *where, Error **errp)
     return logger.fd >= 0;
 }
 
-bool qsd_log_init(const char *where, Error **errp)
+bool tool_log_init(const char *where, Error **errp)
 {
     if (!choose(where, errp)) {
         return false;
@@ -176,18 +176,18 @@ bool qsd_log_init(const char *where, Error **errp)
     return true;
 }
 
-bool any_fn qsd_log_is_on_stderr(void)
+bool any_fn tool_log_is_on_stderr(void)
 {
     return logger.kind == LOG_TO_STDERR;
 }
 
-void any_fn qsd_log_reopen(void)
+void any_fn tool_log_reopen(void)
 {
     g_atomic_int_set(&logger.reopen, true);
     log_line("the log goes on after a SIGHUP");
 }
 
-void blocking_fn qsd_log_started(int64_t patience_ns)
+void blocking_fn tool_log_started(int64_t patience_ns)
 {
     log_writer_finish(patience_ns);
     g_atomic_int_set(&logger.on_stderr, false);

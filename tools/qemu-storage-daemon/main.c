@@ -9,21 +9,14 @@
 
 #include <getopt.h>
 #include <malloc.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/signalfd.h>
 
 #include "config-host.h"
 #include "monitor/monitor.h"
-#include "qapi/qapi-events.h"
-#include "qemu/aio.h"
-#include "qemu/debug-checks.h"
 #include "qemu/log.h"
-#include "qemu/systemd.h"
 #include "qsd.h"
-#include "tools/common/process.h"
 #include "tools/common/options.h"
+#include "tools/common/process.h"
+#include "tools/common/serve.h"
 
 const QsdOption qsd_options[] = {
     { "help", NULL, "display this help and exit", 'h', NULL },
@@ -78,11 +71,7 @@ typedef struct Step {
     const char *value;
 } Step;
 
-static AioContext *main_ctx;
 static CommandLine command_line;
-static int exit_status;
-static bool shutdown_wanted, state_is_being_logged;
-static Coroutine *shutdown_waiter;
 
 /* ---- the command line ---- */
 
@@ -181,126 +170,11 @@ static void parse_command_line(int argc, char **argv)
     }
 }
 
-/* ---- the end ---- */
-
-static void main_fn want_shutdown(ShutdownCause cause)
-{
-    EventShutdownArgs ev = { .guest = false, .reason = cause };
-
-    if (shutdown_wanted) {
-        return;
-    }
-    shutdown_wanted = true;
-    monitor_stop_commands();
-    qapi_event_send_shutdown(&ev);
-    if (shutdown_waiter) {
-        coroutine_wake(g_steal_pointer(&shutdown_waiter));
-    }
-}
-
-static void main_fn quit_from_monitor(void)
-{
-    want_shutdown(SHUTDOWN_CAUSE_HOST_QMP_QUIT);
-}
-
-/* ---- signals ---- */
-
-/*
- * A terminal that hangs up takes with it what runs on it in the foreground and has no other log, as
- * with every other program.  To all others SIGHUP says that log files have been moved.
- */
-static void main_fn handle_hangup(void)
-{
-    if (command_line.daemonize || !qsd_log_is_on_stderr()) {
-        qsd_log_reopen();
-    } else {
-        want_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
-    }
-}
-
-/* What the daemon has open, to the log: for when no monitor can be reached. */
-static void co_main_fn log_state_entry(void *opaque)
-{
-    static const char *const commands[] = { "info version", "info block", "info block -n" };
-    unsigned lines = 0;
-
-    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        g_autofree char *text = monitor_hmp_run(commands[i]);
-        g_auto(GStrv) list = g_strsplit(text, "\r\n", -1);
-        log_line("state: %s", commands[i]);
-        for (char **line = list; *line; line++) {
-            if (**line) {
-                log_line("state:   %s", *line);
-                lines++;
-            }
-        }
-    }
-    log_line("state: end, %u lines", lines);
-    state_is_being_logged = false;
-}
-
-static void co_main_fn signal_entry(void *opaque)
-{
-    int fd = GPOINTER_TO_INT(opaque);
-    struct signalfd_siginfo info;
-
-    /* Forever: a second signal during the shutdown changes nothing about it. */
-    while (aio_co_poll(fd, POLLIN, -1) >= 0) {
-        if (read(fd, &info, sizeof(info)) != sizeof(info)) {
-            continue;
-        }
-        if (info.ssi_signo == SIGUSR1) {
-            if (!state_is_being_logged && !shutdown_wanted) {
-                state_is_being_logged = true;
-                coroutine_start(log_state_entry, NULL);
-            }
-        } else if (info.ssi_signo == SIGHUP) {
-            handle_hangup();
-        } else {
-            want_shutdown(SHUTDOWN_CAUSE_HOST_SIGNAL);
-        }
-    }
-    close(fd);
-}
-
-/* The signals that mean something, as a descriptor; before there are threads. */
-static int block_signals(void)
-{
-    static const int handled[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
-    sigset_t set;
-
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);       /* a file that gets too large is an error of that request */
-    signal(SIGUSR2, SIG_IGN);       /* nothing yet: it must not end the daemon without a clean-up */
-    sigemptyset(&set);
-    for (size_t i = 0; i < G_N_ELEMENTS(handled); i++) {
-        sigaddset(&set, handled[i]);
-    }
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* Many disks and clients take many descriptors: as many as we may have. */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-/* ---- what the operator is told ---- */
-
-/* The last lines are worth waiting for, but the end of the program does not hang on a reader. */
-#define LOG_PATIENCE_NS NS_PER_SEC
-
 /* ---- from start to end ---- */
 
 static bool co_main_fn start(Error **errp)
 {
-    for (guint i = 0; i < command_line.steps->len && !shutdown_wanted; i++) {
+    for (guint i = 0; i < command_line.steps->len && !tool_serve_ends(); i++) {
         Step *s = &g_array_index(command_line.steps, Step, i);
         /* Where there is help, it was printed when the command line was read. */
         bool is_help = strcmp(s->value, "help") == 0;
@@ -312,28 +186,7 @@ static bool co_main_fn start(Error **errp)
             return false;
         }
     }
-    if (command_line.pidfile && !tool_pidfile_write(command_line.pidfile, errp)) {
-        error_prepend(errp, "--pidfile %s: ", command_line.pidfile);
-        return false;
-    }
     return true;
-}
-
-/* For whoever reads a log of its own later; a terminal is not told. */
-static void log_life(const char *what)
-{
-    if (!qsd_log_is_on_stderr()) {
-        log_line("%s", what);
-    }
-}
-
-/* From now on the log is where it is to be; what start-up said is on standard error by then. */
-static void end_of_start(void)
-{
-    context_block_anyway();         /* nobody is served yet */
-    if (command_line.daemonize || !qsd_log_is_on_stderr()) {
-        qsd_log_started(LOG_PATIENCE_NS);
-    }
 }
 
 /* A client that came by a service manager's socket, or early, is told of all exports that options
@@ -345,44 +198,13 @@ static void main_fn open_servers(void)
     }
 }
 
-static void co_main_fn daemon_entry(void *opaque)
+static void co_main_fn started(void)
 {
-    Error *err = NULL;
-
-    if (start(&err)) {
-        if (!monitor_is_there() && !nbd_server_next(NULL) && !shutdown_wanted) {
-            log_line("warning: nobody can reach this daemon: there is neither a monitor (--qmp, "
-                     "--monitor) nor a server (--nbd-server)");
-        }
-        monitor_start_commands();
-        end_of_start();
-        open_servers();
-        log_life("started, version " QEMU_VERSION);
-        tool_daemonize_done(0);
-        systemd_notify("READY=1");
-        while (!shutdown_wanted) {
-            shutdown_waiter = coroutine_self();
-            coroutine_yield();
-        }
-    } else {
-        end_of_start();
-        g_autofree char *text = g_strdup_printf("cannot start: %s", error_get_pretty(err));
-        log_life(text);
-        error_report_err(err);
-        exit_status = 1;
+    if (!monitor_is_there() && !nbd_server_next(NULL) && !tool_serve_ends()) {
+        log_line("warning: nobody can reach this daemon: there is neither a monitor (--qmp, "
+                 "--monitor) nor a server (--nbd-server)");
     }
-    systemd_notify("STOPPING=1");
-    log_life("ends");
-    monitor_finish_commands();
-    unsigned lossy = bdrv_lossy_closes();
-    blockdev_shutdown();
-    if (bdrv_lossy_closes() != lossy) {
-        exit_status = 1;
-    }
-    monitor_shutdown_all();
-    tool_pidfile_remove();
-    tool_daemonize_done(exit_status);
-    aio_context_quit(main_ctx);
+    open_servers();
 }
 
 int main(int argc, char **argv)
@@ -402,32 +224,12 @@ int main(int argc, char **argv)
         error_report_err(err);
         return 1;
     }
-    raise_descriptor_limit();
-    int signal_fd = block_signals();
-    if (!qsd_log_init(command_line.log, &err)) {
-        error_report_err(err);
-        return 1;
-    }
-    context_set_main();
-    main_ctx = aio_context_new(AIO_BACKEND_AUTO, &err);
-    if (!main_ctx) {
-        error_report_err(err);
-        return 1;
-    }
-    blockdev_init();
-    monitor_init(qmp_commands, quit_from_monitor);
-    if (QEMU_DEBUG_CHECKS) {
-        monitor_set_after_command(bdrv_graph_assert);
-    }
-    if (command_line.daemonize) {
-        monitor_refuse_stdio();
-    }
-    coroutine_start(signal_entry, GINT_TO_POINTER(signal_fd));
-    coroutine_start(daemon_entry, NULL);
-    aio_context_run(main_ctx);
-    context_block_anyway();         /* the loop has ended */
-    log_writer_finish(LOG_PATIENCE_NS);
-    tool_trace_finish(LOG_PATIENCE_NS);
+    ToolServe serve = {
+        .log = command_line.log, .pidfile = command_line.pidfile,
+        .daemonize = command_line.daemonize, .commands = qmp_commands,
+        .co_start = start, .co_started = started,
+    };
+    int status = tool_serve(&serve);
     g_array_unref(command_line.steps);
-    return exit_status;
+    return status;
 }

@@ -30,18 +30,6 @@ bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp);
 /* help.c: if @value, of the option --@option, asks for help, prints it and returns true. */
 bool any_fn qsd_help(const char *option, const char *value);
 
-/* ---- log.c: where the log goes ---- */
-
-/* @where: `stderr`, `syslog`, `journal`, or the name of a file; NULL: standard error.  Once, while
- * there is one thread. */
-bool qsd_log_init(const char *where, Error **errp);
-bool any_fn qsd_log_is_on_stderr(void);
-/* Whoever rotates log files has moved ours away: the next line goes to a new one of that name. */
-void any_fn qsd_log_reopen(void);
-/* Start-up is over: what was put so far is written, if that takes no longer than @patience_ns, and
- * from now on lines go to standard error only if the log is there. */
-void blocking_fn qsd_log_started(int64_t patience_ns);
-
 /* sandbox.c: give up system calls that the daemon does not need, for all threads. */
 bool qsd_sandbox_enter(Error **errp);
 
