@@ -4,6 +4,7 @@
 #define QEMU_IO_PROGRAM_H
 
 #include "qobject/qobject.h"
+#include "tools/common/name-options.h"
 #include "tools/common/tool.h"
 #include "tools/qemu-io/commands.h"
 
@@ -43,17 +44,6 @@ int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char
 /* @takes as the backing file of a new overlay.  *@ret_file is to be freed once that is open. */
 BdrvOpenOptions *co_main_fn below_snapshot(BdrvOpenOptions *takes, BdrvLink **ret_file,
                                            Error **errp);
-
-/* What @options (key=value,...) and @name (NULL: none) describe together; the options win.  Caller
- * unrefs. */
-QDict *co_main_fn name_options(const char *options, const char *name, Error **errp);
-/* Options of a backing file that leave open which one get the one that the image records. */
-bool co_main_fn complete_backing(QDict *dict, Error **errp);
-/* Says what is wrong with options as scripts know it: one that the format @format has not, or (NULL)
- * that cannot be changed; a value that is none. */
-void any_fn say_of_options(Error **errp, const char *format);
-/* Adds what @less has and @dict has not, also of what is inside of them. */
-void any_fn join_options(QDict *dict, const QDict *less);
 
 /*
  * The next line, without its end; NULL: there are no more.  Caller frees with free().  On a terminal

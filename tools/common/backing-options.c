@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `open -o backing.detect-zeroes=on`: some options of a backing file that the image itself
+/* `backing.detect-zeroes=on`: some options of a backing file that the image itself
  * names. */
 #include "qemu/osdep.h"
 
-#include "tools/qemu-io/program.h"
+#include "block/blockdev.h"
+#include "tools/common/name-options.h"
 
 /* The image of @dict without what it builds on; NULL with an error. */
 static BdrvLink *co_main_fn open_alone(const QDict *dict, Error **errp)

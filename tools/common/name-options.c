@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Options that go with a name: `open -o file.align=4k,driver=qcow2 NAME`. */
+/* Options that go with a name: `file=NAME,file.align=4k,driver=qcow2`. */
 #include "qemu/osdep.h"
 
 #include "qobject/json.h"
 #include "qobject/keyval.h"
-#include "tools/qemu-io/program.h"
+#include "tools/common/name-options.h"
 
 /* Children below each other in options that people write. */
 #define MAX_LEVELS 32
@@ -234,7 +234,7 @@ static bool add_named(QDict *dict, QDict *named, bool is_image)
     return place;
 }
 
-static bool co_main_fn add_name(QDict *dict, const char *name, Error **errp)
+bool co_main_fn add_name_options(QDict *dict, const char *name, Error **errp)
 {
     bool json = g_str_has_prefix(name, "json:");
     g_autoptr(QDict) named = json ? dict_of_json(name + strlen("json:"), errp)
@@ -256,5 +256,5 @@ QDict *co_main_fn name_options(const char *options, const char *name, Error **er
 {
     g_autoptr(QDict) dict = keyval_parse(options, NULL, NULL, errp);
 
-    return dict && (!name || add_name(dict, name, errp)) ? g_steal_pointer(&dict) : NULL;
+    return dict && (!name || add_name_options(dict, name, errp)) ? g_steal_pointer(&dict) : NULL;
 }
