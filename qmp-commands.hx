@@ -668,3 +668,80 @@ setup: { "execute": "block-dirty-bitmap-add",
 -> { "execute": "x-debug-block-dirty-bitmap-sha256",
      "arguments": { "node": "disk0", "name": "backup0" } }
 <- { "return": { "sha256": "..." } }
+
+command: device_add
+handler: qmp_device_add
+program: qemu-system-x86_64
+disk: disk.qcow2 1G qcow2
+options: -machine pc,x-inner=off -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "device_add",
+     "arguments": { "driver": "virtio-blk-pci", "id": "vda", "drive": "disk0" } }
+<- { "return": {} }
+
+command: device_del
+handler: qmp_device_del
+program: qemu-system-x86_64
+disk: disk.qcow2 1G qcow2
+options: -machine pc,x-inner=off -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+options: -device virtio-blk-pci,id=vda,drive=disk0
+-> { "execute": "device_del", "arguments": { "id": "vda" } }
+<- { "event": "DEVICE_DELETED", "data": { "device": "vda", "path": "/machine/peripheral/vda" },
+     "timestamp": ... }
+<- { "return": {} }
+
+command: eject
+handler: qmp_eject
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -drive if=none,id=cd,driver=null-co,read-only=on -device ide-cd,id=cd0,drive=cd
+-> { "execute": "eject", "arguments": { "id": "cd0" } }
+<- { "event": "DEVICE_TRAY_MOVED", "data": { "device": "cd", "id": "cd0", "tray-open": true },
+     "timestamp": ... }
+<- { "return": {} }
+
+command: blockdev-open-tray
+handler: qmp_blockdev_open_tray
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -device ide-cd,id=cd0
+-> { "execute": "blockdev-open-tray", "arguments": { "id": "cd0" } }
+<- { "event": "DEVICE_TRAY_MOVED", "data": { "device": "", "id": "cd0", "tray-open": true },
+     "timestamp": ... }
+<- { "return": {} }
+
+command: blockdev-close-tray
+handler: qmp_blockdev_close_tray
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -device ide-cd,id=cd0
+setup: { "execute": "blockdev-open-tray", "arguments": { "id": "cd0" } }
+-> { "execute": "blockdev-close-tray", "arguments": { "id": "cd0" } }
+<- { "event": "DEVICE_TRAY_MOVED", "data": { "device": "", "id": "cd0", "tray-open": false },
+     "timestamp": ... }
+<- { "return": {} }
+
+command: blockdev-remove-medium
+handler: qmp_blockdev_remove_medium
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -drive if=none,id=cd,driver=null-co,read-only=on -device ide-cd,id=cd0,drive=cd
+setup: { "execute": "blockdev-open-tray", "arguments": { "id": "cd0" } }
+-> { "execute": "blockdev-remove-medium", "arguments": { "id": "cd0" } }
+<- { "return": {} }
+
+command: blockdev-insert-medium
+handler: qmp_blockdev_insert_medium
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -blockdev driver=null-co,node-name=disc0,read-only=on -device ide-cd,id=cd0
+setup: { "execute": "blockdev-open-tray", "arguments": { "id": "cd0" } }
+-> { "execute": "blockdev-insert-medium", "arguments": { "id": "cd0", "node-name": "disc0" } }
+<- { "return": {} }
+
+command: blockdev-change-medium
+handler: qmp_blockdev_change_medium
+program: qemu-system-x86_64
+disk: disc.img 1M
+options: -machine pc,x-inner=off -device ide-cd,id=cd0
+-> { "execute": "blockdev-change-medium",
+     "arguments": { "id": "cd0", "filename": "disc.img", "format": "raw" } }
+<- { "event": "DEVICE_TRAY_MOVED", "data": { "device": "", "id": "cd0", "tray-open": true },
+     "timestamp": ... }
+<- { "event": "DEVICE_TRAY_MOVED", "data": { "device": "", "id": "cd0", "tray-open": false },
+     "timestamp": ... }
+<- { "return": {} }

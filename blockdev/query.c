@@ -256,6 +256,45 @@ static bool main_fn is_shown_by_a_drive(BlockBackend *blk, BlockDriverState *bs,
     return false;
 }
 
+static bool shows_devices;
+
+void main_fn blockdev_show_devices(void)
+{
+    shows_devices = true;
+}
+
+/* How clients know what has @blk; NULL: nothing has. */
+static const char *main_fn qdev_of(BlockBackend *blk)
+{
+    const BlkDevice *dev = blk_device(blk);
+
+    return dev ? dev->qdev : blk_user(blk) ? blk_name(blk) : NULL;
+}
+
+/* Of devices: those that are attached and the drives that wait for one; exports and jobs are none. */
+static bool main_fn is_a_device(BlockBackend *blk)
+{
+    return blk_device(blk) || (!blk_user(blk) && blk_name(blk)[0]);
+}
+
+static BlockInfo *main_fn backend_info(BlockBackend *blk, BlockDeviceInfo *inserted)
+{
+    const BlkDevice *dev = blk_device(blk);
+    BlockInfo *info = g_new0(BlockInfo, 1);
+
+    info->device = g_strdup(blk_name(blk));
+    info->type = g_strdup("unknown");
+    info->qdev = g_strdup(qdev_of(blk));
+    info->inserted = inserted;
+    info->has_io_status = dev || blk_may_stop(blk);
+    info->io_status = io_status(blk_stop_reason(blk));
+    info->removable = dev ? dev->removable : shows_devices;
+    info->locked = dev && dev->locked;
+    info->has_tray_open = dev && dev->has_tray;
+    info->tray_open = dev && dev->tray_open;
+    return info;
+}
+
 bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
 {
     BlockInfoList *list = NULL, **tail = &list;
@@ -264,18 +303,11 @@ bool co_main_fn qmp_query_block(BlockInfoList **ret, Error **errp)
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
         BlockDriverState *bs = bdrv_skip_implicit(blk_bs(blk));
         BlockDeviceInfo *inserted = bs ? blockdev_node_info(bs, blk, false) : NULL;
-        if (is_shown_by_a_drive(blk, bs, inserted)) {
+        if (shows_devices ? !is_a_device(blk) : is_shown_by_a_drive(blk, bs, inserted)) {
             BlockDeviceInfo_free(inserted);
             continue;
         }
-        BlockInfo *info = g_new0(BlockInfo, 1);
-        info->device = g_strdup(blk_name(blk));
-        info->type = g_strdup("unknown");
-        info->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
-        info->inserted = inserted;
-        info->has_io_status = blk_may_stop(blk);
-        info->io_status = io_status(blk_stop_reason(blk));
-        BlockInfoList_append(&tail, info);
+        BlockInfoList_append(&tail, backend_info(blk, inserted));
     }
     *ret = list;
     return true;
@@ -420,7 +452,7 @@ static BlockStats *main_fn stats_of_backend(BlockBackend *blk)
     s->stats = backend_stats(blk_stats(blk));
     s->stats->wr_highest_offset = bs ? get(&bs->wr_highest_offset) : 0;
     s->device = g_strdup(blk_name(blk));
-    s->qdev = blk_user(blk) ? g_strdup(blk_name(blk)) : NULL;
+    s->qdev = g_strdup(qdev_of(blk));
     return s;
 }
 
@@ -435,7 +467,9 @@ bool co_main_fn qmp_query_blockstats(const QmpQueryBlockstatsArgs *args, BlockSt
         }
     } else {
         for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-            BlockStatsList_append(&tail, stats_of_backend(blk));
+            if (!shows_devices || is_a_device(blk)) {
+                BlockStatsList_append(&tail, stats_of_backend(blk));
+            }
         }
     }
     *ret = list;

@@ -11,6 +11,7 @@
 static void (*shutdown_daemon)(void);
 static bool stopping;
 static char *daemon_name;
+static const char *qemu_version = QEMU_VERSION;     /* what clients go by */
 
 /* ---- version ---- */
 
@@ -19,7 +20,7 @@ VersionInfo *monitor_version(void)
     VersionInfo *info = g_new0(VersionInfo, 1);
     int major = 0, minor = 0, micro = 0;
 
-    sscanf(QEMU_VERSION, "%d.%d.%d", &major, &minor, &micro);
+    sscanf(qemu_version, "%d.%d.%d", &major, &minor, &micro);
     info->qemu = g_new0(VersionTriple, 1);
     info->qemu->major = major;
     info->qemu->minor = minor;
@@ -31,6 +32,11 @@ VersionInfo *monitor_version(void)
 const char *monitor_version_text(void)
 {
     return QEMU_VERSION " (" PACKAGE ")";
+}
+
+void monitor_set_qemu_version(const char *version)
+{
+    qemu_version = version;
 }
 
 /* ---- name ---- */

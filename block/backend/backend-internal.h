@@ -15,6 +15,7 @@ struct BlockBackend {
     char *name;                     /* NULL: cannot be named */
     bool of_export;                 /* @name is the id of an export, among which it is unique */
     char *user;                     /* what it is attached to, or NULL */
+    const BlkDevice *device;        /* that has it, or NULL; borrowed */
     char *iothread;                 /* or NULL */
     unsigned needs, allows;         /* claims for what it holds */
     bool quiet;                     /* its user tells of failures itself */

@@ -26,6 +26,16 @@ BlockBackend *main_fn blk_find_export(const char *id)
     return g_hash_table_lookup(by_name[true], id);
 }
 
+BlockBackend *main_fn blk_find_device(const char *qdev)
+{
+    BlockBackend *blk = first_backend;
+
+    while (blk && (!blk->device || strcmp(blk->device->qdev, qdev) != 0)) {
+        blk = blk->next;
+    }
+    return blk;
+}
+
 BlockBackend *main_fn blk_next(BlockBackend *prev)
 {
     return prev ? prev->next : first_backend;
@@ -98,8 +108,11 @@ void co_main_fn blk_free(BlockBackend *blk)
 static char *main_fn describe_root(const BdrvLink *link)
 {
     const BlockBackend *blk = link->backend;
+    const char *name = blk->name ?: (blk->device ? blk->device->qdev : NULL);
 
-    return blk->user ? g_strdup(blk->user) : g_strdup_printf("block device '%s'", blk_name(blk));
+    return blk->user ? g_strdup(blk->user) :
+           name      ? g_strdup_printf("block device '%s'", name)
+                     : g_strdup("an unnamed block device");
 }
 
 static bool main_fn root_is_held(const BdrvLink *link)

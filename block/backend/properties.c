@@ -49,6 +49,16 @@ void main_fn blk_set_user(BlockBackend *blk, const char *user)
     blk->user = g_strdup(user);
 }
 
+void main_fn blk_set_device(BlockBackend *blk, const BlkDevice *dev)
+{
+    blk->device = dev;
+}
+
+const BlkDevice *main_fn blk_device(const BlockBackend *blk)
+{
+    return blk->device;
+}
+
 void main_fn blk_set_quiet(BlockBackend *blk)
 {
     blk->quiet = true;

@@ -41,6 +41,20 @@ bool any_fn blk_is_writable(const BlockBackend *blk);
 /* What it is attached to, for query-block and messages ("NBD export 'x'"); copied. */
 void main_fn blk_set_user(BlockBackend *blk, const char *user);
 const char *main_fn blk_user(const BlockBackend *blk);
+/* What the device is like that has a backend. */
+typedef struct BlkDevice {
+    const char *qdev;               /* how clients name it */
+    bool removable;                 /* its medium can be changed */
+    bool has_tray;
+    bool tray_open;
+    bool locked;                    /* the guest does not let the tray be opened */
+} BlkDevice;
+
+/* @dev, which stays the caller's and may change, has @blk from now on; NULL: no device has. */
+void main_fn blk_set_device(BlockBackend *blk, const BlkDevice *dev);
+const BlkDevice *main_fn blk_device(const BlockBackend *blk);
+/* The backend of the device that clients know as @qdev; NULL: none. */
+BlockBackend *main_fn blk_find_device(const char *qdev);
 /* Its user tells of failed requests by itself: a job. */
 void main_fn blk_set_quiet(BlockBackend *blk);
 /* The default of cache.writeback of the device: false makes every write FUA. */

@@ -72,6 +72,9 @@ void co_main_fn blockdev_refresh_sizes(void);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
+/* From now on queries about backends tell of devices and drives, and not of exports. */
+void main_fn blockdev_show_devices(void);
+
 /* blockdev/internal-snapshot.c: as clients know it; caller frees. */
 SnapshotInfo *any_fn blockdev_snapshot_info(const BdrvSnapshot *sn);
 

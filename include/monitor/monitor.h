@@ -18,6 +18,10 @@
  */
 void main_fn monitor_init(const QmpCommand *commands, void (*shutdown)(void));
 
+/* The version of QEMU that clients are told, for programs whose clients decide by it; before
+ * monitors are there.  @version stays the caller's. */
+void any_fn monitor_set_qemu_version(const char *version);
+
 /* What query-name returns; copied. */
 void any_fn monitor_set_name(const char *name);
 

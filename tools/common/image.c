@@ -79,12 +79,7 @@ BdrvOpenOptions *co_main_fn tool_image_options_of(const ToolImage *image, BdrvOp
     if (guessed && (!image->writable || image->may_guess_raw)) {
         bdrv_note_probed(opts, false);
     } else if (guessed) {
-        /* Whoever writes to it could write another format's header. */
-        g_printerr("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
-                   "         Automatically detecting the format is dangerous for raw images, "
-                   "write operations on block 0 will be restricted.\n"
-                   "         Specify the 'raw' format explicitly to remove the restrictions.\n",
-                   name_for_people(image, opts));
+        tool_warn_of_guess(name_for_people(image, opts));
     }
     set_modes(opts, image, !image->image_opts);
     opts->no_backing_open |= image->no_backing || image->for_info;

@@ -78,6 +78,14 @@ bool any_fn tool_parse_prealloc(const char *value, BdrvPrealloc *ret, Error **er
     return false;
 }
 
+void any_fn tool_warn_of_guess(const char *name)
+{
+    g_printerr("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+               "         Automatically detecting the format is dangerous for raw images, write "
+               "operations on block 0 will be restricted.\n"
+               "         Specify the 'raw' format explicitly to remove the restrictions.\n", name);
+}
+
 bool co_main_fn tool_add_object(const char *value, Error **errp)
 {
     g_autoptr(ObjectOptions) opts = NULL;

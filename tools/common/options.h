@@ -34,6 +34,14 @@ bool any_fn tool_parse_discard(const char *value, bool *ret);
 /* `off`, `metadata`, `falloc`, `full`. */
 bool any_fn tool_parse_prealloc(const char *value, BdrvPrealloc *ret, Error **errp);
 
+/* The image @name, which looks like no format, is going to be written: whoever writes to it could
+ * write another format's header. */
+void any_fn tool_warn_of_guess(const char *name);
+
+/* help.c: if @value, of the option @option (without dashes), asks for help, prints it and returns
+ * true. */
+bool any_fn tool_help(const char *option, const char *value);
+
 /* --object */
 bool co_main_fn tool_add_object(const char *value, Error **errp);
 

@@ -5,6 +5,7 @@
 
 #include "qobject/qobject.h"
 #include "tools/common/name-options.h"
+#include "tools/common/snapshot-file.h"
 #include "tools/common/tool.h"
 #include "tools/qemu-io/commands.h"
 
@@ -40,10 +41,6 @@ bool co_main_fn close_image(IoSession *s);
 /* open, close, reopen. */
 extern const IoCommand program_commands[];
 int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char **argv);
-
-/* @takes as the backing file of a new overlay.  *@ret_file is to be freed once that is open. */
-BdrvOpenOptions *co_main_fn below_snapshot(BdrvOpenOptions *takes, BdrvLink **ret_file,
-                                           Error **errp);
 
 /*
  * The next line, without its end; NULL: there are no more.  Caller frees with free().  On a terminal

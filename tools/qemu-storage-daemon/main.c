@@ -159,7 +159,7 @@ static void parse_command_line(int argc, char **argv)
             exit(1);
         }
         Step step = { &qsd_options[index], optarg };
-        if (optarg && qsd_help(step.option->name, optarg)) {
+        if (optarg && tool_help(step.option->name, optarg)) {
             exit(0);
         }
         if (step.option->co_apply) {

@@ -27,9 +27,6 @@ bool co_main_fn qsd_apply_metadata_cache(const char *value, Error **errp);
 bool co_main_fn qsd_apply_overlay_warnings(const char *value, Error **errp);
 bool co_main_fn qsd_apply_nbd_memory(const char *value, Error **errp);
 
-/* help.c: if @value, of the option --@option, asks for help, prints it and returns true. */
-bool any_fn qsd_help(const char *option, const char *value);
-
 /* sandbox.c: give up system calls that the daemon does not need, for all threads. */
 bool qsd_sandbox_enter(Error **errp);
 

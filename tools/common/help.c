@@ -5,7 +5,7 @@
 #include "monitor/monitor.h"
 #include "qapi/command.h"
 #include "qobject/json.h"
-#include "qsd.h"
+#include "tools/common/options.h"
 
 /* ---- the schema, as query-qmp-schema tells it ---- */
 
@@ -210,7 +210,7 @@ static const struct {
     { "export", help_export },
 };
 
-bool any_fn qsd_help(const char *option, const char *value)
+bool any_fn tool_help(const char *option, const char *value)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(helps); i++) {
         if (strcmp(helps[i].option, option) == 0) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* `-s`: what is written goes to an overlay without a name, which is gone once it is closed. */
+/* What is written goes to an overlay without a name, which is gone once it is closed. */
 #include "qemu/osdep.h"
 
 #include "qemu/aio.h"
-#include "tools/qemu-io/program.h"
+#include "tools/common/snapshot-file.h"
 
 static int blocking_fn open_nameless(void *opaque)
 {
@@ -17,7 +17,7 @@ static int blocking_fn open_nameless(void *opaque)
     if (*ret_fd >= 0) {
         return 0;
     }
-    g_autofree char *name = g_build_filename(dir, "qemu-io-XXXXXX", NULL);
+    g_autofree char *name = g_build_filename(dir, "vl.XXXXXX", NULL);
     *ret_fd = mkostemp(name, O_CLOEXEC);
     if (*ret_fd < 0) {
         return -errno;
@@ -29,7 +29,7 @@ static int blocking_fn open_nameless(void *opaque)
 static BdrvLink *co_main_fn open_overlay_file(Error **errp)
 {
     BdrvLinkSpec spec = {
-        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL, .holder = "-s",
+        .needs = CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL, .holder = "a temporary overlay",
     };
     g_autoptr(BdrvOpenOptions) opts = bdrv_open_options_new("file");
     int fd;
@@ -48,7 +48,7 @@ static BdrvLink *co_main_fn open_overlay_file(Error **errp)
 
 static int64_t co_main_fn length_of(const BdrvOpenOptions *opts, Error **errp)
 {
-    BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL, .holder = "-s" };
+    BdrvLinkSpec spec = { .needs = CLAIM_READ, .allows = CLAIM_ALL, .holder = "a temporary overlay" };
     BdrvLink *link = bdrv_open(opts, &spec, errp);
     int64_t length = link ? bdrv_length(link->bs) : -1;
 

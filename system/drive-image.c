@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The image of a -drive: its options, with those of the drive that go for the nodes below it. */
+#include "qemu/osdep.h"
+
+#include "drive.h"
+#include "qobject/keyval.h"
+#include "tools/common/name-options.h"
+#include "tools/common/snapshot-file.h"
+
+/* Children below each other in options that people write. */
+#define MAX_LEVELS 32
+
+static const char *on_off(bool on)
+{
+    return on ? "on" : "off";
+}
+
+/* What the drive says is so for the image and for what it is in, where these do not say it. */
+static void fill_in_modes(QDict *dict, const DriveOptions *d)
+{
+    for (int i = 0; dict && i < MAX_LEVELS; i++) {
+        g_autoptr(QDict) modes = qdict_new();
+        QDict *cache = qdict_new();
+
+        qdict_put_str(cache, "direct", on_off(d->cache.direct));
+        qdict_put_str(cache, "no-flush", on_off(d->cache.no_flush));
+        qdict_put(modes, "cache", QOBJECT(cache));
+        qdict_put_str(modes, "read-only", on_off(d->read_only || d->snapshot));
+        qdict_put_str(modes, "discard", i || d->discard ? "unmap" : "ignore");
+        join_options(dict, modes);
+        dict = qobject_to_qdict(qdict_get(dict, "file"));
+    }
+}
+
+/* What is to become of reads and writes of the file itself. */
+static void set_aio(BdrvOpenOptions *opts, FileAio aio)
+{
+    while (opts->file.options) {
+        opts = opts->file.options;
+    }
+    if (aio != FILE_AIO_AUTO &&
+        (strcmp(opts->driver, "file") == 0 || strcmp(opts->driver, "host_device") == 0)) {
+        opts->u.file.aio = aio;
+    }
+}
+
+static BdrvOpenOptions *behind_copy_on_read(BdrvOpenOptions *opts)
+{
+    BdrvOpenOptions *filter = bdrv_open_options_new("copy-on-read");
+
+    filter->discard = opts->discard;
+    filter->file.options = opts;
+    return filter;
+}
+
+static BdrvOpenOptions *co_main_fn image_options(const DriveOptions *d, const QDict *image,
+                                                 Error **errp)
+{
+    g_autoptr(QDict) dict = keyval_from_json(image, errp);
+    const char *format = dict ? qdict_get_str(dict, "driver") : NULL;
+    g_autofree char *given = g_strdup(format);
+
+    if (!dict || (d->file && !add_name_options(dict, d->file, errp))) {
+        return NULL;
+    }
+    fill_in_modes(dict, d);
+    if (!complete_backing(dict, errp)) {
+        return NULL;
+    }
+    Error *err = NULL;
+    BdrvOpenOptions *opts = blockdev_options_from_dict(dict, NULL, &err);
+    if (!opts) {
+        say_of_options(&err, given);
+        error_propagate(errp, err);
+        return NULL;
+    }
+    if (strcmp(opts->driver, "raw") == 0 && opts->u.raw.probed) {
+        if (d->read_only) {
+            bdrv_note_probed(opts, false);
+        } else {
+            tool_warn_of_guess(d->file ?: "");
+        }
+    }
+    set_aio(opts, d->aio);
+    return opts;
+}
+
+/* With what is to be in front of it. */
+static BdrvOpenOptions *co_main_fn all_options(const DriveOptions *d, const QDict *image,
+                                               BdrvLink **ret_file, Error **errp)
+{
+    BdrvOpenOptions *opts = image_options(d, image, errp);
+
+    if (opts && d->copy_on_read && d->read_only) {
+        error_setg(errp, "Can't use copy-on-read on read-only device");
+        bdrv_open_options_free(opts);
+        return NULL;
+    }
+    if (opts && d->snapshot) {
+        opts = below_snapshot(opts, ret_file, errp);
+    }
+    return opts && d->copy_on_read ? behind_copy_on_read(opts) : opts;
+}
+
+BdrvLink *co_main_fn drive_open_image(const DriveOptions *d, const QDict *image, Error **errp)
+{
+    BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "-drive" };
+    BdrvLink *overlay_file = NULL;
+    g_autoptr(BdrvOpenOptions) opts = all_options(d, image, &overlay_file, errp);
+
+    bdrv_graph_lock();
+    BdrvLink *link = opts ? bdrv_open(opts, &spec, errp) : NULL;
+    bdrv_link_free(overlay_file);
+    bdrv_graph_unlock();
+    return link;
+}
+
+void system_print_formats(void)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+
+    for (size_t i = 0; i < BLOCKDEV_DRIVER__MAX; i++) {
+        g_string_append_printf(names, " %s", BlockdevDriver_str((BlockdevDriver)i));
+    }
+    printf("Supported formats:%s\nSupported formats (read-only):%s\n", names->str, names->str);
+}

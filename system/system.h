@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between the files of qemu-system-x86_64: its command line, and what becomes of it. */
+#ifndef SYSTEM_SYSTEM_H
+#define SYSTEM_SYSTEM_H
+
+#include "block/blockdev.h"
+#include "hw/device.h"
+
+/* The QEMU whose commands and command line these are: libvirt, for one, decides by it what it can
+ * ask for. */
+#define SYSTEM_QEMU_VERSION "8.2.0"
+
+/* When an option takes effect; within a phase in the order of the command line. */
+typedef enum OptionPhase {
+    PHASE_READ,                     /* while the command line is read */
+    PHASE_OBJECT,
+    PHASE_CHARDEV,
+    PHASE_NODE,
+    PHASE_DRIVE,
+    PHASE_MONITOR,
+    PHASE_DEVICE,
+    PHASE_MACHINE,                  /* means something to a machine only */
+    PHASE__MAX
+} OptionPhase;
+
+typedef struct SystemOption {
+    const char *name;               /* without the dash */
+    bool has_arg;
+    OptionPhase phase;
+    void (*read)(const char *value);                        /* of PHASE_READ */
+    bool (*co_apply)(const char *value, Error **errp);      /* of the others but PHASE_MACHINE */
+    const char *arg, *help;
+} SystemOption;
+
+extern const SystemOption system_options[];     /* ends with a NULL name */
+
+/* An option as it was given. */
+typedef struct GivenOption {
+    const SystemOption *option;
+    const char *value;              /* NULL: it takes none */
+} GivenOption;
+
+/* What options that are read at once have said. */
+typedef struct CommandLine {
+    GArray *given;                  /* of GivenOption, in order */
+    const char *machine, *accel;    /* NULL: not given */
+    const char *pidfile, *log;
+    bool daemonize, no_defaults, paused, snapshot, qtest;
+} CommandLine;
+
+extern CommandLine command_line;
+
+/* Reads it into command_line; says what is wrong with it, or prints what it asks for, and exits. */
+void system_read_command_line(int argc, char **argv);
+
+/* ---- options ---- */
+
+bool co_main_fn system_add_blockdev(const char *value, Error **errp);
+bool co_main_fn system_add_drive(const char *value, Error **errp);
+bool co_main_fn system_add_device(const char *value, Error **errp);
+/* -hda, -cdrom, -fda, ... and their -drive. */
+bool co_main_fn system_add_hda(const char *value, Error **errp);
+bool co_main_fn system_add_hdb(const char *value, Error **errp);
+bool co_main_fn system_add_hdc(const char *value, Error **errp);
+bool co_main_fn system_add_hdd(const char *value, Error **errp);
+bool co_main_fn system_add_fda(const char *value, Error **errp);
+bool co_main_fn system_add_fdb(const char *value, Error **errp);
+bool co_main_fn system_add_cdrom(const char *value, Error **errp);
+
+/* What `-drive format=help` prints. */
+void system_print_formats(void);
+
+/* ---- the board ---- */
+
+/* What -machine, -accel and the environment ask for. */
+bool system_choose_board(Error **errp);
+void system_print_machines(void);
+/* Of drives that do not say which. */
+DriveInterface any_fn system_default_interface(void);
+/* Drives that a board has although nobody has asked for them; before devices. */
+bool co_main_fn system_add_default_drives(Error **errp);
+/* Devices for drives whose interface says what they are: those of the board and, @virtio, others. */
+bool co_main_fn system_add_board_devices(Error **errp);
+bool co_main_fn system_add_virtio_drives(Error **errp);
+
+#endif
