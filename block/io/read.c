@@ -81,7 +81,11 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
 
     for (;; depth++) {
         int64_t length = bdrv_length(bs);
+        bool behind = offset >= length;     /* what is mapped there is no part of the disk */
 
+        if (behind && depth == 0) {
+            length = __atomic_load_n(&bs->resize_end, __ATOMIC_RELAXED);
+        }
         *ret_layer = bs;
         if (offset >= length) {     /* a backing file that is shorter than its overlay */
             *ret_extent = (BdrvExtent){ .kind = BDRV_EXTENT_ZERO, .bytes = bytes };
@@ -105,7 +109,7 @@ int co_fn bdrv_map_chain(BlockDriverState *bs, int64_t offset, int64_t bytes, in
             break;
         }
         bytes = ret_extent->bytes;
-        if (!bs->backing || (max_depth && depth + 1 == max_depth)) {
+        if (!bs->backing || behind || (max_depth && depth + 1 == max_depth)) {
             ret_extent->kind = BDRV_EXTENT_ZERO;
             ret_extent->link = NULL;
             depth = -1;

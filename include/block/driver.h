@@ -274,6 +274,18 @@ struct BlockDriver {
      * freeze and take, both with nobody inside of the node; @flushed: all that was written is on
      * disk.  end undoes everything if take was not called or failed.
      */
+    /*
+     * The state of a machine that internal snapshots save lies in the map behind the disk, from
+     * this offset on.  NULL: the format has no place for it.
+     */
+    int64_t (*vmstate_offset)(const BlockDriverState *bs);
+    /* How far the map reaches. */
+    int64_t (*vmstate_end)(const BlockDriverState *bs);
+    /* The node is held exclusively.  The map reaches to @end, an offset behind vmstate_offset(). */
+    int (*co_vmstate_extend)(BlockDriverState *bs, int64_t end);
+    /* The same; nothing is mapped there any more. */
+    int (*co_vmstate_drop)(BlockDriverState *bs);
+
     bool (*co_snapshot_list)(BlockDriverState *bs, GPtrArray *ret_list, Error **errp);
     int (*co_snapshot_begin)(BlockDriverState *bs, const BdrvSnapshot *sn);
     uint64_t (*snapshot_freeze)(BlockDriverState *bs);

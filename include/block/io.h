@@ -80,6 +80,16 @@ bool any_fn bdrv_truncate_is_durable(const BlockDriverState *bs);
  * cuts off what they add.  0 or -errno, -ENOTSUP among them. */
 int co_fn bdrv_co_extend(BdrvLink *link, int64_t length);
 
+/*
+ * The state of a machine that an internal snapshot of @bs saves: bytes from 0 on, in the map behind
+ * the disk.  Nobody resizes @bs meanwhile.  -ENOTSUP: the image has no place for it.  What was never
+ * saved reads as zeroes.
+ */
+int co_fn bdrv_co_save_vmstate(BlockDriverState *bs, int64_t pos, int64_t bytes, IoVec *qiov);
+int co_fn bdrv_co_load_vmstate(BlockDriverState *bs, int64_t pos, int64_t bytes, IoVec *qiov);
+/* A snapshot has it by now, or nobody wants it. */
+int co_fn bdrv_co_drop_vmstate(BlockDriverState *bs);
+
 /* Named event of a format for a blkdebug below it; costs nothing if there is none. */
 void co_fn bdrv_debug_event(BdrvLink *link, const char *event);
 

@@ -39,6 +39,9 @@ REQUESTS = r"""
 -f raw raw.img -c 'write -P 0x21 0 1' -c 'write -P 0x41 1 1' -c 'write -P 0x7f 2 1' -c 'write -P 0xe9 3 1' -c 'read -v 0 33'
 -f raw raw.img -c 'write -P 7 -q 0 100' -c 'write -s raw.img -q 0 1000' -c 'read -v 0 20' -c 'write -s /dev/null 0 1'
 a.qcow2 -c 'write -q 0 1M' -c 'read -v 0 16' -c 'write -c 1M 64k' -c 'write -c 2M 64k' -c 'write -zu 0 64k' -c 'write -zn 0 64k'
+a.qcow2 -c 'write -b -P 7 0 3M' -c 'write -b -P 9 700k 10k' -c 'read -b -P 7 0 700k' -c 'read -b -P 9 700k 10k' -c 'read -P 7 0 1k'
+a.qcow2 -c 'write -b 0 0' -c 'read -b -P 0 9M 1k' -c 'read -b 0 0' -c 'write -bf 0 1' -c map
+-r a.qcow2 -c 'write -b 0 1k' -c 'read -b -P 0 0 1k'
 a.qcow2 -c 'write -f 0 1' -c 'write -zf 0 1k' -c 'write -cu 0 1' -c map
 -r a.qcow2 -c 'write -q 0 1' -c 'aio_write 0 1' -c 'writev 0 1' -c discard -c 'discard 0 64k' -c 'truncate 8M' -c flush -c 'write x'
 """

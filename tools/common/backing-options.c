@@ -13,6 +13,7 @@ static BdrvLink *co_main_fn open_alone(const QDict *dict, Error **errp)
     g_autoptr(QDict) alone = qdict_copy_shallow(dict);
 
     qdict_del(alone, "backing");
+    qdict_del(alone, "node-name");      /* that of the one that stays */
     qdict_put_str(alone, "read-only", "on");
     g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_dict(alone, NULL, errp);
     if (!opts) {
@@ -43,17 +44,23 @@ static bool co_main_fn fill_in(QDict *backing, const BlockDriverState *bs, Error
     return true;
 }
 
+/* Backing files below each other in options that people write. */
+#define MAX_LEVELS 200
+
 bool co_main_fn complete_backing(QDict *dict, Error **errp)
 {
-    QDict *backing = qobject_to_qdict(qdict_get(dict, "backing"));
+    bool ok = true;
 
-    if (!backing || qdict_has(backing, "file")) {
-        return true;
+    for (int i = 0; ok && dict && i < MAX_LEVELS; i++) {
+        QDict *backing = qobject_to_qdict(qdict_get(dict, "backing"));
+        if (backing && !qdict_has(backing, "file")) {
+            bdrv_graph_lock();
+            BdrvLink *link = open_alone(dict, errp);
+            ok = link && fill_in(backing, link->bs, errp);
+            bdrv_link_free(link);
+            bdrv_graph_unlock();
+        }
+        dict = backing;
     }
-    bdrv_graph_lock();
-    BdrvLink *link = open_alone(dict, errp);
-    bool ok = link && fill_in(backing, link->bs, errp);
-    bdrv_link_free(link);
-    bdrv_graph_unlock();
     return ok;
 }

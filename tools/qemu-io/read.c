@@ -69,13 +69,24 @@ static int parse(IoSession *s, IoArgs *a, ReadArgs *r)
     return 0;
 }
 
+/* Of the state of a machine. */
+static int co_main_fn load_vmstate(BlockBackend *blk, const ReadArgs *r, IoVec *vec)
+{
+    blk_begin(blk);
+    int ret = blk_bs(blk) ? bdrv_co_load_vmstate(blk_bs(blk), r->offset, r->bytes, vec)
+                          : -ENOMEDIUM;
+    blk_end(blk);
+    return ret;
+}
+
 static int co_main_fn do_read(IoSession *s, const ReadArgs *r, uint8_t *buf)
 {
     int64_t start_ns = clock_ns();
     IoVec vec;
 
     iovec_init_buf(&vec, buf, (size_t)r->bytes);
-    int ret = r->vmstate ? -ENOTSUP : blk_co_preadv(s->blk, NULL, r->offset, r->bytes, &vec);
+    int ret = r->vmstate ? load_vmstate(s->blk, r, &vec)
+                         : blk_co_preadv(s->blk, NULL, r->offset, r->bytes, &vec);
     if (ret < 0) {
         return io_failed(s, "read", ret);
     }

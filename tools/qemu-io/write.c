@@ -126,18 +126,28 @@ static int co_main_fn fill_from_file(IoSession *s, const WriteArgs *w, uint8_t *
     return 0;
 }
 
+/* As the state of a machine. */
+static int co_main_fn save_vmstate(BlockBackend *blk, const WriteArgs *w, IoVec *vec)
+{
+    blk_begin(blk);
+    int ret = blk_bs(blk) ? bdrv_co_save_vmstate(blk_bs(blk), w->offset, w->bytes, vec)
+                          : -ENOMEDIUM;
+    blk_end(blk);
+    return ret;
+}
+
 static int co_main_fn do_write(IoSession *s, const WriteArgs *w, uint8_t *buf)
 {
     int64_t start_ns = clock_ns();
     IoVec vec;
     int ret;
 
+    iovec_init_buf(&vec, buf, (size_t)w->bytes);
     if (w->vmstate) {
-        ret = -ENOTSUP;
+        ret = save_vmstate(s->blk, w, &vec);
     } else if (w->zero) {
         ret = blk_co_pwrite_zeroes(s->blk, NULL, w->offset, w->bytes, w->flags);
     } else {
-        iovec_init_buf(&vec, buf, (size_t)w->bytes);
         ret = blk_co_pwritev(s->blk, NULL, w->offset, w->bytes, &vec,
                              w->flags | (w->compress ? BDRV_REQ_WRITE_COMPRESSED : 0));
     }

@@ -496,6 +496,13 @@ int co_fn qcow2_co_discard(BlockDriverState *bs, int64_t offset, int64_t bytes);
 int co_fn qcow2_co_make_empty(BlockDriverState *bs);
 /* Make clusters [@offset, @end) unallocated, for shrinking; cluster-aligned. */
 int co_fn qcow2_unmap(BlockDriverState *bs, int64_t offset, int64_t end);
+/* resize.c: an L1 table of @entries, more than there are; durable on return. */
+int co_fn qcow2_grow_l1(BlockDriverState *bs, uint64_t entries);
+/* vmstate.c */
+int64_t any_fn qcow2_vmstate_offset(const BlockDriverState *bs);
+int64_t any_fn qcow2_vmstate_end(const BlockDriverState *bs);
+int co_fn qcow2_co_vmstate_extend(BlockDriverState *bs, int64_t end);
+int co_fn qcow2_co_vmstate_drop(BlockDriverState *bs);
 /* compress.c */
 int co_fn qcow2_co_read_special(BlockDriverState *bs, const BdrvExtent *extent, int64_t offset,
                                 int64_t bytes, IoVec *qiov);

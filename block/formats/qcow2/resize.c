@@ -38,7 +38,7 @@ static int co_fn write_new_l1(BlockDriverState *bs, HostOffset to, uint64_t byte
     return ret;
 }
 
-static int co_fn grow_l1(BlockDriverState *bs, uint64_t entries)
+int co_fn qcow2_grow_l1(BlockDriverState *bs, uint64_t entries)
 {
     Qcow2State *s = qcow2_state(bs);
     uint64_t clusters = DIV_ROUND_UP(entries * 8, s->g.cluster_size);
@@ -190,7 +190,7 @@ static int co_fn grow_to(BlockDriverState *bs, int64_t length, BdrvPrealloc prea
         ret = clear_tail(bs, old);
     }
     if (ret == 0 && entries > s->l1_size) {
-        ret = grow_l1(bs, entries);
+        ret = qcow2_grow_l1(bs, entries);
     }
     if (ret == 0) {
         ret = hide_backing(bs, old, shown);
