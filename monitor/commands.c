@@ -10,6 +10,7 @@ void monitor_init(const QmpCommand *commands, void (*shutdown)(void))
 {
     monitor_commands = commands;
     monitor_set_shutdown(shutdown);
+    monitor_hmp_init();
 }
 
 /* ---- what there is ---- */

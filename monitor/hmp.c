@@ -1,229 +1,196 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The human monitor: finding commands, and help. */
+/* The human monitor: which commands there are, running one, and help. */
 #include "qemu/osdep.h"
 
 #include "daemon.h"
+#include "hmp-internal.h"
 #include "monitor-internal.h"
-#include "qapi/qapi-commands.h"
 
-/* Most words of a command line that are looked at. */
-#define MAX_WORDS 16
+/* Of HmpCommand, in the order of names. */
+static GPtrArray *commands, *info_commands;
 
-typedef struct HmpCommand {
-    const char *name;           /* "quit|q": any of them */
-    const char *params;
-    const char *help;
-    const char *flags;          /* letters of its options */
-    int max_args;               /* besides options */
-    /* @argv: options as "-x", then arguments. */
-    void (*co_run)(GString *out, int argc, char **argv);
-} HmpCommand;
+/* ---- the commands that there are ---- */
 
-static void hmp_help(GString *out, int argc, char **argv);
-static void hmp_info(GString *out, int argc, char **argv);
-
-static void co_main_fn hmp_quit(GString *out, int argc, char **argv)
+static bool has_name(const HmpCommand *cmd, const char *name, size_t len)
 {
-    monitor_quit();
-}
-
-static void co_main_fn hmp_info_version(GString *out, int argc, char **argv)
-{
-    g_string_append_printf(out, "%s\n", monitor_version_text());
-}
-
-static void co_main_fn hmp_cont(GString *out, int argc, char **argv)
-{
-    qmp_cont(NULL);
-}
-
-/* A drive is there from the start to the end: what a user looks for here is done by QMP. */
-static void co_main_fn hmp_no_drives(GString *out, int argc, char **argv)
-{
-    g_string_append(out, "Error: drives are opened by --drive and stay until the daemon ends; a "
-                    "disk that comes and goes is a node: QMP blockdev-add and block-export-add, "
-                    "block-export-del and blockdev-del\n");
-}
-
-static const HmpCommand info_commands[] = {
-    { "block", "[-n] [-v] [device]", "show info of one block device or all block devices "
-      "(-n: show named nodes; -v: show details)", "nv", 1, hmp_info_block },
-    { "blockstats", "", "show block device statistics", "", 0, hmp_info_blockstats },
-    { "chardev", "", "show the character devices", "", 0, hmp_info_chardev },
-    { "iothreads", "", "show iothreads", "", 0, hmp_info_iothreads },
-    { "jobs", "", "show jobs", "", 0, hmp_info_jobs },
-    { "name", "", "show the name of this daemon", "", 0, hmp_info_name },
-    { "trace-events", "[name]", "show the trace events that there are, and which are on", "", 1,
-      hmp_info_trace_events },
-    { "version", "", "show the version of QEMU", "", 0, hmp_info_version },
-    { NULL },
-};
-
-static const HmpCommand commands[] = {
-    { "help|?", "[cmd]", "show the help", NULL, MAX_WORDS, hmp_help },
-    { "cont|c", "", "let disks run that an error has stopped", "", 0, hmp_cont },
-    { "drive_add", "...", "not while running: says what to do instead", NULL, MAX_WORDS,
-      hmp_no_drives },
-    { "drive_del", "...", "not while running: says what to do instead", NULL, MAX_WORDS,
-      hmp_no_drives },
-    { "info", "[subcommand]", "show various information about the system state", NULL, MAX_WORDS,
-      hmp_info },
-    { "trace-event", "name on|off", "switch the trace events of that name, in which * is any text",
-      "", 2, hmp_trace_event },
-    { "quit|q", "", "end the daemon", "", 0, hmp_quit },
-    { NULL },
-};
-
-static bool has_name(const HmpCommand *cmd, const char *name)
-{
-    g_auto(GStrv) names = g_strsplit(cmd->name, "|", -1);
-
-    return g_strv_contains((const char *const *)names, name);
-}
-
-static const HmpCommand *find(const HmpCommand *table, const char *name)
-{
-    while (table->name && !has_name(table, name)) {
-        table++;
+    for (const char *p = cmd->name; *p; p += p[strcspn(p, "|")] ? strcspn(p, "|") + 1 : strlen(p)) {
+        if (strcspn(p, "|") == len && strncmp(p, name, len) == 0) {
+            return true;
+        }
     }
-    return table->name ? table : NULL;
+    return false;
+}
+
+static const HmpCommand *find(const GPtrArray *table, const char *name, size_t len)
+{
+    for (guint i = 0; i < table->len; i++) {
+        if (has_name(table->pdata[i], name, len)) {
+            return table->pdata[i];
+        }
+    }
+    return NULL;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const HmpCommand *const *x = a, *const *y = b;
+
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static void main_fn add(GPtrArray **table, const HmpCommand *list)
+{
+    if (!*table) {
+        *table = g_ptr_array_new();
+    }
+    for (; list->name; list++) {
+        g_assert(!find(*table, list->name, strcspn(list->name, "|")));
+        g_ptr_array_add(*table, (void *)list);
+    }
+    g_ptr_array_sort(*table, compare);
+}
+
+void monitor_hmp_register(const HmpCommand *list)
+{
+    add(&commands, list);
+}
+
+void monitor_hmp_register_info(const HmpCommand *list)
+{
+    add(&info_commands, list);
 }
 
 /* ---- help ---- */
 
 static void append_help(GString *out, const char *prefix, const HmpCommand *cmd)
 {
-    g_string_append_printf(out, "%s%s %s -- %s\n", prefix, cmd->name, cmd->params, cmd->help);
+    g_string_append_printf(out, "%s%s %s -- %s\n", prefix, cmd->name, cmd->args ?: "", cmd->help);
 }
 
-static void append_info_help(GString *out)
+static void append_all_help(GString *out, const char *prefix, const GPtrArray *table)
 {
-    for (const HmpCommand *cmd = info_commands; cmd->name; cmd++) {
-        append_help(out, "info ", cmd);
+    for (guint i = 0; i < table->len; i++) {
+        append_help(out, prefix, table->pdata[i]);
     }
 }
 
-static void append_unknown(GString *out, int argc, char **argv)
+static size_t word_length(const char *p)
 {
-    g_string_append(out, "unknown command: '");
-    for (int i = 0; i < argc; i++) {
-        g_string_append_printf(out, "%s%s", i ? " " : "", argv[i]);
-    }
-    g_string_append(out, "'\n");
+    return strcspn(p, " \t\r\n");
 }
 
-static void hmp_help(GString *out, int argc, char **argv)
+static const char *skip_space(const char *p)
 {
-    const HmpCommand *cmd = argc ? find(commands, argv[0]) : NULL;
+    return p + strspn(p, " \t\r\n");
+}
 
-    if (argc == 0) {
-        for (cmd = commands; cmd->name; cmd++) {
-            append_help(out, "", cmd);
-        }
-        return;
-    }
-    if (!cmd) {
-        append_unknown(out, argc, argv);
-    } else if (cmd->co_run != hmp_info) {
+static bool is_info(const HmpCommand *cmd)
+{
+    return strcmp(cmd->name, "info") == 0;
+}
+
+static void main_fn hmp_help(GString *out, const HmpArgs *args)
+{
+    const char *topic = skip_space(hmp_str(args, "name") ?: "");
+    const HmpCommand *cmd = find(commands, topic, word_length(topic));
+    const char *sub = skip_space(topic + word_length(topic));
+
+    if (!*topic) {
+        append_all_help(out, "", commands);
+    } else if (cmd && is_info(cmd) && !*sub) {
+        append_all_help(out, "info ", info_commands);
+    } else if (cmd && is_info(cmd) && find(info_commands, sub, word_length(sub))) {
+        append_help(out, "info ", find(info_commands, sub, word_length(sub)));
+    } else if (cmd && !is_info(cmd)) {
         append_help(out, "", cmd);
-    } else if (argc == 1) {
-        append_info_help(out);
     } else {
-        cmd = find(info_commands, argv[1]);
-        if (cmd) {
-            append_help(out, "info ", cmd);
-        } else {
-            append_unknown(out, argc, argv);
-        }
+        g_string_append_printf(out, "unknown command: '%s'\n", topic);
     }
+}
+
+/* ---- commands about the monitor itself ---- */
+
+static void main_fn hmp_info(GString *out, const HmpArgs *args)
+{
+    append_all_help(out, "info ", info_commands);
+}
+
+static void main_fn hmp_quit(GString *out, const HmpArgs *args)
+{
+    monitor_quit();
+}
+
+static const HmpCommand own_commands[] = {
+    { "help|?", "[cmd]", "show the help", hmp_help, { { "name", HMP_REST, true } } },
+    { "info", "[subcommand]", "show various information about the system state", hmp_info },
+    { "quit|q", NULL, "quit the emulator", hmp_quit },
+    { NULL },
+};
+
+void monitor_hmp_init(void)
+{
+    g_clear_pointer(&commands, g_ptr_array_unref);
+    g_clear_pointer(&info_commands, g_ptr_array_unref);
+    monitor_hmp_register(own_commands);
+    monitor_hmp_register_info((const HmpCommand[]){ { NULL } });
 }
 
 /* ---- running ---- */
 
-static bool check_args(GString *out, const char *prefix, const HmpCommand *cmd, int argc,
-                       char **argv)
+/* The command that @line begins with, *@ret_end being where its arguments are; NULL: see @out. */
+static const HmpCommand *look_up(const char *line, const char **ret_end, GString *out)
 {
-    const char *problem = NULL;
-    g_autofree char *text = NULL;
-    int args = 0;
+    size_t len = word_length(line);
+    const char *sub = skip_space(line + len);
+    const HmpCommand *cmd = find(commands, line, len);
 
-    for (int i = 0; i < argc && !problem; i++) {
-        if (argv[i][0] == '-' && argv[i][1]) {
-            for (const char *p = argv[i] + 1; *p && !problem; p++) {
-                if (!strchr(cmd->flags, *p)) {
-                    problem = text = g_strdup_printf("unsupported option -%c", *p);
-                }
-            }
-        } else if (++args > cmd->max_args) {
-            problem = "extraneous characters at the end of line";
-        }
+    *ret_end = line + len;
+    if (cmd && is_info(cmd) && *sub) {
+        cmd = find(info_commands, sub, word_length(sub));
+        *ret_end = sub + word_length(sub);
     }
-    if (problem) {
-        g_autofree char *name = g_strndup(cmd->name, strcspn(cmd->name, "|"));
-
-        g_string_append_printf(out, "%s: %s\nTry \"help %s%s\" for more information\n", cmd->name,
-                               problem, prefix, name);
+    if (!cmd) {
+        g_string_append_printf(out, "unknown command: '%.*s'\n", (int)(*ret_end - line), line);
     }
-    return !problem;
+    return cmd;
 }
 
-static void co_main_fn run(GString *out, const char *prefix, const HmpCommand *cmd, int argc,
-                           char **argv)
+bool any_fn hmp_failed(GString *out, Error *err)
 {
-    if (!cmd->flags || check_args(out, prefix, cmd, argc, argv)) {
-        cmd->co_run(out, argc, argv);
+    if (!err) {
+        return false;
     }
+    g_string_append_printf(out, "Error: %s\n", error_get_pretty(err));
+    error_free(err);
+    return true;
 }
 
-static void hmp_info(GString *out, int argc, char **argv)
+void monitor_hmp_execute(GString *out, const char *line)
 {
-    const HmpCommand *cmd = argc ? find(info_commands, argv[0]) : NULL;
+    const char *end;
 
-    context_assert_main();
-    context_assert_coroutine();
-    if (argc == 0) {
-        append_info_help(out);
-    } else if (cmd) {
-        run(out, "info ", cmd, argc - 1, argv + 1);
-    } else {
-        g_string_append_printf(out, "unknown command: 'info %s'\n", argv[0]);
+    line = skip_space(line);
+    if (!*line) {
+        return;
     }
+    const HmpCommand *cmd = look_up(line, &end, out);
+    if (!cmd) {
+        return;
+    }
+    g_autoptr(HmpArgs) args = hmp_args_parse(cmd, end, out);
+    if (!args) {
+        g_string_append_printf(out, "Try \"help %.*s\" for more information\n", (int)(end - line),
+                               line);
+        return;
+    }
+    cmd->co_run(out, args);
 }
 
-/* The words of @line; at most MAX_WORDS. */
-static GPtrArray *split_words(const char *line)
+char *monitor_hmp_run(const char *line)
 {
-    GPtrArray *words = g_ptr_array_new_with_free_func(g_free);
-
-    while (words->len < MAX_WORDS) {
-        size_t len;
-
-        line += strspn(line, " \t\r\n");
-        len = strcspn(line, " \t\r\n");
-        if (len == 0) {
-            break;
-        }
-        g_ptr_array_add(words, g_strndup(line, len));
-        line += len;
-    }
-    return words;
-}
-
-char *monitor_hmp_run(const char *command_line)
-{
-    g_autoptr(GPtrArray) words = split_words(command_line);
     GString *out = g_string_new(NULL);
-    char **argv = (char **)words->pdata;
-    const HmpCommand *cmd;
 
-    if (words->len > 0) {
-        cmd = find(commands, argv[0]);
-        if (cmd) {
-            run(out, "", cmd, words->len - 1, argv + 1);
-        } else {
-            append_unknown(out, 1, argv);
-        }
-    }
+    monitor_hmp_execute(out, line);
     g_string_replace(out, "\n", "\r\n", 0);
     return g_string_free(out, FALSE);
 }

@@ -3,6 +3,7 @@
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
 
+#include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "qapi/command.h"
 #include "qapi/qapi-types.h"
@@ -196,13 +197,9 @@ bool main_fn monitor_serve(MonitorChardev *chr, bool pretty, Error **errp);
 
 /* ---- HMP ---- */
 
-void co_main_fn hmp_info_block(GString *out, int argc, char **argv);
-void co_main_fn hmp_info_blockstats(GString *out, int argc, char **argv);
-void co_main_fn hmp_info_chardev(GString *out, int argc, char **argv);
-void co_main_fn hmp_info_iothreads(GString *out, int argc, char **argv);
-void co_main_fn hmp_info_jobs(GString *out, int argc, char **argv);
-void co_main_fn hmp_info_name(GString *out, int argc, char **argv);
-void main_fn hmp_info_trace_events(GString *out, int argc, char **argv);
-void main_fn hmp_trace_event(GString *out, int argc, char **argv);
+/* The commands that are the monitor's own; all others are gone. */
+void main_fn monitor_hmp_init(void);
+/* Do what @line says; the output, with lines ending in '\n', goes to @out. */
+void co_main_fn monitor_hmp_execute(GString *out, const char *line);
 
 #endif

@@ -45,32 +45,3 @@ bool qmp_trace_event_set_state(const QmpTraceEventSetStateArgs *args, Error **er
     }
     return true;
 }
-
-/* ---- for people ---- */
-
-void hmp_info_trace_events(GString *out, int argc, char **argv)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; trace_events[i].name; i++) {
-        if (argc == 0 || g_pattern_match_simple(argv[0], trace_events[i].name)) {
-            g_string_append_printf(out, "%s : state %d\n", trace_events[i].name, trace_is_on(i));
-            n++;
-        }
-    }
-    if (n == 0) {
-        g_string_append_printf(out, "Error: unknown event \"%s\"\n", argv[0]);
-    }
-}
-
-void hmp_trace_event(GString *out, int argc, char **argv)
-{
-    bool on = argc == 2 && strcmp(argv[1], "on") == 0;
-
-    if (argc != 2 || (!on && strcmp(argv[1], "off") != 0)) {
-        g_string_append(out, "trace-event: a name and 'on' or 'off' are needed\n"
-                        "Try \"help trace-event\" for more information\n");
-    } else if (trace_switch(argv[0], on) == 0) {
-        g_string_append_printf(out, "Error: unknown event \"%s\"\n", argv[0]);
-    }
-}

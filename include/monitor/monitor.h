@@ -70,8 +70,4 @@ void co_main_fn monitor_shutdown_all(void);
 /* Send @event to every session that has finished its negotiation.  Takes @event. */
 void main_fn monitor_emit_event(QObject *event);
 
-/* The output of a command of the human monitor, lines ending in CR LF; caller frees.  A command
- * that fails says so in its output. */
-char *co_main_fn monitor_hmp_run(const char *command_line);
-
 #endif

@@ -27,7 +27,8 @@ FLOORS = [
     ['nbd'],
     ['block/export'],
     ['blockdev'],
-    ['monitor'],                                # its human commands call QMP's
+    ['monitor'],
+    ['hmp'],                                    # people's commands call QMP's
 ]
 # A floor may use what stands beside it here.
 BESIDE = {('block/snapshot', 'block/protocols')}
@@ -68,7 +69,7 @@ def floor_of(source):
 
 def sources(build):
     """Each object file of the libraries, with the name of its source."""
-    for folder in ('block', 'blockdev', 'monitor', 'nbd', 'util'):
+    for folder in ('block', 'blockdev', 'hmp', 'monitor', 'nbd', 'util'):
         for obj in glob.glob('%s/%s/*.a.p/*.o' % (build, folder)) + \
                 glob.glob('%s/%s/*.a.p/.*.o' % (build, folder)):
             name = os.path.basename(obj)[:-len('.o')]

@@ -10,7 +10,9 @@
 
 #include "block/blockdev.h"
 #include "config-host.h"
+#include "hmp/hmp.h"
 #include "log.h"
+#include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "process.h"
 #include "qapi/qapi-events.h"
@@ -251,6 +253,7 @@ int tool_serve(const ToolServe *program)
     }
     blockdev_init();
     monitor_init(serve->commands, quit_from_monitor);
+    hmp_init();
     if (QEMU_DEBUG_CHECKS) {
         monitor_set_after_command(bdrv_graph_assert);
     }

@@ -11,6 +11,7 @@
 #include <malloc.h>
 
 #include "config-host.h"
+#include "hmp/hmp.h"
 #include "monitor/monitor.h"
 #include "qemu/log.h"
 #include "qsd.h"
@@ -174,6 +175,7 @@ static void parse_command_line(int argc, char **argv)
 
 static bool co_main_fn start(Error **errp)
 {
+    hmp_daemon_init();
     for (guint i = 0; i < command_line.steps->len && !tool_serve_ends(); i++) {
         Step *s = &g_array_index(command_line.steps, Step, i);
         /* Where there is help, it was printed when the command line was read. */

@@ -2,29 +2,10 @@
 /* `info block` and `info blockstats`. */
 #include "qemu/osdep.h"
 
-#include "monitor-internal.h"
+#include "hmp-commands.h"
 #include "qapi/qapi-commands.h"
 
-static void append_error(GString *out, Error *err)
-{
-    g_string_append_printf(out, "Error: %s\n", error_get_pretty(err));
-    error_free(err);
-}
-
 /* ---- images, as qemu-img info has them ---- */
-
-static void append_size(GString *out, int64_t bytes)
-{
-    static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-    double value = bytes;
-    int unit = 0;
-
-    while (value >= 1000 && unit + 1 < G_N_ELEMENTS(units)) {
-        value /= 1024;
-        unit++;
-    }
-    g_string_append_printf(out, "%0.3g %s", value, units[unit]);
-}
 
 static void append_qcow2_info(GString *out, const ImageInfoSpecificQCow2 *q)
 {
@@ -67,14 +48,25 @@ static void append_backing_name(GString *out, const ImageInfo *image)
     }
 }
 
+static void append_snapshots(GString *out, const SnapshotInfoList *list)
+{
+    if (list) {
+        g_string_append(out, "Snapshot list:\n");
+        hmp_append_snapshot_head(out);
+    }
+    for (; list; list = list->next) {
+        hmp_append_snapshot(out, NULL, list->value);
+    }
+}
+
 static void append_image(GString *out, const ImageInfo *image)
 {
     g_string_append_printf(out, "image: %s\nfile format: %s\nvirtual size: ", image->filename,
                            image->format);
-    append_size(out, image->virtual_size);
+    hmp_append_size(out, image->virtual_size);
     g_string_append_printf(out, " (%" PRId64 " bytes)\ndisk size: ", image->virtual_size);
     if (image->has_actual_size) {
-        append_size(out, image->actual_size);
+        hmp_append_size(out, image->actual_size);
     } else {
         g_string_append(out, "unavailable");
     }
@@ -86,6 +78,7 @@ static void append_image(GString *out, const ImageInfo *image)
         g_string_append(out, "cleanly shut down: no\n");
     }
     append_backing_name(out, image);
+    append_snapshots(out, image->snapshots);
     if (image->format_specific && image->format_specific->type == IMAGE_INFO_SPECIFIC_KIND_QCOW2) {
         append_qcow2_info(out, image->format_specific->u.qcow2.data);
     }
@@ -97,6 +90,22 @@ static void append_inserted(GString *out, const BlockDeviceInfo *node)
 {
     g_string_append_printf(out, ": %s (%s%s%s)\n", node->file, node->drv,
                            node->ro ? ", read-only" : "", node->encrypted ? ", encrypted" : "");
+}
+
+static void append_limits(GString *out, const BlockDeviceInfo *node)
+{
+    if (!node->bps && !node->bps_rd && !node->bps_wr && !node->iops && !node->iops_rd &&
+        !node->iops_wr) {
+        return;
+    }
+    g_string_append_printf(out, "    I/O throttling:   bps=%" PRId64 " bps_rd=%" PRId64 " bps_wr=%"
+                           PRId64 " bps_max=%" PRId64 " bps_rd_max=%" PRId64 " bps_wr_max=%" PRId64
+                           " iops=%" PRId64 " iops_rd=%" PRId64 " iops_wr=%" PRId64 " iops_max=%"
+                           PRId64 " iops_rd_max=%" PRId64 " iops_wr_max=%" PRId64 " iops_size=%"
+                           PRId64 " group=%s\n", node->bps, node->bps_rd, node->bps_wr,
+                           node->bps_max, node->bps_rd_max, node->bps_wr_max, node->iops,
+                           node->iops_rd, node->iops_wr, node->iops_max, node->iops_rd_max,
+                           node->iops_wr_max, node->iops_size, node->group ?: "");
 }
 
 static void append_details(GString *out, const BlockDeviceInfo *node, bool verbose)
@@ -113,6 +122,7 @@ static void append_details(GString *out, const BlockDeviceInfo *node, bool verbo
         g_string_append_printf(out, "    Detect zeroes:    %s\n",
                                BlockdevDetectZeroesOptions_str(node->detect_zeroes));
     }
+    append_limits(out, node);
     if (verbose) {
         g_string_append(out, "\nImages:\n");
         for (const ImageInfo *image = node->image; image; image = image->backing_image) {
@@ -151,98 +161,109 @@ static void append_disk(GString *out, const BlockInfo *disk, bool verbose)
     }
 }
 
-static void co_main_fn append_disks(GString *out, const char *name, bool verbose)
+/*
+ * Scripts know the empty line in front of each entry but the first of all, also where the others are
+ * not shown.
+ */
+static void append_separator(GString *out, bool is_first)
+{
+    g_string_append(out, is_first ? "" : "\n");
+}
+
+/* Returns whether there was any. */
+static bool co_main_fn append_disks(GString *out, const char *name, bool verbose)
 {
     g_autoptr(BlockInfoList) list = NULL;
     Error *err = NULL;
 
-    if (!qmp_query_block(&list, &err)) {
-        append_error(out, err);
-        return;
+    qmp_query_block(&list, &err);
+    if (hmp_failed(out, err)) {
+        return true;
     }
     for (BlockInfoList *l = list; l; l = l->next) {
-        if (name && strcmp(name, l->value->device) != 0) {
-            continue;
+        if (!name || strcmp(name, l->value->device) == 0) {
+            append_separator(out, l == list);
+            append_disk(out, l->value, verbose);
         }
-        g_string_append(out, out->len ? "\n" : "");
-        append_disk(out, l->value, verbose);
     }
+    return out->len > 0;
 }
 
-static void co_main_fn append_nodes(GString *out, const char *name, bool verbose)
+static bool co_main_fn append_nodes(GString *out, const char *name, bool verbose)
 {
     g_autoptr(BlockDeviceInfoList) list = NULL;
     QmpQueryNamedBlockNodesArgs args = { .has_flat = true, .flat = !verbose };
     Error *err = NULL;
 
-    if (!qmp_query_named_block_nodes(&args, &list, &err)) {
-        append_error(out, err);
-        return;
+    qmp_query_named_block_nodes(&args, &list, &err);
+    if (hmp_failed(out, err)) {
+        return true;
     }
     for (BlockDeviceInfoList *l = list; l; l = l->next) {
         const BlockDeviceInfo *node = l->value;
 
-        if (name && g_strcmp0(name, node->node_name) != 0) {
-            continue;
+        if (!name || g_strcmp0(name, node->node_name) == 0) {
+            append_separator(out, l == list);
+            g_string_append(out, node->node_name ?: "");
+            append_inserted(out, node);
+            append_details(out, node, verbose);
         }
-        g_string_append(out, out->len ? "\n" : "");
-        g_string_append(out, node->node_name ?: "");
-        append_inserted(out, node);
-        append_details(out, node, verbose);
     }
+    return out->len > 0;
 }
 
-void hmp_info_block(GString *out, int argc, char **argv)
+static void co_main_fn info_block(GString *out, const HmpArgs *args)
 {
-    bool nodes = false, verbose = false;
-    const char *name = NULL;
+    const char *name = hmp_str(args, "device");
+    bool nodes = hmp_flag(args, "n"), verbose = hmp_flag(args, "v");
 
-    for (int i = 0; i < argc; i++) {
-        if (argv[i][0] == '-') {
-            nodes |= strchr(argv[i], 'n') != NULL;
-            verbose |= strchr(argv[i], 'v') != NULL;
-        } else {
-            name = argv[i];
-        }
+    if (!nodes && append_disks(out, name, verbose)) {
+        return;
     }
-    if (nodes) {
-        append_nodes(out, name, verbose);
-    } else {
-        append_disks(out, name, verbose);
-    }
-    if (name && out->len == 0) {
-        g_string_append_printf(out, "Error: there is no %s '%s'%s\n", nodes ? "node" : "drive",
-                               name, nodes ? "" : "; -n looks for nodes");
+    if ((nodes || name) && !append_nodes(out, name, verbose) && name) {
+        g_string_append_printf(out, "Error: there is no %s '%s'\n", nodes ? "node" : "drive", name);
     }
 }
 
 /* ---- info blockstats ---- */
 
-void hmp_info_blockstats(GString *out, int argc, char **argv)
+static void append_stats(GString *out, const BlockStats *disk)
+{
+    const BlockDeviceStats *s = disk->stats;
+
+    g_string_append_printf(out, "%s: rd_bytes=%" PRId64 " wr_bytes=%" PRId64
+                           " rd_operations=%" PRId64 " wr_operations=%" PRId64
+                           " flush_operations=%" PRId64 " wr_total_time_ns=%" PRId64
+                           " rd_total_time_ns=%" PRId64 " flush_total_time_ns=%" PRId64
+                           " rd_merged=%" PRId64 " wr_merged=%" PRId64
+                           " idle_time_ns=%" PRId64 "\n", disk->device, s->rd_bytes,
+                           s->wr_bytes, s->rd_operations, s->wr_operations,
+                           s->flush_operations, s->wr_total_time_ns, s->rd_total_time_ns,
+                           s->flush_total_time_ns, s->rd_merged, s->wr_merged,
+                           s->has_idle_time_ns ? s->idle_time_ns : 0);
+}
+
+static void co_main_fn info_blockstats(GString *out, const HmpArgs *args)
 {
     g_autoptr(BlockStatsList) list = NULL;
-    QmpQueryBlockstatsArgs args = { .query_nodes = false };
+    QmpQueryBlockstatsArgs query = { .query_nodes = false };
     Error *err = NULL;
 
-    if (!qmp_query_blockstats(&args, &list, &err)) {
-        append_error(out, err);
+    qmp_query_blockstats(&query, &list, &err);
+    if (hmp_failed(out, err)) {
         return;
     }
     for (BlockStatsList *l = list; l; l = l->next) {
-        const BlockDeviceStats *s = l->value->stats;
-
-        if (!l->value->device) {
-            continue;
+        if (l->value->device) {
+            append_stats(out, l->value);
         }
-        g_string_append_printf(out, "%s: rd_bytes=%" PRId64 " wr_bytes=%" PRId64
-                               " rd_operations=%" PRId64 " wr_operations=%" PRId64
-                               " flush_operations=%" PRId64 " wr_total_time_ns=%" PRId64
-                               " rd_total_time_ns=%" PRId64 " flush_total_time_ns=%" PRId64
-                               " rd_merged=%" PRId64 " wr_merged=%" PRId64
-                               " idle_time_ns=%" PRId64 "\n", l->value->device, s->rd_bytes,
-                               s->wr_bytes, s->rd_operations, s->wr_operations,
-                               s->flush_operations, s->wr_total_time_ns, s->rd_total_time_ns,
-                               s->flush_total_time_ns, s->rd_merged, s->wr_merged,
-                               s->has_idle_time_ns ? s->idle_time_ns : 0);
     }
 }
+
+const HmpCommand hmp_info_block_commands[] = {
+    { "block", "[-n] [-v] [device]", "show info of one block device or all block devices "
+      "(-n: show named nodes; -v: show details)", info_block,
+      { { "n", HMP_FLAG }, { "v", HMP_FLAG }, { "device", HMP_DEVICE, true } } },
+    { "blockstats", NULL, "show block device statistics", info_blockstats },
+    { NULL },
+};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The commands of the human monitor that all programs with a block layer have. */
+#ifndef HMP_HMP_H
+#define HMP_HMP_H
+
+#include "qemu/context.h"
+
+/* Once, after monitor_init(). */
+void main_fn hmp_init(void);
+
+/* What the daemon has besides. */
+void main_fn hmp_daemon_init(void);
+
+#endif
