@@ -128,6 +128,28 @@ static void set_terminal_signals(bool on)
     }
 }
 
+/* Whether the terminal itself shows and edits what is typed. */
+static void set_terminal_edits(bool on)
+{
+    const tcflag_t edits = ICANON | ECHO | IEXTEN;
+    struct termios tty;
+
+    if (tcgetattr(STDIN_FILENO, &tty) == 0) {
+        tty.c_lflag = on ? tty.c_lflag | edits : tty.c_lflag & ~edits;
+        tty.c_cc[VMIN] = 1;
+        tty.c_cc[VTIME] = 0;
+        tcsetattr(STDIN_FILENO, TCSANOW, &tty);
+    }
+}
+
+void monitor_chardev_edit_lines(MonitorChardev *chr)
+{
+    if (chr->kind == CHARDEV_BACKEND_KIND_STDIO) {
+        chr->edits_lines = true;
+        set_terminal_edits(false);
+    }
+}
+
 static bool main_fn open_stdio(MonitorChardev *chr, const ChardevStdio *s, Error **errp)
 {
     if (stdio_refused) {
@@ -234,6 +256,9 @@ void monitor_chardev_close(MonitorChardev *chr)
 {
     if (chr->no_signals) {
         set_terminal_signals(true);
+    }
+    if (chr->edits_lines) {
+        set_terminal_edits(true);
     }
     if (chr->listener.n > 0) {
         socket_listener_close(&chr->listener);

@@ -60,6 +60,20 @@ void monitor_hmp_register_info(const HmpCommand *list)
     add(&info_commands, list);
 }
 
+const char *monitor_hmp_name(const char *first, size_t i)
+{
+    const GPtrArray *table = !first || strcmp(first, "help") == 0 ? commands :
+                             strcmp(first, "info") == 0           ? info_commands : NULL;
+    const HmpCommand *cmd = table && i < table->len ? table->pdata[i] : NULL;
+    static char name[64];
+
+    if (!cmd) {
+        return NULL;
+    }
+    g_strlcpy(name, cmd->name, MIN(sizeof(name), strcspn(cmd->name, "|") + 1));
+    return name;
+}
+
 /* ---- help ---- */
 
 static void append_help(GString *out, const char *prefix, const HmpCommand *cmd)

@@ -39,6 +39,7 @@ void main_fn monitor_output_put(MonitorOutput *out, const char *text, size_t len
 void main_fn monitor_output_give(MonitorOutput *out, GString *text);
 /* Wait until the client has taken most of it, or is gone. */
 void co_main_fn monitor_output_wait_short(MonitorOutput *out);
+bool main_fn monitor_output_is_empty(const MonitorOutput *out);
 /* The writer ends once everything is written. */
 void main_fn monitor_output_end(MonitorOutput *out);
 /* Drop everything; the writer ends soon. */
@@ -62,6 +63,18 @@ typedef struct MonitorSession {
 
 /* Serve the client on @chan (not closed) until it leaves or monitors are shut down. */
 void co_main_fn monitor_session_run(Channel *chan, bool pretty);
+/* The same for a client that is a person. */
+void co_main_fn monitor_hmp_session_run(Channel *chan);
+
+/* The parts of both that are the same: from the first to the last thing of a session ... */
+void co_main_fn monitor_session_begin(MonitorSession *s, Channel *chan, CoGroup *workers);
+void co_main_fn monitor_session_finish(MonitorSession *s, CoGroup *workers);
+/* ... wait until commands may run; false: it has ended ... */
+bool co_main_fn monitor_session_may_run(MonitorSession *s);
+/* ... and what a command is between. */
+void main_fn monitor_command_begins(void);
+void main_fn monitor_command_ends(void);
+
 /* All sessions that there are. */
 extern GList *monitor_sessions;
 /* The session read from no more; what it has begun is finished. */
@@ -87,6 +100,8 @@ QObject *any_fn qmp_error_reply(Error *err, QObject *id);
 bool any_fn qmp_is_oob(const QObject *request);
 /* Whose command has just been begun: only until its handler yields. */
 extern MonitorSession *monitor_current_session;
+/* What monitor_set_after_command() asked for. */
+void main_fn monitor_after_command(void);
 
 /* ---- channels ---- */
 
@@ -110,6 +125,7 @@ typedef struct MonitorChardev {
 
     /* stdio */
     bool no_signals;            /* Ctrl-C on the terminal is a character */
+    bool edits_lines;           /* we, not the terminal, show what is typed */
 
     /* file, pipe, pty: -1: none */
     int in_fd, out_fd;          /* the same for a pty, and for a pipe without .in and .out */
@@ -154,6 +170,9 @@ bool co_main_fn monitor_chardev_open(MonitorChardev *chr, const ChardevBackend *
 bool co_main_fn monitor_chardev_open_files(MonitorChardev *chr, const ChardevBackend *backend,
                                            Error **errp);
 bool co_main_fn monitor_chardev_open_pty(MonitorChardev *chr, Error **errp);
+/* Characters of @chr come as they are typed, and are shown by whoever reads them, until it is closed.
+ * Of a terminal; others are like that. */
+void main_fn monitor_chardev_edit_lines(MonitorChardev *chr);
 /* Close what these have opened, remove the socket's file. */
 void co_main_fn monitor_chardev_close(MonitorChardev *chr);
 
@@ -192,13 +211,17 @@ void co_main_fn monitor_log_free(MonitorLog *log, int64_t patience_ns);
 
 /* ---- serving ---- */
 
+typedef enum MonitorMode { MONITOR_QMP, MONITOR_QMP_PRETTY, MONITOR_HUMAN } MonitorMode;
+
 /* Serve the clients of @chr. */
-bool main_fn monitor_serve(MonitorChardev *chr, bool pretty, Error **errp);
+bool main_fn monitor_serve(MonitorChardev *chr, MonitorMode mode, Error **errp);
 
 /* ---- HMP ---- */
 
 /* The commands that are the monitor's own; all others are gone. */
 void main_fn monitor_hmp_init(void);
+/* For completion: name number @i of the commands (@first: "info": of its subcommands), or NULL. */
+const char *main_fn monitor_hmp_name(const char *first, size_t i);
 /* Do what @line says; the output, with lines ending in '\n', goes to @out. */
 void co_main_fn monitor_hmp_execute(GString *out, const char *line);
 

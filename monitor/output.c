@@ -108,6 +108,11 @@ void monitor_output_wait_short(MonitorOutput *out)
     }
 }
 
+bool monitor_output_is_empty(const MonitorOutput *out)
+{
+    return out->broken || out->pending->len + out->writing == 0;
+}
+
 /* Write all of @chunk; false if the client is gone. */
 static bool co_main_fn write_chunk(MonitorOutput *out, const GString *chunk)
 {

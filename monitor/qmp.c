@@ -171,6 +171,13 @@ void main_fn monitor_set_after_command(void (*cb)(void))
     after_command = cb;
 }
 
+void monitor_after_command(void)
+{
+    if (after_command) {
+        after_command();
+    }
+}
+
 static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
 {
     QmpRequest req = { .command = NULL };
@@ -190,9 +197,7 @@ static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
     trace_qmp_command_begin(s, cmd->name, req.oob);
     ret = cmd->marshal(arguments, errp);
     trace_qmp_command_end(s, cmd->name, errp && *errp ? error_get_pretty(*errp) : NULL);
-    if (after_command) {
-        after_command();
-    }
+    monitor_after_command();
     if (ret && cmd->no_response) {
         g_clear_pointer(&ret, qobject_unref);
     }

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Monitors: serving the clients of a channel, each by itself; options; the end. */
+/* Monitors: serving the clients of a channel, each by itself; the end. */
 #include "qemu/osdep.h"
 
 #include "qemu/limits.h"
 #include "qemu/log.h"
 #include "monitor-internal.h"
-#include "qobject/keyval.h"
 
 /* How long clients have at the end to take what was written to them. */
 #define FAREWELL_NS (2 * NS_PER_SEC)
 
 typedef struct MonitorServer {
     MonitorChardev *chr;
-    bool pretty;
+    MonitorMode mode;
     CoGroup sessions;
     Coroutine *acceptor;        /* while it waits for a client */
     Coroutine *full;            /* the acceptor, while it waits for a client to leave */
@@ -43,7 +42,11 @@ static void co_main_fn client_entry(void *opaque)
 
     context_assert_main();
     context_assert_coroutine();
-    monitor_session_run(&c->chan, srv->pretty);
+    if (srv->mode == MONITOR_HUMAN) {
+        monitor_hmp_session_run(&c->chan);
+    } else {
+        monitor_session_run(&c->chan, srv->mode == MONITOR_QMP_PRETTY);
+    }
     g_queue_remove(&srv->chr->clients, &c->chan);
     if (srv->chr->kind == CHARDEV_BACKEND_KIND_SOCKET) {
         channel_close(&c->chan);    /* of the other kinds the channel itself has the descriptors */
@@ -161,7 +164,7 @@ static void co_main_fn server_entry(void *opaque)
     }
 }
 
-bool monitor_serve(MonitorChardev *chr, bool pretty, Error **errp)
+bool monitor_serve(MonitorChardev *chr, MonitorMode mode, Error **errp)
 {
     MonitorServer *srv;
 
@@ -170,9 +173,12 @@ bool monitor_serve(MonitorChardev *chr, bool pretty, Error **errp)
         return false;
     }
     chr->in_use = true;
+    if (mode == MONITOR_HUMAN) {
+        monitor_chardev_edit_lines(chr);
+    }
     srv = g_new0(MonitorServer, 1);
     srv->chr = chr;
-    srv->pretty = pretty;
+    srv->mode = mode;
     srv->sessions = (CoGroup)CO_GROUP_INIT;
     servers = g_list_append(servers, srv);
     coroutine_start(server_entry, srv);
@@ -182,6 +188,20 @@ bool monitor_serve(MonitorChardev *chr, bool pretty, Error **errp)
 bool monitor_is_there(void)
 {
     return servers != NULL;
+}
+
+void monitor_flush(void)
+{
+    int64_t until = clock_ns() + FAREWELL_NS;
+
+    for (GList *l = monitor_sessions; l && clock_ns() < until;) {
+        if (monitor_output_is_empty(&((MonitorSession *)l->data)->out)) {
+            l = l->next;
+        } else {
+            aio_co_sleep_ns(NS_PER_MS);
+            l = monitor_sessions;
+        }
+    }
 }
 
 /* ---- the end ---- */
@@ -233,112 +253,4 @@ void monitor_shutdown_all(void)
         monitor_chardev_free_all();
     }
     shutting_down = false;
-}
-
-/* ---- options ---- */
-
-bool monitor_option_add(const char *options, Error **errp)
-{
-    bool is_json, pretty = false;
-    g_autoptr(QDict) dict = keyval_parse_or_json(options, "chardev", &is_json, errp);
-    const char *id, *mode, *key, *text;
-    QObject *value;
-    MonitorChardev *chr;
-
-    if (!dict) {
-        return false;
-    }
-    for (size_t i = 0; qdict_member(dict, i, &key, &value); i++) {
-        if (strcmp(key, "chardev") && strcmp(key, "mode") && strcmp(key, "pretty") &&
-            strcmp(key, "id")) {
-            error_setg(errp, "Parameter '%s' is unexpected", key);
-            return false;
-        }
-    }
-    id = qdict_get_str(dict, "chardev");
-    if (!id) {
-        error_setg(errp, "Parameter 'chardev' is missing");
-        return false;
-    }
-    mode = qdict_get_str(dict, "mode");
-    if (mode && strcmp(mode, "control") != 0) {
-        error_setg(errp, strcmp(mode, "readline") == 0 ? "Only QMP is supported"
-                         : "Parameter 'mode' does not accept value '%s'", mode);
-        return false;
-    }
-    text = qdict_get_str(dict, "pretty");
-    value = qdict_get(dict, "pretty");
-    if (value && !(text ? keyval_parse_bool(text, &pretty) : qobject_get_bool(value, &pretty))) {
-        error_setg(errp, "Parameter 'pretty' expects 'on' or 'off'");
-        return false;
-    }
-    chr = monitor_chardev_find(id);
-    if (!chr) {
-        error_setg(errp, "chardev \"%s\" not found", id);
-        return false;
-    }
-    return monitor_serve(chr, pretty, errp);
-}
-
-/* `unix:PATH,...`, `tcp:HOST:PORT,...` or `stdio` as the options of a channel. */
-static QDict *short_form(const char *text, Error **errp)
-{
-    g_autoptr(QDict) dict = keyval_parse_flat(text, "backend", errp);
-    g_autofree char *spec = NULL;
-    char *colon;
-
-    if (!dict) {
-        return NULL;
-    }
-    spec = g_strdup(qdict_get_str(dict, "backend") ?: "");
-    if (strcmp(spec, "stdio") == 0) {
-        return g_steal_pointer(&dict);
-    }
-    qdict_put_str(dict, "backend", "socket");
-    if (g_str_has_prefix(spec, "unix:")) {
-        qdict_put_str(dict, "path", spec + 5);
-        return g_steal_pointer(&dict);
-    }
-    colon = strrchr(spec, ':');
-    if (!g_str_has_prefix(spec, "tcp:") || colon < spec + 4) {
-        error_setg(errp, "'%s' is not unix:PATH, tcp:HOST:PORT or stdio", spec);
-        return NULL;
-    }
-    *colon = '\0';
-    if (spec[4] == '[' && colon[-1] == ']') {
-        colon[-1] = '\0';
-        qdict_put_str(dict, "host", spec + 5);
-    } else {
-        qdict_put_str(dict, "host", spec + 4);
-    }
-    qdict_put_str(dict, "port", colon + 1);
-    return g_steal_pointer(&dict);
-}
-
-static bool co_main_fn short_form_add(const char *options, bool pretty, Error **errp)
-{
-    static int count;
-    g_autofree char *id = NULL;
-    g_autoptr(QDict) dict = short_form(options, errp);
-    MonitorChardev *chr;
-
-    if (!dict) {
-        return false;
-    }
-    if (!qdict_has(dict, "id")) {
-        id = g_strdup_printf("compat_monitor%d", count++);
-        qdict_put_str(dict, "id", id);
-    }
-    chr = monitor_chardev_from_dict(dict, errp);
-    return chr && monitor_serve(chr, pretty, errp);
-}
-
-bool monitor_qmp_add(const char *options, Error **errp)
-{
-    return short_form_add(options, false, errp);
-}
-
-bool monitor_qmp_pretty_add(const char *options, Error **errp)
-{
-    return short_form_add(options, true, errp);
 }

@@ -86,19 +86,38 @@ void monitor_finish_commands(void)
     }
 }
 
+void monitor_command_begins(void)
+{
+    commands_running++;
+}
+
+void monitor_command_ends(void)
+{
+    if (--commands_running == 0) {
+        wake(&finish_waiter);
+    }
+}
+
+bool monitor_session_may_run(MonitorSession *s)
+{
+    while (!commands_started && !s->ended) {
+        s->dispatcher_waiter = coroutine_self();
+        coroutine_yield();
+    }
+    return !s->ended && !monitor_is_stopping();
+}
+
 static void co_main_fn answer(MonitorSession *s, MonitorRequest *req)
 {
     QObject *reply;
 
-    commands_running++;
+    monitor_command_begins();
     reply = req->err ? qmp_error_reply(g_steal_pointer(&req->err), NULL)
                      : qmp_dispatch(s, req->value);
     if (reply) {
         monitor_output_give(&s->out, monitor_reply_line(reply, s->pretty));
     }
-    if (--commands_running == 0) {
-        wake(&finish_waiter);
-    }
+    monitor_command_ends();
 }
 
 static void co_main_fn dispatcher(void *opaque)
@@ -193,25 +212,36 @@ static void client_is_gone(void *opaque)
     monitor_session_end(opaque);
 }
 
+void monitor_session_begin(MonitorSession *s, Channel *chan, CoGroup *workers)
+{
+    s->chan = chan;
+    g_queue_init(&s->requests);
+    monitor_output_init(&s->out, chan, client_is_gone, s);
+    monitor_sessions = g_list_append(monitor_sessions, s);
+    trace_qmp_session_begin(s);
+    co_group_start(workers, monitor_output_writer, &s->out);
+}
+
+void monitor_session_finish(MonitorSession *s, CoGroup *workers)
+{
+    co_group_wait(workers);
+    monitor_sessions = g_list_remove(monitor_sessions, s);
+    g_queue_clear_full(&s->requests, request_free);
+    monitor_output_destroy(&s->out);
+    trace_qmp_session_end(s);
+}
+
 void monitor_session_run(Channel *chan, bool pretty)
 {
-    MonitorSession s = { .chan = chan, .pretty = pretty };
+    MonitorSession s = { .pretty = pretty };
     CoGroup workers = CO_GROUP_INIT;
     g_autoptr(QObject) greeting = qmp_greeting();
 
     s.json = json_stream_new(got_value, &s);
-    g_queue_init(&s.requests);
-    monitor_output_init(&s.out, chan, client_is_gone, &s);
-    monitor_sessions = g_list_append(monitor_sessions, &s);
-    trace_qmp_session_begin(&s);
+    monitor_session_begin(&s, chan, &workers);
     monitor_session_send(&s, greeting);
-    co_group_start(&workers, monitor_output_writer, &s.out);
     co_group_start(&workers, dispatcher, &s);
     read_requests(&s);
-    co_group_wait(&workers);
-    monitor_sessions = g_list_remove(monitor_sessions, &s);
-    g_queue_clear_full(&s.requests, request_free);
-    monitor_output_destroy(&s.out);
+    monitor_session_finish(&s, &workers);
     json_stream_free(s.json);
-    trace_qmp_session_end(&s);
 }

@@ -41,10 +41,24 @@ void main_fn monitor_refuse_stdio(void);
 /* --monitor OPTIONS: `[chardev=]ID[,mode=control][,pretty=on|off]`; the channel must be there. */
 bool co_main_fn monitor_option_add(const char *options, Error **errp);
 
-/* --qmp OPTIONS: `unix:PATH[,server=on][,wait=off]`, `tcp:HOST:PORT[,...]` or `stdio`. */
+/* -mon OPTIONS: the same, with mode=readline, which is the default, for people. */
+bool co_main_fn monitor_mon_add(const char *options, Error **errp);
+
+/*
+ * --qmp OPTIONS: `unix:PATH[,server=on][,wait=off]`, `tcp:HOST:PORT[,...]`, `pipe:PATH`,
+ * `file:PATH`, `pty`, `null`, `stdio`; `chardev:ID`, which is there; or `none`.
+ */
 bool co_main_fn monitor_qmp_add(const char *options, Error **errp);
 /* --qmp-pretty: the same, and output is laid out for people. */
 bool co_main_fn monitor_qmp_pretty_add(const char *options, Error **errp);
+/* -monitor OPTIONS: the same for people. */
+bool co_main_fn monitor_hmp_add(const char *options, Error **errp);
+
+/*
+ * What has been said to clients is written, as far as they take it in a short time: for a program
+ * that has something to say on the same terminal.
+ */
+void co_main_fn monitor_flush(void);
 
 /* Is there a monitor, with or without clients? */
 bool main_fn monitor_is_there(void);
