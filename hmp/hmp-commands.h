@@ -9,10 +9,8 @@
 /* One table or two for each file; the last command has no name. */
 extern const HmpCommand hmp_info_block_commands[], hmp_info_commands[], hmp_info_trace_commands[];
 extern const HmpCommand hmp_info_job_commands[], hmp_info_snapshot_commands[];
-extern const HmpCommand hmp_trace_commands[], hmp_job_commands[], hmp_drive_commands[];
-extern const HmpCommand hmp_copy_commands[], hmp_snapshot_commands[], hmp_nbd_commands[];
-extern const HmpCommand hmp_object_commands[], hmp_io_commands[], hmp_chardev_commands[];
-extern const HmpCommand hmp_machine_commands[], hmp_info_machine_commands[];
+extern const HmpCommand hmp_copy_commands[], hmp_drive_commands[], hmp_job_commands[];
+extern const HmpCommand hmp_nbd_commands[], hmp_object_commands[], hmp_trace_commands[];
 
 /* "1.5 MiB". */
 void any_fn hmp_append_size(GString *out, int64_t bytes);

@@ -4,6 +4,7 @@
 
 #include "monitor-internal.h"
 #include "qapi/qapi-commands.h"
+#include "qobject/keyval.h"
 
 bool qmp_query_chardev_backends(ChardevBackendInfoList **ret, Error **errp)
 {
@@ -58,6 +59,22 @@ bool co_main_fn qmp_chardev_change(const QmpChardevChangeArgs *args, ChardevRetu
         return false;
     }
     return make(args->id, args->backend, old, ret, errp);
+}
+
+bool monitor_chardev_change(const char *id, const char *text, Error **errp)
+{
+    g_autoptr(QDict) options = keyval_parse_flat(text, "backend", errp);
+    g_autoptr(ChardevBackend) backend = NULL;
+    g_autoptr(ChardevReturn) ret = NULL;
+    g_autofree char *given = NULL;
+
+    if (!options) {
+        return false;
+    }
+    qdict_put_str(options, "id", id);
+    backend = monitor_chardev_parse(options, &given, errp);
+    QmpChardevChangeArgs args = { .id = (char *)id, .backend = backend };
+    return backend && qmp_chardev_change(&args, &ret, errp);
 }
 
 static MonitorChardev *main_fn find(const char *id, Error **errp)

@@ -32,6 +32,9 @@ void any_fn monitor_set_name(const char *name);
  */
 bool co_main_fn monitor_chardev_add(const char *options, Error **errp);
 
+/* Something else in the place of the channel @id, which nobody uses: KIND[,...]. */
+bool co_main_fn monitor_chardev_change(const char *id, const char *options, Error **errp);
+
 /* Kinds of channels, and the keys that each has (NULL: there is none called @backend). */
 const char *const *any_fn monitor_chardev_backends(void);
 const char *const *any_fn monitor_chardev_keys(const char *backend);
