@@ -29,9 +29,9 @@ VersionInfo *monitor_version(void)
     return info;
 }
 
-const char *monitor_version_text(void)
+const char *monitor_qemu_version(void)
 {
-    return QEMU_VERSION " (" PACKAGE ")";
+    return qemu_version;
 }
 
 void monitor_set_qemu_version(const char *version)

@@ -7,8 +7,9 @@
 
 /* Caller frees. */
 VersionInfo *any_fn monitor_version(void);
-/* "0.1.0 (qemu-group-snapshot)": for people. */
-const char *any_fn monitor_version_text(void);
+
+/* "7.2.0": what clients go by. */
+const char *any_fn monitor_qemu_version(void);
 
 /* As set with monitor_set_name(); NULL: it has none. */
 const char *any_fn monitor_name(void);

@@ -179,12 +179,7 @@ static const HmpParam *find_param(const HmpCommand *cmd, const char *name, size_
     return NULL;
 }
 
-static bool has_flags(const HmpCommand *cmd)
-{
-    return cmd->params[0].kind == HMP_FLAG;
-}
-
-/* `-n -f`, `-nf`: in any order. */
+/* `-n -f`, `-nf`: those that stand together, in any order. */
 static bool parse_flags(Parser *ps, HmpArgs *args)
 {
     skip_space(ps);
@@ -206,20 +201,21 @@ static bool parse_flags(Parser *ps, HmpArgs *args)
 
 static bool parse(Parser *ps, HmpArgs *args)
 {
-    if (has_flags(ps->cmd) && !parse_flags(ps, args)) {
-        return false;
-    }
     for (int i = 0; ps->cmd->params[i].kind != HMP_END; i++) {
         const HmpParam *param = &ps->cmd->params[i];
 
         skip_space(ps);
-        if (param->kind == HMP_FLAG || (!*ps->p && param->optional)) {
-            continue;
+        if (param->kind == HMP_FLAG) {
+            bool is_first = i == 0 || param[-1].kind != HMP_FLAG;
+            if (is_first && !parse_flags(ps, args)) {
+                return false;
+            }
+        } else if (*ps->p || !param->optional) {
+            if (!parse_value(ps, param, &args->values[i])) {
+                return false;
+            }
+            args->values[i].given = true;
         }
-        if (!parse_value(ps, param, &args->values[i])) {
-            return false;
-        }
-        args->values[i].given = true;
     }
     skip_space(ps);
     return !*ps->p || complain(ps, "extraneous characters at the end of line");

@@ -7,13 +7,11 @@
  */
 #include "qemu/osdep.h"
 
-#include "config-host.h"
 #include "daemon.h"
 #include "line-editor.h"
 #include "monitor-internal.h"
 
 #define READ_BYTES 4096
-#define GREETING "QEMU " QEMU_VERSION " monitor - type 'help' for more information\r\n"
 
 static void show(void *opaque, const char *text, size_t len)
 {
@@ -21,6 +19,14 @@ static void show(void *opaque, const char *text, size_t len)
 
     context_assert_main();
     monitor_output_put(&s->out, text, len);
+}
+
+static void main_fn greet(MonitorSession *s)
+{
+    g_autofree char *text = g_strdup_printf("QEMU %s monitor - type 'help' for more information\r\n",
+                                            monitor_qemu_version());
+
+    monitor_output_put(&s->out, text, strlen(text));
 }
 
 static void co_main_fn run_line(MonitorSession *s, const char *line)
@@ -85,7 +91,7 @@ void monitor_hmp_session_run(Channel *chan)
 
     line_editor_set_names(editor, monitor_hmp_name);
     monitor_session_begin(&s, chan, &workers);
-    monitor_output_put(&s.out, GREETING, strlen(GREETING));
+    greet(&s);
     read_lines(&s, editor);
     monitor_session_end(&s);
     monitor_output_end(&s.out);

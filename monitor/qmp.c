@@ -223,6 +223,32 @@ QObject *qmp_dispatch(MonitorSession *s, QObject *request)
     return QOBJECT(reply);
 }
 
+bool monitor_call(const char *name, QDict *arguments, QObject **ret, Error **errp)
+{
+    g_autoptr(QDict) owned = arguments;
+    const QmpCommand *cmd = monitor_commands;
+    QObject *result;
+
+    while (cmd->name && strcmp(cmd->name, name) != 0) {
+        cmd++;
+    }
+    if (!cmd->name) {
+        error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND,
+                        "The command %s has not been found", name);
+        return false;
+    }
+    result = cmd->marshal(owned, errp);
+    if (!result) {
+        return false;
+    }
+    if (ret) {
+        *ret = result;
+    } else {
+        qobject_unref(result);
+    }
+    return true;
+}
+
 /* ---- the command that belongs to the session ---- */
 
 bool qmp_qmp_capabilities(QDict *arguments, QObject **ret, Error **errp)

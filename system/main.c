@@ -8,6 +8,7 @@
 
 #include <malloc.h>
 
+#include "hmp/hmp.h"
 #include "monitor/monitor.h"
 #include "system.h"
 #include "tools/common/process.h"
@@ -35,14 +36,24 @@ static bool co_main_fn apply_phase(OptionPhase phase, Error **errp)
     return true;
 }
 
-/* Monitors greet before devices are made, so that what is said of these comes after. */
-static bool co_main_fn start(Error **errp)
+static bool co_main_fn apply_all(Error **errp)
 {
     return apply_phase(PHASE_OBJECT, errp) && apply_phase(PHASE_CHARDEV, errp) &&
            apply_phase(PHASE_NODE, errp) && apply_phase(PHASE_DRIVE, errp) &&
            system_add_default_drives(errp) && apply_phase(PHASE_MONITOR, errp) &&
            system_add_board_devices(errp) && apply_phase(PHASE_DEVICE, errp) &&
            system_add_virtio_drives(errp);
+}
+
+/* Monitors greet before devices are made, so that what is said of these comes after. */
+static bool co_main_fn start(Error **errp)
+{
+    hmp_machine_init();
+    if (apply_all(errp)) {
+        return true;
+    }
+    monitor_flush();
+    return false;
 }
 
 static void co_main_fn end(void)

@@ -8,6 +8,8 @@
 /* Once, after monitor_init(). */
 void main_fn hmp_init(void);
 
+/* What the emulator has besides: its machine, devices and media. */
+void main_fn hmp_machine_init(void);
 /* What the daemon has besides. */
 void main_fn hmp_daemon_init(void);
 

@@ -13,7 +13,7 @@
 /* What an argument is. */
 typedef enum HmpKind {
     HMP_END,                    /* behind the last one */
-    HMP_FLAG,                   /* `-f`; flags stand in front of all others */
+    HMP_FLAG,                   /* `-f` */
     HMP_DEVICE,                 /* a word: a device or node */
     HMP_FILE,                   /* a word: a file */
     HMP_STRING,                 /* a word, or text in double quotes */

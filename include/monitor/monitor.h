@@ -66,6 +66,12 @@ void co_main_fn monitor_flush(void);
 /* Is there a monitor, with or without clients? */
 bool main_fn monitor_is_there(void);
 
+/*
+ * Run the program's QMP command @name for somebody who is no client of it.  Takes @arguments; *@ret,
+ * if wanted, is the caller's.  Programs that do not have it say so.
+ */
+bool co_main_fn monitor_call(const char *name, QDict *arguments, QObject **ret, Error **errp);
+
 /* Called after every command; for assertions.  NULL (the default): nothing is. */
 void main_fn monitor_set_after_command(void (*cb)(void));
 
