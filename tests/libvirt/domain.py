@@ -23,9 +23,11 @@ LIMIT = 60
 
 DOMAIN = """<domain type='qemu'>
   <name>{name}</name>
+  <uuid>{uuid}</uuid>
   <memory unit='MiB'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
   <os><type arch='x86_64' machine='pc'>hvm</type>{boot}</os>
+  <features><acpi/></features>
   <on_crash>destroy</on_crash>
   <devices>
     <emulator>{emulator}</emulator>
@@ -79,6 +81,7 @@ class Domain:
         Domain.count += 1
         self.host = host
         self.name = 'vm%d' % Domain.count
+        self.uuid = '00000000-0000-4000-8000-%012d' % Domain.count
         self.folder = host.path(self.name)
         os.makedirs(self.folder)
         self.random = random.Random(self.name)
@@ -114,8 +117,9 @@ class Domain:
 
     def define(self, devices, memory=64, vcpus=1, boot=''):
         scsi = "<controller type='scsi' model='virtio-scsi'/>"
-        self.host.write('vm.xml', DOMAIN.format(name=self.name, emulator=self.host.emulator, memory=memory,
-                                                vcpus=vcpus, boot=boot, devices=devices + scsi))
+        self.host.write('vm.xml', DOMAIN.format(name=self.name, uuid=self.uuid, memory=memory, vcpus=vcpus,
+                                                boot=boot, emulator=self.host.emulator,
+                                                devices=devices + scsi))
         self.host.virsh('define', self.host.path('vm.xml'))
 
     def virsh(self, command, *args, **kwargs):
