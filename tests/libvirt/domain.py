@@ -26,6 +26,7 @@ DOMAIN = """<domain type='qemu'>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>{memory}</memory>
   <vcpu>{vcpus}</vcpu>
+  <iothreads>1</iothreads>
   <os><type arch='x86_64' machine='pc'>hvm</type>{boot}</os>
   <features><acpi/></features>
   <on_crash>destroy</on_crash>

@@ -83,6 +83,7 @@ class Host:
         self.write('libvirtd.conf', 'log_filters = "3:qemu 3:util.command 4:util.dbus"\n'
                    'log_outputs = "3:file:%s"\n' % self.path('libvirtd.log'))
         self.emulator = self._emulator()
+        self.is_installed = EMULATOR.startswith('/usr/bin/')
         self.proc = None
 
     def __enter__(self):
