@@ -745,3 +745,127 @@ options: -machine pc,x-inner=off -device ide-cd,id=cd0
 <- { "event": "DEVICE_TRAY_MOVED", "data": { "device": "", "id": "cd0", "tray-open": false },
      "timestamp": ... }
 <- { "return": {} }
+
+command: query-target
+handler: qmp_query_target
+program: qemu-system-x86_64
+-> { "execute": "query-target" }
+<- { "return": { "arch": "x86_64" } }
+
+command: query-kvm
+handler: qmp_query_kvm
+program: qemu-system-x86_64
+-> { "execute": "query-kvm" }
+<- { "return": { "enabled": false, "present": false } }
+
+command: query-machines
+handler: qmp_query_machines
+program: qemu-system-x86_64
+-> { "execute": "query-machines" }
+<- { "return": [ { "name": "...", "alias": "pc", "is-default": true, ... }, ... ] }
+
+command: query-cpus-fast
+handler: qmp_query_cpus_fast
+program: qemu-system-x86_64
+-> { "execute": "query-cpus-fast" }
+<- { "return": [] }
+
+command: query-balloon
+handler: qmp_query_balloon
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -m 64 -device virtio-balloon-pci
+-> { "execute": "query-balloon" }
+<- { "return": { "actual": 67108864 } }
+
+command: balloon
+handler: qmp_balloon
+program: qemu-system-x86_64
+options: -machine pc,x-inner=off -device virtio-balloon-pci
+-> { "execute": "balloon", "arguments": { "value": 33554432 } }
+<- { "return": {} }
+
+command: query-tpm-models
+handler: qmp_query_tpm_models
+program: qemu-system-x86_64
+-> { "execute": "query-tpm-models" }
+<- { "return": [] }
+
+command: query-tpm-types
+handler: qmp_query_tpm_types
+program: qemu-system-x86_64
+-> { "execute": "query-tpm-types" }
+<- { "return": [] }
+
+command: query-command-line-options
+handler: qmp_query_command_line_options
+program: qemu-system-x86_64
+-> { "execute": "query-command-line-options", "arguments": { "option": "drive" } }
+<- { "return": [ { "option": "drive", "parameters": [] } ] }
+
+command: device-list-properties
+handler: qmp_device_list_properties
+program: qemu-system-x86_64
+-> { "execute": "device-list-properties", "arguments": { "typename": "ide-cd" } }
+<- { "return": [ { "name": "account-failed", "type": "OnOffAuto" }, ... ] }
+
+command: stop
+handler: qmp_stop
+program: qemu-system-x86_64
+-> { "execute": "stop" }
+<- { "event": "STOP", "timestamp": ... }
+<- { "return": {} }
+
+command: system_reset
+handler: qmp_system_reset
+program: qemu-system-x86_64
+-> { "execute": "system_reset" }
+<- { "event": "RESET", "data": { "guest": false, "reason": "host-qmp-system-reset" }, "timestamp": ... }
+<- { "return": {} }
+
+command: system_powerdown
+handler: qmp_system_powerdown
+program: qemu-system-x86_64
+-> { "execute": "system_powerdown" }
+<- { "event": "POWERDOWN", "timestamp": ... }
+<- { "return": {} }
+
+command: system_wakeup
+handler: qmp_system_wakeup
+program: qemu-system-x86_64
+-> { "execute": "system_wakeup" }
+<- { "error": { "class": "GenericError",
+                "desc": "wake-up from suspend is not supported by this guest" } }
+
+command: set-action
+handler: qmp_set_action
+program: qemu-system-x86_64
+-> { "execute": "set-action", "arguments": { "reboot": "shutdown", "shutdown": "pause" } }
+<- { "return": {} }
+
+command: query-migrate-capabilities
+handler: qmp_query_migrate_capabilities
+program: qemu-system-x86_64
+-> { "execute": "query-migrate-capabilities" }
+<- { "return": [ { "capability": "events", "state": false }, ... ] }
+
+command: migrate-set-capabilities
+handler: qmp_migrate_set_capabilities
+program: qemu-system-x86_64
+-> { "execute": "migrate-set-capabilities",
+     "arguments": { "capabilities": [ { "capability": "events", "state": true } ] } }
+<- { "return": {} }
+
+command: migrate-set-parameters
+handler: qmp_migrate_set_parameters
+program: qemu-system-x86_64
+-> { "execute": "migrate-set-parameters",
+     "arguments": { "block-bitmap-mapping": [
+         { "node-name": "disk0", "alias": "data",
+           "bitmaps": [ { "name": "backup0", "alias": "b0" } ] } ] } }
+<- { "return": {} }
+
+command: query-migrate-parameters
+handler: qmp_query_migrate_parameters
+program: qemu-system-x86_64
+-> { "execute": "query-migrate-parameters" }
+<- { "return": {} }

@@ -94,10 +94,17 @@ void main_fn blockdev_io_error_init(void)
     bdrv_set_corruption_cb(image_corrupted);
 }
 
+static bool (*run_machine)(Error **errp);
+
+void main_fn blockdev_set_run(bool (*run)(Error **errp))
+{
+    run_machine = run;
+}
+
 bool co_main_fn qmp_cont(Error **errp)
 {
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
         blk_continue(blk);
     }
-    return true;
+    return !run_machine || run_machine(errp);
 }

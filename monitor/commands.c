@@ -54,11 +54,18 @@ bool qmp_query_name(NameInfo **ret, Error **errp)
     return true;
 }
 
+static RunState (*run_state)(void);
+
+void any_fn monitor_set_run_state(RunState (*state)(void))
+{
+    run_state = state;
+}
+
 bool qmp_query_status(StatusInfo **ret, Error **errp)
 {
     *ret = g_new0(StatusInfo, 1);
-    (*ret)->running = true;
-    (*ret)->status = RUN_STATE_RUNNING;
+    (*ret)->status = run_state ? run_state() : RUN_STATE_RUNNING;
+    (*ret)->running = (*ret)->status == RUN_STATE_RUNNING;
     return true;
 }
 

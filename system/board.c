@@ -7,24 +7,21 @@
 
 #define DEFAULT_MACHINE "pc"
 
-static const struct {
-    const char *name, *alias, *desc;
-    Board board;
-} machines[] = {
+const SystemMachine system_machines[] = {
     { "pc-i440fx-8.2", "pc", "Standard PC (i440FX + PIIX, 1996)", BOARD_PC },
     { "pc-q35-8.2", "q35", "Standard PC (Q35 + ICH9, 2009)", BOARD_Q35 },
     { "none", NULL, "empty machine", BOARD_NONE },
+    { NULL },
 };
 
 void system_print_machines(void)
 {
     printf("Supported machines are:\n");
-    for (size_t i = 0; i < G_N_ELEMENTS(machines); i++) {
-        if (machines[i].alias) {
-            printf("%-20s %s (alias of %s)\n", machines[i].alias, machines[i].desc,
-                   machines[i].name);
+    for (const SystemMachine *m = system_machines; m->name; m++) {
+        if (m->alias) {
+            printf("%-20s %s (alias of %s)\n", m->alias, m->desc, m->name);
         }
-        printf("%-20s %s%s\n", machines[i].name, machines[i].desc, i == 0 ? " (default)" : "");
+        printf("%-20s %s%s\n", m->name, m->desc, m == system_machines ? " (default)" : "");
     }
 }
 

@@ -77,6 +77,8 @@ int main(int argc, char **argv)
     }
     monitor_set_qemu_version(SYSTEM_QEMU_VERSION);
     blockdev_show_devices();
+    system_init_run_state();
+    system_init_objects();
     blockdev_set_overlay_warnings(false);   /* scripts compare what is on standard error */
     if (command_line.daemonize) {
         tool_daemonize();

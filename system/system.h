@@ -70,7 +70,17 @@ bool co_main_fn system_add_cdrom(const char *value, Error **errp);
 /* What `-drive format=help` prints. */
 void system_print_formats(void);
 
+/* Was it among the options? */
+bool any_fn system_is_given(const char *option);
+
 /* ---- the board ---- */
+
+typedef struct SystemMachine {
+    const char *name, *alias, *desc;    /* alias: NULL, or another name */
+    Board board;
+} SystemMachine;
+
+extern const SystemMachine system_machines[];   /* the default first; ends with a NULL name */
 
 /* What -machine, -accel and the environment ask for. */
 bool system_choose_board(Error **errp);
@@ -82,5 +92,12 @@ bool co_main_fn system_add_default_drives(Error **errp);
 /* Devices for drives whose interface says what they are: those of the board and, @virtio, others. */
 bool co_main_fn system_add_board_devices(Error **errp);
 bool co_main_fn system_add_virtio_drives(Error **errp);
+
+/* ---- where no machine runs ---- */
+
+/* Run state as the command line asks for it, and what clients ask of it. */
+void main_fn system_init_run_state(void);
+/* The machine and its devices, for the commands qom-...; after the board was chosen. */
+void main_fn system_init_objects(void);
 
 #endif

@@ -72,6 +72,9 @@ void co_main_fn blockdev_refresh_sizes(void);
 /* Filename etc. of a node as clients know it. */
 BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *blk, bool flat);
 
+/* What `cont` does after it has let all disks run; false with @errp. */
+void main_fn blockdev_set_run(bool (*run)(Error **errp));
+
 /* From now on queries about backends tell of devices and drives, and not of exports. */
 void main_fn blockdev_show_devices(void);
 

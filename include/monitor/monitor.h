@@ -10,6 +10,7 @@
 
 #include "qapi/command.h"
 #include "qapi/error.h"
+#include "qapi/qapi-types.h"
 #include "qobject/qobject.h"
 
 /*
@@ -21,6 +22,9 @@ void main_fn monitor_init(const QmpCommand *commands, void (*shutdown)(void));
 /* The version of QEMU that clients are told, for programs whose clients decide by it; before
  * monitors are there.  @version stays the caller's. */
 void any_fn monitor_set_qemu_version(const char *version);
+
+/* What query-status tells; default: that everything runs. */
+void any_fn monitor_set_run_state(RunState (*state)(void));
 
 /* What query-name returns; copied. */
 void any_fn monitor_set_name(const char *name);

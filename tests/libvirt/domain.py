@@ -174,7 +174,7 @@ class Domain:
     def guest(self, dev, command):
         """One command of qemu-io; what it wrote, which is nothing where the emulator prints it."""
         text = self.virsh('qemu-monitor-command', '--hmp', 'qemu-io -d %s "%s"' % (self.qdev(dev), command))
-        if 'rror' in text or 'failed' in text:
+        if 'rror' in text or 'failed' in text or 'nknown command' in text:
             raise AssertionError('%s: %s: %s' % (dev, command, text))
         return text
 

@@ -5,7 +5,7 @@ from host import in_a_namespace, Host
 
 in_a_namespace()
 
-from domain import Domain, run, SIZE                                    # noqa: E402
+from domain import Domain, run, SIZE, until                                    # noqa: E402
 from rig import main                                                    # noqa: E402
 
 host = Host()
@@ -158,13 +158,17 @@ def test_failure_at_the_last_disk_leaves_nothing():
 def test_failure_in_the_transaction_leaves_nothing():
     """One disk has a job of which libvirt does not know, so all is prepared when the emulator refuses."""
     with Domain(host) as vm:
+        vm.write('hda', 0, SIZE)
+        vm.snapshot('s0')
         vm.write_all()
+        vm.write('hda', 0, SIZE)
         top = vm.inserted('hda')['node-name']
-        vm.qmp('blockdev-add', driver='null-co', node_name='target', size=SIZE, read_zeroes=True)
-        vm.qmp('blockdev-mirror', job_id='stranger', device=top, target='target', sync='none')
+        vm.qmp('block-commit', job_id='stranger', device=top, speed=65536)
         message = refused_on_a_job(vm)
         assert top in message or 'job' in message, message
         vm.qmp('block-job-cancel', device='stranger', force=True)
+        until('the job to end', lambda: not vm.qmp('query-block-jobs'))
+        vm.frozen.pop('hda.base')
         vm.snapshot('s2')
         vm.write_all()
         vm.check()
@@ -178,7 +182,7 @@ def refused_on_a_job(vm):
     message = vm.fails('snapshot-create-as', 's1', '--disk-only', '--atomic', *args)
     assert vm.files() == files, vm.files()
     for dev in ('vda', 'vdb', 'sda'):
-        assert vm.chain(dev) == [dev + '.base'], vm.chain(dev)
+        assert vm.chain(dev) == [dev + '.s0', dev + '.base'], vm.chain(dev)
     vm.write_all()
     return message
 

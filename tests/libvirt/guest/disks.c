@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What is in /sys/block/NAME/ATTRIBUTE from byte @skip on, without space around it; false if nothing. */
+/* What is in /sys/block/NAME/ATTRIBUTE from byte @skip on, without space around it; false if
+ * nothing. */
 static bool attribute(const char *name, const char *attribute, size_t skip, char *text, size_t size)
 {
     char path[300], data[256] = "";

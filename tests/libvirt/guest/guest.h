@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The program that is process 1 of the guest: it finds disks by their serial numbers, writes to them without end,
- * and does what it is told on a serial line.
+ * The program that is process 1 of the guest: it finds disks by their serial numbers, writes to
+ * them without end, and does what it is told on a serial line.
  *
- * A writer's record @number goes to slot (number * STEP) mod slots of its disk, so that the newest number tells what
- * each slot has to hold.  Each record says what had been completed on all disks when it was submitted; a set of images
- * is one instant exactly if none of its records has seen more of a disk than the disk's image holds.
+ * A writer's record @number goes to slot (number * STEP) mod slots of its disk, so that the newest
+ * number tells what each slot has to hold.  Each record says what had been completed on all disks
+ * when it was submitted; a set of images is one instant exactly if none of its records has seen
+ * more of a disk than the disk's image holds.
  */
 #ifndef GUEST_H
 #define GUEST_H
@@ -27,7 +28,7 @@ struct record {
     uint8_t body[RECORD_SIZE - 24 - 8 * MAX_DISKS];
 };
 
-/* What the kernel calls the disk with this serial number, without "/dev/".  False if there is none. */
+/* What the kernel calls the disk with this serial number, without "/dev/"; false: none. */
 bool disk_by_serial(const char *serial, char *name, size_t size);
 
 /* Calls @fn(@opaque, serial, name, bytes) for each disk that has a serial number. */
@@ -35,15 +36,16 @@ void disks_each(void (*fn)(void *opaque, const char *serial, const char *name, u
                 void *opaque);
 
 /*
- * Starts the writer of a disk, which goes on after the newest record that is there.  @slots: how many it goes round
- * in; not a multiple of STEP.  @pause_us: between two writes.  NULL, or why not.
+ * Starts the writer of a disk, which goes on after the newest record that is there.  @slots: how
+ * many it goes round in; not a multiple of STEP.  @pause_us: between two writes.  NULL, or why not.
  */
 const char *writer_start(const char *serial, unsigned index, uint64_t slots, unsigned pause_us);
 
 /* Ends it and flushes the disk; NULL, or why not. */
 const char *writer_stop(const char *serial);
 
-/* What a writer has done.  @gap_us: the longest time between two completed writes since the last call. */
+/* What a writer has done.  @gap_us: the longest time between two completed writes since the last
+ * call. */
 struct writer_state {
     char serial[64];
     uint64_t number;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Process 1 of the guest.  It loads the modules that are beside it, says READY on the second serial port, and answers
- * there: a line of a command, a line that begins with OK or ERR.  What the kernel and it complain about goes to the
- * first one.
+ * Process 1 of the guest.  It loads the modules that are beside it, says READY on the second serial
+ * port, and answers there: a line of a command, a line that begins with OK or ERR.  What the kernel
+ * and it complain about goes to the first one.
  */
 #include "guest.h"
 
