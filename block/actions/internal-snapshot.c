@@ -8,6 +8,9 @@
  *
  * A shot is the action's and that of its work while guests are held, which may outlive the
  * transaction: whoever of the two is the last undoes what was not committed.
+ *
+ * Several of one node in a transaction are taken one after the other while guests are held: all but
+ * the first are made there as a whole.
  */
 #include "qemu/osdep.h"
 
@@ -20,6 +23,11 @@
 typedef struct Shot {
     int refs;
     BlockDriverState *bs;
+    const Transaction *txn;         /* only compared */
+    char *name;
+    struct Shot *after;             /* another one of the node in the transaction; NULL: none; a
+                                     * reference */
+    Coroutine *follower;            /* the work of one that is after this, while it waits */
     BdrvLink *link;                 /* the claim to write there; until it is undone or cleaned */
     char *id;                       /* once it is prepared */
     bool prepared;                  /* and not ended */
@@ -33,6 +41,7 @@ typedef struct SnapshotAction {
     BdrvAction action;
     Shot *shot;
     char *name, *who;
+    uint64_t vm_state_size;         /* bytes */
 } SnapshotAction;
 
 static SnapshotAction *of(BdrvAction *a)
@@ -40,12 +49,18 @@ static SnapshotAction *of(BdrvAction *a)
     return container_of(a, SnapshotAction, action);
 }
 
-static void shot_unref(void *opaque)
+static GQueue shots;                /* of Shot, those of actions */
+
+static void main_fn shot_unref(void *opaque)
 {
     Shot *shot = opaque;
 
     if (--shot->refs == 0) {
+        if (shot->after) {
+            shot_unref(shot->after);
+        }
         g_free(shot->id);
+        g_free(shot->name);
         g_free(shot);
     }
 }
@@ -105,22 +120,37 @@ static bool co_main_fn check_name(SnapshotAction *s, Error **errp)
 {
     g_autoptr(GPtrArray) list = get_list(s->shot->bs, errp);
 
-    if (list && bdrv_snapshot_find(list, NULL, s->name)) {
+    bool is_there = list && bdrv_snapshot_find(list, NULL, s->name);
+    for (const Shot *before = s->shot->after; before; before = before->after) {
+        is_there |= strcmp(before->name, s->name) == 0;
+    }
+    if (list && is_there) {
         error_setg(errp, "Snapshot with name '%s' already exists on device '%s'", s->name, s->who);
         return false;
     }
     return list != NULL;
 }
 
+static int co_main_fn prepare(Shot *shot, const SnapshotAction *s)
+{
+    int64_t now_us = g_get_real_time();
+    BdrvSnapshot sn = {
+        .name = s->name, .vm_state_size = s->vm_state_size, .date_sec = now_us / G_USEC_PER_SEC,
+        .date_nsec = now_us % G_USEC_PER_SEC * 1000, .icount = BDRV_SNAPSHOT_NO_ICOUNT,
+    };
+    int ret = bdrv_co_snapshot_prepare(shot->bs, &sn);
+
+    if (ret == 0) {
+        shot->prepared = true;
+        shot->id = g_strdup(bdrv_snapshot_id(shot->bs));
+    }
+    return ret;
+}
+
 static bool co_main_fn create_make(BdrvAction *a, Error **errp)
 {
     SnapshotAction *s = of(a);
     Shot *shot = s->shot;
-    int64_t now_us = g_get_real_time();
-    BdrvSnapshot sn = {
-        .name = s->name, .date_sec = now_us / G_USEC_PER_SEC,
-        .date_nsec = now_us % G_USEC_PER_SEC * 1000, .icount = BDRV_SNAPSHOT_NO_ICOUNT,
-    };
 
     if (!check_name(s, errp)) {
         return false;
@@ -129,21 +159,38 @@ static bool co_main_fn create_make(BdrvAction *a, Error **errp)
     if (!shot->link) {
         return false;
     }
-    int ret = bdrv_co_snapshot_prepare(shot->bs, &sn);
+    int ret = shot->after ? 0 : prepare(shot, s);
     if (ret < 0) {
         create_error(s, ret, errp);
-        return false;
     }
-    shot->prepared = true;
-    shot->id = g_strdup(bdrv_snapshot_id(shot->bs));
-    return true;
+    return ret == 0;
+}
+
+/* The one before is taken, and nothing of it is left to be done. */
+static int co_main_fn follow(Shot *shot, const SnapshotAction *s)
+{
+    Shot *after = shot->after;
+
+    if (after->working) {
+        after->follower = coroutine_self();
+        coroutine_yield();
+    }
+    if (!after->taken) {
+        return -ECANCELED;
+    }
+    shot_end(after);
+    return prepare(shot, s);
 }
 
 static bool co_main_fn create_fn(BlockDriverState *bs, void *opaque, Error **errp)
 {
     SnapshotAction *s = opaque;
     Shot *shot = s->shot;
-    int ret = bdrv_co_snapshot_take(bs);
+    int ret = shot->after ? follow(shot, s) : 0;
+
+    if (ret == 0) {
+        ret = bdrv_co_snapshot_take(bs);
+    }
 
     shot->taken = ret == 0;
     if (shot->taken && shot->end_at_once) {
@@ -153,6 +200,9 @@ static bool co_main_fn create_fn(BlockDriverState *bs, void *opaque, Error **err
     shot->working = false;
     if (shot->abandoned) {
         shot_undo(shot);
+    }
+    if (shot->follower) {           /* it looks whether this one was taken */
+        coroutine_wake(g_steal_pointer(&shot->follower));
     }
     if (ret < 0) {
         create_error(s, ret, errp);
@@ -180,6 +230,7 @@ static void co_main_fn create_start_held(BdrvAction *a)
     shot->refs++;
     *copy = (SnapshotAction){
         .shot = shot, .name = g_strdup(s->name), .who = g_strdup(s->who),
+        .vm_state_size = s->vm_state_size,
     };
     transaction_start_work(a, shot->bs, "a snapshot that does not return", create_fn, copy,
                            snapshot_copy_free);
@@ -206,6 +257,7 @@ static void main_fn create_release(BdrvAction *a)
 {
     SnapshotAction *s = of(a);
 
+    g_queue_remove(&shots, s->shot);
     shot_unref(s->shot);
     g_free(s->name);
     g_free(s->who);
@@ -237,8 +289,22 @@ static bool main_fn can_create(BlockDriverState *bs, const char *who, const char
     return false;
 }
 
+/* The last one of @bs in @t, a reference; NULL: none. */
+static Shot *main_fn last_of(const Transaction *t, const BlockDriverState *bs)
+{
+    for (GList *e = shots.tail; e; e = e->prev) {
+        Shot *shot = e->data;
+        if (shot->txn == t && shot->bs == bs) {
+            shot->refs++;
+            return shot;
+        }
+    }
+    return NULL;
+}
+
 bool co_main_fn internal_snapshot_action_add(Transaction *t, BlockDriverState *bs, const char *who,
-                                             const char *name, Error **errp)
+                                             const char *name, uint64_t vm_state_size,
+                                             Error **errp)
 {
     if (!can_create(bs, who, name, errp)) {
         return false;
@@ -249,8 +315,13 @@ bool co_main_fn internal_snapshot_action_add(Transaction *t, BlockDriverState *b
     s->shot = g_new0(Shot, 1);
     s->shot->refs = 1;
     s->shot->bs = bs;
+    s->shot->txn = t;
+    s->shot->name = g_strdup(name);
+    s->shot->after = last_of(t, bs);
+    g_queue_push_tail(&shots, s->shot);
     s->name = g_strdup(name);
     s->who = g_strdup(who);
+    s->vm_state_size = vm_state_size;
     if (!transaction_pin(&s->action, bs, TRANSACTION_PIN_FLUSH_RUNNING, errp)) {
         transaction_drop_last(t);
         return false;

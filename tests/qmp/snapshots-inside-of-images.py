@@ -94,6 +94,30 @@ def test_all_or_none():
         clean(path)
 
 
+def test_several_of_one_disk():
+    """One transaction may take several of a disk; they have the same instant, all of them or none."""
+    with Daemon() as r:
+        path = add_disk(r, 'a')
+        other = add_disk(r, 'b')
+        r.export('a')
+        with r.wire('a') as c:
+            for i in range(3):
+                c.write(0, bytes([i + 1]) * BLOCK)
+                group = [action(d, '%d%d' % (i, k)) for k in range(3) for d in 'ab']
+                err = r.error('transaction', actions=group + [{'type': 'abort', 'data': {}}])
+                assert err.cls == 'GenericError', err
+                r.cmd('transaction', actions=group)
+                err = r.error('transaction', actions=[action('a', 'x'), action('b', 'x'), action('a', 'x')])
+                assert err.desc == "Snapshot with name 'x' already exists on device 'a'", err
+        expected = ['%d%d' % (i, k) for i in range(3) for k in range(3)]
+        assert names(r, 'a') == expected and names(r, 'b') == expected
+        r.stop()
+        clean(path)
+        clean(other)
+        for name in expected:
+            assert content(path, name) == bytes([int(name[0]) + 1]) * BLOCK
+
+
 def test_with_a_snapshot_in_front():
     """Both kinds in one transaction: the image that becomes the base has the inner one, and is in order."""
     with Daemon() as r:

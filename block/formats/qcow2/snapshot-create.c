@@ -112,14 +112,15 @@ int co_fn qcow2_co_snapshot_begin(BlockDriverState *bs, const BdrvSnapshot *sn)
     if (s->snapshot_busy) {
         return -EBUSY;
     }
+    s->snapshot_busy = true;        /* before anything waits: another one may begin meanwhile */
     int ret = qcow2_prepare_change(bs);
     if (ret == 0) {
         ret = draft_alloc(s, &d);
     }
     if (ret < 0) {
+        s->snapshot_busy = false;
         return qcow2_end(bs, ret);
     }
-    s->snapshot_busy = true;
     ret = qcow2_unsettled_begin(bs);
     if (ret == 0) {
         ret = draft_plan(bs, d, sn);
