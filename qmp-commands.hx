@@ -869,3 +869,36 @@ handler: qmp_query_migrate_parameters
 program: qemu-system-x86_64
 -> { "execute": "query-migrate-parameters" }
 <- { "return": {} }
+
+command: snapshot-save
+handler: qmp_snapshot_save
+program: qemu-system-x86_64
+disk: disk.qcow2 1G qcow2
+options: -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "snapshot-save",
+     "arguments": { "job-id": "save0", "tag": "before", "vmstate": "disk0", "devices": [] } }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "id": "save0", "status": "concluded" },
+     "timestamp": ... }
+
+command: snapshot-load
+handler: qmp_snapshot_load
+program: qemu-system-x86_64
+disk: disk.qcow2 1G qcow2
+options: -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "snapshot-load",
+     "arguments": { "job-id": "load0", "tag": "before", "vmstate": "disk0", "devices": [] } }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "id": "load0", "status": "concluded" },
+     "timestamp": ... }
+
+command: snapshot-delete
+handler: qmp_snapshot_delete
+program: qemu-system-x86_64
+disk: disk.qcow2 1G qcow2
+options: -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "snapshot-delete",
+     "arguments": { "job-id": "delete0", "tag": "before", "devices": [ "disk0" ] } }
+<- { "return": {} }
+<- { "event": "JOB_STATUS_CHANGE", "data": { "id": "delete0", "status": "concluded" },
+     "timestamp": ... }

@@ -108,7 +108,7 @@ static bool co_main_fn add_internal_snapshot(Transaction *t, const TransactionAc
         bs = blockdev_lookup_root(q->device, &err);
     }
     error_propagate(errp, err);
-    return bs && !err && internal_snapshot_action_add(t, bs, q->device, q->name, errp);
+    return bs && !err && internal_snapshot_action_add(t, bs, q->device, q->name, 0, errp);
 }
 
 /* The node of a bitmap, which QEMU's commands other than the one that makes one ask for by

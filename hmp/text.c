@@ -19,7 +19,7 @@ void any_fn hmp_append_size(GString *out, int64_t bytes)
     g_string_append_printf(out, "%0.3g %s", value, units[unit]);
 }
 
-#define COLUMNS "%-9s %-16s %8s%20s%15s%11s\n"
+#define COLUMNS "%-9s %-16s %8s%20s%13s%11s\n"
 
 void any_fn hmp_append_snapshot_head(GString *out)
 {

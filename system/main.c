@@ -9,6 +9,7 @@
 #include <malloc.h>
 
 #include "hmp/hmp.h"
+#include "migration/vmstate.h"
 #include "monitor/monitor.h"
 #include "system.h"
 #include "tools/common/process.h"
@@ -42,13 +43,14 @@ static bool co_main_fn apply_all(Error **errp)
            apply_phase(PHASE_NODE, errp) && apply_phase(PHASE_DRIVE, errp) &&
            system_add_default_drives(errp) && apply_phase(PHASE_MONITOR, errp) &&
            system_add_board_devices(errp) && apply_phase(PHASE_DEVICE, errp) &&
-           system_add_virtio_drives(errp);
+           system_add_virtio_drives(errp) && system_load_at_start(errp);
 }
 
 /* Monitors greet before devices are made, so that what is said of these comes after. */
 static bool co_main_fn start(Error **errp)
 {
     hmp_machine_init();
+    vmstate_hmp_init();
     if (apply_all(errp)) {
         return true;
     }
@@ -78,6 +80,7 @@ int main(int argc, char **argv)
     monitor_set_qemu_version(SYSTEM_QEMU_VERSION);
     blockdev_show_devices();
     system_init_run_state();
+    system_init_machine_state();
     system_init_objects();
     blockdev_set_overlay_warnings(false);   /* scripts compare what is on standard error */
     if (command_line.daemonize) {

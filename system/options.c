@@ -105,6 +105,11 @@ static void read_snapshot(const char *value)
     command_line.snapshot = true;
 }
 
+static void read_loadvm(const char *value)
+{
+    command_line.loadvm = value;
+}
+
 static void read_qtest(const char *value)
 {
     command_line.qtest = true;
@@ -156,6 +161,7 @@ const SystemOption system_options[] = {
     APPLY("qmp", PHASE_MONITOR, monitor_qmp_add, "unix:PATH,server=on|tcp:HOST:PORT|stdio",
           "a QMP monitor and its channel in one"),
     APPLY("qmp-pretty", PHASE_MONITOR, monitor_qmp_pretty_add, "...", "the same, laid out"),
+    READ("loadvm", "TAG", read_loadvm, "begin with a snapshot of the machine, as savevm made it"),
     READ("S", NULL, read_paused, "do not start the machine before 'cont'"),
     READ("nodefaults", NULL, read_no_defaults, "only the devices that are asked for"),
     READ("name", "NAME", read_name, "name that query-name returns"),

@@ -20,7 +20,7 @@ static RunState main_fn current(void)
     return state;
 }
 
-static bool main_fn run(Error **errp)
+bool main_fn system_run(Error **errp)
 {
     if (state == RUN_STATE_SHUTDOWN) {
         error_setg(errp, "Resetting the Virtual Machine is required");
@@ -33,14 +33,17 @@ static bool main_fn run(Error **errp)
     return true;
 }
 
-static void main_fn pause_as(RunState as)
+bool main_fn system_pause_as(RunState as)
 {
-    if (state == RUN_STATE_RUNNING) {
+    bool ran = state == RUN_STATE_RUNNING;
+
+    if (ran) {
         state = as;
         qapi_event_send_stop();
     } else if (as == RUN_STATE_SHUTDOWN) {
         state = as;
     }
+    return ran;
 }
 
 bool any_fn system_is_given(const char *option)
@@ -65,14 +68,14 @@ void main_fn system_init_run_state(void)
         on_shutdown = SHUTDOWN_ACTION_PAUSE;
     }
     monitor_set_run_state(current);
-    blockdev_set_run(run);
+    blockdev_set_run(system_run);
 }
 
 /* ---- commands ---- */
 
 bool co_main_fn qmp_stop(Error **errp)
 {
-    pause_as(RUN_STATE_PAUSED);
+    system_pause_as(RUN_STATE_PAUSED);
     return true;
 }
 
@@ -85,7 +88,7 @@ static void main_fn end_machine(ShutdownCause cause)
         tool_serve_end(cause, false);
     } else {
         qapi_event_send_shutdown(&ev);
-        pause_as(RUN_STATE_SHUTDOWN);
+        system_pause_as(RUN_STATE_SHUTDOWN);
     }
 }
 

@@ -45,6 +45,7 @@ typedef struct CommandLine {
     GArray *given;                  /* of GivenOption, in order */
     const char *machine, *accel;    /* NULL: not given */
     const char *pidfile, *log;
+    const char *loadvm, *incoming;  /* NULL: not given */
     bool daemonize, no_defaults, paused, snapshot, qtest;
 } CommandLine;
 
@@ -72,6 +73,15 @@ void system_print_formats(void);
 
 /* Was it among the options? */
 bool any_fn system_is_given(const char *option);
+
+/* ---- run state and state of a machine that does not run ---- */
+
+/* It stops, if it runs: returns whether it did.  Events are sent. */
+bool main_fn system_pause_as(RunState as);
+bool main_fn system_run(Error **errp);
+void main_fn system_init_machine_state(void);
+/* -loadvm */
+bool co_main_fn system_load_at_start(Error **errp);
 
 /* ---- the board ---- */
 

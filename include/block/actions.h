@@ -50,9 +50,10 @@ bool co_main_fn backing_name_action_add(Transaction *t, BlockDriverState *bs, co
 /* ---- snapshots inside of images ---- */
 
 /* One of @bs, which users call @who, of that name; see block/internal-snapshot.h.  One for a node
- * and transaction. */
+ * and transaction.  @vm_state_size: bytes of a machine's state that it has beside the disk. */
 bool co_main_fn internal_snapshot_action_add(Transaction *t, BlockDriverState *bs, const char *who,
-                                             const char *name, Error **errp);
+                                             const char *name, uint64_t vm_state_size,
+                                             Error **errp);
 /* Delete the one with that id and that name (NULL: any); alone in its transaction, as it is not
  * undone.  *@ret, which the caller frees, is what was deleted, after a commit. */
 bool co_main_fn internal_snapshot_delete_action_add(Transaction *t, BlockDriverState *bs,
