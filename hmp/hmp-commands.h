@@ -12,6 +12,9 @@ extern const HmpCommand hmp_info_job_commands[], hmp_info_snapshot_commands[];
 extern const HmpCommand hmp_copy_commands[], hmp_drive_commands[], hmp_job_commands[];
 extern const HmpCommand hmp_nbd_commands[], hmp_object_commands[], hmp_trace_commands[];
 
+/* qemu-io: of the emulator only. */
+void main_fn hmp_io_init(void);
+
 /* "1.5 MiB". */
 void any_fn hmp_append_size(GString *out, int64_t bytes);
 /* The head of the table of snapshots inside of images, and a line of it; @id: in place of its own, or

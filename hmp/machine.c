@@ -138,5 +138,6 @@ static const HmpCommand info_commands[] = {
 void main_fn hmp_machine_init(void)
 {
     monitor_hmp_register(commands);
+    hmp_io_init();
     monitor_hmp_register_info(info_commands);
 }

@@ -9,6 +9,7 @@
 #define PACKAGE "qemu-group-snapshot"
 
 static void (*shutdown_daemon)(void);
+static void (*on_stop)(void);
 static bool stopping;
 static char *daemon_name;
 static const char *qemu_version = QEMU_VERSION;     /* what clients go by */
@@ -65,10 +66,18 @@ bool monitor_is_stopping(void)
     return stopping;
 }
 
+void monitor_set_on_stop(void (*cb)(void))
+{
+    on_stop = cb;
+}
+
 void monitor_stop_commands(void)
 {
     stopping = true;
     monitor_chardev_cancel_open();
+    if (on_stop) {
+        on_stop();
+    }
 }
 
 void monitor_quit(void)

@@ -216,6 +216,11 @@ typedef enum MonitorMode { MONITOR_QMP, MONITOR_QMP_PRETTY, MONITOR_HUMAN } Moni
 /* Serve the clients of @chr. */
 bool main_fn monitor_serve(MonitorChardev *chr, MonitorMode mode, Error **errp);
 
+/* ---- the process's standard output ---- */
+
+/* What monitor_print() got is written; what is not after @patience_ns is dropped. */
+void co_main_fn monitor_print_finish(int64_t patience_ns);
+
 /* ---- HMP ---- */
 
 /* The commands that are the monitor's own; all others are gone. */

@@ -247,6 +247,7 @@ void monitor_shutdown_all(void)
         coroutine_yield();
     }
     aio_timer_disarm(&timer);
+    monitor_print_finish(FAREWELL_NS);
     if (given_up) {
         log_line("warning: a file that a monitor writes to does not answer; not all is written");
     } else {

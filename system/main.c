@@ -60,6 +60,7 @@ static bool co_main_fn start(Error **errp)
 
 static void co_main_fn end(void)
 {
+    hmp_machine_finish();
     device_remove_all();
 }
 

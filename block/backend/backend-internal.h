@@ -16,6 +16,8 @@ struct BlockBackend {
     bool of_export;                 /* @name is the id of an export, among which it is unique */
     char *user;                     /* what it is attached to, or NULL */
     const BlkDevice *device;        /* that has it, or NULL; borrowed */
+    void (*co_leave)(void *opaque); /* of a visitor; NULL: there is none */
+    void *visitor;
     char *iothread;                 /* or NULL */
     unsigned needs, allows;         /* claims for what it holds */
     bool quiet;                     /* its user tells of failures itself */

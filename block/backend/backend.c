@@ -90,6 +90,9 @@ void co_main_fn blk_free(BlockBackend *blk)
     if (!blk) {
         return;
     }
+    if (blk->co_leave) {
+        blk->co_leave(blk->visitor);
+    }
     blk_remove(blk);
     *(blk->prev ? &blk->prev->next : &first_backend) = blk->next;
     *(blk->next ? &blk->next->prev : &last_backend) = blk->prev;

@@ -43,6 +43,22 @@ bool any_fn blk_is_writable(const BlockBackend *blk)
     return blk->needs & CLAIM_WRITE;
 }
 
+unsigned any_fn blk_needs(const BlockBackend *blk)
+{
+    return blk->needs;
+}
+
+unsigned any_fn blk_allows(const BlockBackend *blk)
+{
+    return blk->allows;
+}
+
+void main_fn blk_set_visitor(BlockBackend *blk, void (*co_leave)(void *opaque), void *opaque)
+{
+    blk->co_leave = co_leave;
+    blk->visitor = opaque;
+}
+
 void main_fn blk_set_user(BlockBackend *blk, const char *user)
 {
     g_free(blk->user);

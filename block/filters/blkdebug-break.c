@@ -63,12 +63,13 @@ static Breakpoint *take_point(BlkdebugBreaks *b, const char *event)
     return NULL;
 }
 
+/* @tag NULL: all.  Lock held. */
 static void wake_waiters(BlkdebugBreaks *b, const char *tag)
 {
     for (GList *l = b->waiting, *next; l; l = next) {
         BreakWaiter *w = l->data;
         next = l->next;
-        if (strcmp(w->tag, tag) == 0) {
+        if (!tag || strcmp(w->tag, tag) == 0) {
             b->waiting = g_list_delete_link(b->waiting, l);
             coroutine_wake(w->co);
         }
@@ -163,6 +164,9 @@ int any_fn blkdebug_breaks_remove(BlkdebugBreaks *b, const char *tag)
 void any_fn blkdebug_breaks_remove_all(BlkdebugBreaks *b)
 {
     remove_points(b, NULL);
+    pthread_mutex_lock(&b->lock);
+    wake_waiters(b, NULL);          /* nothing that they wait for will come */
+    pthread_mutex_unlock(&b->lock);
 }
 
 static bool is_stopped(const BlkdebugBreaks *b, const char *tag)

@@ -38,6 +38,12 @@ const char *any_fn blk_name(const BlockBackend *blk);               /* "" if it 
 BlockDriverState *any_fn blk_bs(const BlockBackend *blk);
 BdrvLink *any_fn blk_root(const BlockBackend *blk);
 bool any_fn blk_is_writable(const BlockBackend *blk);
+/* What it claims of what it holds, and lets others do. */
+unsigned any_fn blk_needs(const BlockBackend *blk);
+unsigned any_fn blk_allows(const BlockBackend *blk);
+/* Somebody beside its user makes requests of it: @co_leave ends them when it is about to be freed.
+ * NULL: nobody does any more. */
+void main_fn blk_set_visitor(BlockBackend *blk, void (*co_leave)(void *opaque), void *opaque);
 /* What it is attached to, for query-block and messages ("NBD export 'x'"); copied. */
 void main_fn blk_set_user(BlockBackend *blk, const char *user);
 const char *main_fn blk_user(const BlockBackend *blk);

@@ -10,6 +10,8 @@ void main_fn hmp_init(void);
 
 /* What the emulator has besides: its machine, devices and media. */
 void main_fn hmp_machine_init(void);
+/* Requests that people have begun on disks have ended; before the disks go. */
+void co_main_fn hmp_machine_finish(void);
 /* What the daemon has besides. */
 void main_fn hmp_daemon_init(void);
 

@@ -67,6 +67,14 @@ bool co_main_fn monitor_hmp_add(const char *options, Error **errp);
  */
 void co_main_fn monitor_flush(void);
 
+/*
+ * To standard output or standard error, as what a command prints and does not answer; in order with
+ * what a client on standard output is told.  Never waits for the reader.
+ */
+void main_fn monitor_print(bool is_error, const char *text);
+/* It is written, or this time has passed. */
+void co_main_fn monitor_print_wait(int64_t patience_ns);
+
 /* Is there a monitor, with or without clients? */
 bool main_fn monitor_is_there(void);
 
@@ -82,6 +90,9 @@ void main_fn monitor_set_after_command(void (*cb)(void));
 /* Begin to run commands.  What clients sent before has waited: the command line comes first. */
 void main_fn monitor_start_commands(void);
 
+/* @cb, called when no command is begun any more, lets those go that wait for people.  NULL, the
+ * default: there are none. */
+void main_fn monitor_set_on_stop(void (*cb)(void));
 /* No command is begun any more; those under way go on.  An option that waits for a client fails. */
 void main_fn monitor_stop_commands(void);
 /* The same, and returns when those under way have ended: before what they work on is taken down.

@@ -209,7 +209,8 @@ static bool co_main_fn run_lines(IoSession *s)
 static int co_main_fn run(const CommandLine *l)
 {
     Program program = { .copy_on_read = false };
-    IoSession s = { .out = &output, .more = program_commands, .opaque = &program,
+    const IoCommand *const more[] = { program_commands, reopen_commands, NULL };
+    IoSession s = { .out = &output, .more = more, .opaque = &program,
                     .misalign = l->misalign, .quiet = l->quiet };
     OpenArgs open = l->open;
     Error *err = NULL;

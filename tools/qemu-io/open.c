@@ -149,12 +149,6 @@ static BlockBackend *co_main_fn open_args(Program *p, const OpenArgs *a, Error *
     return blk;
 }
 
-void any_fn program_note_options(Program *p, const QDict *dict)
-{
-    g_clear_pointer(&p->own_options, qdict_unref);
-    p->own_options = dict ? qdict_copy_shallow(dict) : NULL;
-}
-
 bool co_main_fn open_image(IoSession *s, const OpenArgs *a, Error **errp)
 {
     bool named = a->image.name && !a->image.image_opts;
@@ -236,16 +230,5 @@ const IoCommand program_commands[] = {
         " -U, -- also while somebody else writes to it; with -r\n" },
     { .name = "close", .alias = "c", .run = close_command,
       .summary = "close the current open file" },
-    { .name = "reopen", .run = reopen_command, .max_args = -1,
-      .args = "[(-r|-w)] [-c cache] [-o options]",
-      .summary = "reopens an image with new options",
-      .help =
-        " What is not said stays as it is.\n"
-        " Example: 'reopen -o lazy-refcounts=on' makes a qcow2 image write its refcounts late.\n"
-        "\n"
-        " -c, -- the cache mode, as of open -t\n"
-        " -o, -- options of the image, as of open -o\n"
-        " -r, -- the image cannot be written to any more\n"
-        " -w, -- the image can be written to\n" },
     { 0 },
 };

@@ -8,6 +8,7 @@
 #include "tools/common/snapshot-file.h"
 #include "tools/common/tool.h"
 #include "tools/qemu-io/commands.h"
+#include "tools/qemu-io/reopen.h"
 
 /* How to open an image: what the options of the program and those of `open` have in common. */
 typedef struct OpenArgs {
@@ -16,15 +17,6 @@ typedef struct OpenArgs {
     bool copy_on_read;
     const char *options;            /* `-o`, or NULL */
 } OpenArgs;
-
-/* What the session's commands have beside it: its opaque. */
-typedef struct Program {
-    bool copy_on_read;              /* what is open is below a filter that `-C` has put there */
-    QDict *own_options;             /* of the image, as far as they were given; or NULL */
-} Program;
-
-/* From now on @dict is how the image was opened; NULL: nothing is known of that. */
-void any_fn program_note_options(Program *p, const QDict *dict);
 
 /* What is so unless something else is said. */
 void any_fn open_args_init(OpenArgs *a);
@@ -38,9 +30,8 @@ bool co_main_fn open_image(IoSession *s, const OpenArgs *a, Error **errp);
  * fine. */
 bool co_main_fn close_image(IoSession *s);
 
-/* open, close, reopen. */
+/* open, close. */
 extern const IoCommand program_commands[];
-int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char **argv);
 
 /*
  * The next line, without its end; NULL: there are no more.  Caller frees with free().  On a terminal

@@ -219,9 +219,24 @@ static bool main_fn check_drivers(const QDict *options, const BlockDriverState *
 
 /* ---- the command ---- */
 
-static unsigned claims(bool read_only)
+void any_fn program_note_options(Program *p, const QDict *dict)
 {
-    return CLAIM_READ | (read_only ? 0 : CLAIM_WRITE);
+    g_clear_pointer(&p->own_options, qdict_unref);
+    p->own_options = dict ? qdict_copy_shallow(dict) : NULL;
+}
+
+/* What the backend claims once the image is, or is not, @read_only.  Somebody else's claims no more
+ * than it did. */
+static bool co_main_fn set_claims(IoSession *s, bool read_only, Error **errp)
+{
+    const Program *p = s->opaque;
+
+    if (!p->borrowed) {
+        unsigned needs = CLAIM_READ | (read_only ? 0 : CLAIM_WRITE);
+        return blk_set_claims(s->blk, needs, CLAIM_ALL, errp);
+    }
+    return !read_only || blk_set_claims(s->blk, blk_needs(s->blk) & ~(CLAIM_WRITE | CLAIM_RESIZE),
+                                        blk_allows(s->blk), errp);
 }
 
 static bool co_main_fn reopen_node(IoSession *s, BlockDriverState *bs, QDict *dict, Error **errp)
@@ -236,13 +251,12 @@ static bool co_main_fn reopen_node(IoSession *s, BlockDriverState *bs, QDict *di
         return false;
     }
     bool read_only = opts->read_only;
-    if (read_only && !was_read_only && !blk_set_claims(s->blk, claims(true), CLAIM_ALL, errp)) {
+    if (read_only && !was_read_only && !set_claims(s, true, errp)) {
         bdrv_open_options_free(opts);
         return false;
     }
     bool ok = blockdev_reopen_as(bs, opts, errp);
-    if (!blk_set_claims(s->blk, claims(ok ? read_only : was_read_only), CLAIM_ALL,
-                        ok ? errp : NULL)) {
+    if (!set_claims(s, ok ? read_only : was_read_only, ok ? errp : NULL)) {
         ok = false;
     }
     return ok;
@@ -272,7 +286,7 @@ static bool co_main_fn reopen(IoSession *s, const ReopenArgs *r, Error **errp)
     return true;
 }
 
-int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char **argv)
+static int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char **argv)
 {
     ReopenArgs r = { .has_mode = false };
     Error *err = NULL;
@@ -301,3 +315,18 @@ int co_main_fn reopen_command(IoSession *s, const IoCommand *cmd, int argc, char
     }
     return ret;
 }
+
+const IoCommand reopen_commands[] = {
+    { .name = "reopen", .run = reopen_command, .max_args = -1,
+      .args = "[(-r|-w)] [-c cache] [-o options]",
+      .summary = "reopens an image with new options",
+      .help =
+        " What is not said stays as it is.\n"
+        " Example: 'reopen -o lazy-refcounts=on' makes a qcow2 image write its refcounts late.\n"
+        "\n"
+        " -c, -- the cache mode, as of open -t\n"
+        " -o, -- options of the image, as of open -o\n"
+        " -r, -- the image cannot be written to any more\n"
+        " -w, -- the image can be written to\n" },
+    { 0 },
+};

@@ -27,7 +27,11 @@ void any_fn io_complain(IoSession *s, const char *fmt, ...)
 
 void any_fn io_complain_err(IoSession *s, Error *err)
 {
-    io_complain(s, "%s: %s", g_get_prgname() ?: "qemu-io", error_get_pretty(err));
+    if (s->out->error) {
+        s->out->error(s->out->opaque, error_get_pretty(err));
+    } else {
+        io_complain(s, "%s: %s", g_get_prgname() ?: "qemu-io", error_get_pretty(err));
+    }
     error_free(err);
 }
 

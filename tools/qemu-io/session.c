@@ -14,7 +14,7 @@ static const IoCommand *const tables[] = {
 
 static const IoCommand *table_at(const IoSession *s, size_t i)
 {
-    return i < G_N_ELEMENTS(tables) ? tables[i] : i == G_N_ELEMENTS(tables) ? s->more : NULL;
+    return i < G_N_ELEMENTS(tables) ? tables[i] : s->more ? s->more[i - G_N_ELEMENTS(tables)] : NULL;
 }
 
 /* The first command in the order of names behind @name (NULL: of all). */
@@ -149,6 +149,17 @@ int co_main_fn io_session_run(IoSession *s, const char *line)
     g_autofree char **argv = g_new0(char *, n + 1);
     memcpy(argv, words, n * sizeof(*argv));
     return run(s, n, argv);
+}
+
+bool any_fn io_session_writes(const IoSession *s, const char *line)
+{
+    g_autofree char *name = NULL;
+    const IoCommand *c;
+
+    line += strspn(line, " ");
+    name = g_strndup(line, strcspn(line, " "));
+    c = io_find_command(s, name);
+    return c && c->needs & IO_NEEDS_WRITE;
 }
 
 void co_main_fn io_session_settle(IoSession *s)

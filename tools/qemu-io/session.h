@@ -13,6 +13,8 @@
 typedef struct IoOutput {
     /* @text is whole lines; @is_error: it is about the command, not the disk. */
     void (*text)(void *opaque, const char *text, bool is_error);
+    /* An error that a program says with its name in front.  NULL: as text. */
+    void (*error)(void *opaque, const char *text);
     /* What was said so far gets out now, for the process may end.  NULL: it is out already. */
     void (*flush)(void *opaque);
     void *opaque;
@@ -26,8 +28,9 @@ typedef struct IoCommand IoCommand;
 typedef struct IoSession {
     BlockBackend *blk;              /* what commands work on; NULL: nothing is open */
     const IoOutput *out;
-    const IoCommand *more;          /* commands beside those that work on a backend, or NULL; the
-                                     * last one has no name */
+    const IoCommand *const *more;   /* tables of commands beside those that work on a backend, or
+                                     * NULL; the last command of each has no name, the last table
+                                     * is NULL */
     void *opaque;                   /* theirs */
     bool misalign;                  /* buffers begin where direct I/O cannot use them */
     bool quiet;                     /* no statistics */
@@ -44,6 +47,9 @@ typedef struct IoSession {
  * freed before that.
  */
 int co_main_fn io_session_run(IoSession *s, const char *line);
+
+/* Does the command that @line names change what the backend holds? */
+bool any_fn io_session_writes(const IoSession *s, const char *line);
 
 /* All requests that commands began have ended; such as wait at a breakpoint are let go. */
 void co_main_fn io_session_settle(IoSession *s);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qemu-io: its command language, on a disk that is in use.
+ *
+ * What such a command says goes to the process's standard output, as scripts know it.  On a drive or
+ * a device it works by that backend, so that limits and counters apply; requests that it has begun go
+ * on after it, and a later one can wait for them.  A node gets a backend for the one command.
+ */
+#include "qemu/osdep.h"
+
+#include "block/backend.h"
+#include "hmp-commands.h"
+#include "hmp/hmp.h"
+#include "monitor/monitor.h"
+#include "tools/qemu-io/commands.h"
+#include "tools/qemu-io/reopen.h"
+
+/* How long an answer waits for what was printed before it to be written. */
+#define PRINT_PATIENCE_NS NS_PER_SEC
+
+/* Somebody's work on a backend. */
+typedef struct Visit {
+    IoSession io;
+    IoOutput output;
+    Program program;
+    Coroutine *busy;            /* runs a command; NULL: none runs */
+    GString *answer;            /* of that command */
+    unsigned needs, allows;     /* claims of the backend before more was needed */
+    bool has_more;              /* more is claimed now */
+    unsigned more;              /* that */
+} Visit;
+
+static GList *visits;           /* of Visit, each of another backend */
+
+/* ---- what commands say ---- */
+
+static void print_text(void *opaque, const char *text, bool is_error)
+{
+    context_assert_main();
+    monitor_print(is_error, text);
+}
+
+static void print_now(void *opaque)
+{
+    context_assert_main();
+    context_assert_coroutine();
+    monitor_print_wait(PRINT_PATIENCE_NS);
+    monitor_flush();
+}
+
+/* What belongs to the command itself is its answer. */
+static void answer_error(void *opaque, const char *text)
+{
+    Visit *v = opaque;
+
+    if (v->busy) {
+        g_string_append_printf(v->answer, "%s\n", text);
+    }
+}
+
+static const IoCommand *const more_commands[] = { reopen_commands, NULL };
+
+/* ---- claims ---- */
+
+/* What the command needs that the backend's user does not.  If it cannot be had, the command says
+ * so. */
+static void co_main_fn claim_for(Visit *v, const char *line)
+{
+    BlockBackend *blk = v->io.blk;
+    unsigned needs = blk_needs(blk), allows = blk_allows(blk);
+
+    if (!io_session_writes(&v->io, line) || needs & CLAIM_WRITE ||
+        (blk_bs(blk) && blk_bs(blk)->read_only)) {
+        return;
+    }
+    unsigned more = needs | CLAIM_READ | CLAIM_WRITE;
+    if (blk_set_claims(blk, more | CLAIM_RESIZE, allows, NULL)) {
+        more |= CLAIM_RESIZE;
+    } else if (!blk_set_claims(blk, more, allows, NULL)) {
+        return;
+    }
+    v->has_more = true;
+    v->more = more;
+    v->needs = needs;
+    v->allows = allows;
+}
+
+/* Nothing that needs more is under way.  What somebody else has claimed meanwhile stays. */
+static void co_main_fn give_back(Visit *v)
+{
+    if (v->has_more && v->io.asynchronous.running == 0) {
+        v->has_more = false;
+        if (blk_needs(v->io.blk) == v->more && blk_allows(v->io.blk) == v->allows) {
+            blk_set_claims(v->io.blk, v->needs, v->allows, NULL);
+        }
+    }
+}
+
+/* ---- visits ---- */
+
+static Visit *main_fn visit_new(BlockBackend *blk)
+{
+    Visit *v = g_new0(Visit, 1);
+
+    visits = g_list_prepend(visits, v);
+    v->output = (IoOutput){
+        .text = print_text, .error = answer_error, .flush = print_now, .opaque = v,
+    };
+    v->program.borrowed = true;
+    v->io.blk = blk;
+    v->io.out = &v->output;
+    v->io.more = more_commands;
+    v->io.opaque = &v->program;
+    return v;
+}
+
+/* What @v's command waits for at a breakpoint, or by `sleep`, it waits for no longer. */
+static void main_fn let_go(Visit *v)
+{
+    if (v->busy && blk_bs(v->io.blk)) {
+        bdrv_debug_resume_all(blk_bs(v->io.blk));
+    }
+    if (v->busy) {
+        aio_co_cancel(v->busy);
+    }
+}
+
+/* The program ends, and would wait for commands. */
+static void let_all_go(void)
+{
+    context_assert_main();
+    for (GList *l = visits; l; l = l->next) {
+        let_go(l->data);
+    }
+}
+
+/* A command that runs ends first. */
+static void co_main_fn visit_free(Visit *v)
+{
+    while (v->busy) {
+        let_go(v);
+        aio_co_sleep_ns(NS_PER_MS);
+    }
+    io_session_settle(&v->io);
+    visits = g_list_remove(visits, v);
+    program_note_options(&v->program, NULL);
+    g_free(v);
+}
+
+/* The backend is about to go. */
+static void leave(void *opaque)
+{
+    context_assert_main();
+    context_assert_coroutine();
+    visit_free(opaque);
+}
+
+static Visit *main_fn visit_of(BlockBackend *blk)
+{
+    for (GList *l = visits; l; l = l->next) {
+        Visit *v = l->data;
+        if (v->io.blk == blk) {
+            return v;
+        }
+    }
+    Visit *v = visit_new(blk);
+    blk_set_visitor(blk, leave, v);
+    return v;
+}
+
+void co_main_fn hmp_machine_finish(void)
+{
+    while (visits) {
+        Visit *v = visits->data;
+
+        blk_set_visitor(v->io.blk, NULL, NULL);
+        leave(v);
+    }
+}
+
+static void co_main_fn run(Visit *v, const char *line, GString *answer)
+{
+    v->busy = coroutine_self();
+    v->answer = answer;
+    claim_for(v, line);
+    io_session_run(&v->io, line);
+    give_back(v);
+    if (v->io.quit) {           /* it is the program's, which is not this one */
+        v->io.quit = false;
+        io_complain(&v->io, "command \"quit\" not found");
+    }
+    v->busy = NULL;
+    monitor_print_wait(PRINT_PATIENCE_NS);
+}
+
+static void co_main_fn run_on_node(BlockDriverState *bs, const char *line, GString *answer,
+                                   Error **errp)
+{
+    BlockBackend *blk = blk_new(NULL, CLAIM_NONE, CLAIM_ALL, errp);
+
+    if (!blk) {
+        return;
+    }
+    if (blk_insert(blk, bs, errp)) {
+        Visit *v = visit_new(blk);
+        run(v, line, answer);
+        visit_free(v);
+        monitor_print_wait(PRINT_PATIENCE_NS);
+    }
+    blk_free(blk);
+}
+
+/* ---- the command ---- */
+
+static void co_main_fn run_on(const char *name, bool is_device, const char *line, GString *answer,
+                              Error **errp)
+{
+    BlockBackend *blk = is_device ? blk_find_device(name) : blk_find(name);
+    BlockDriverState *bs = blk || is_device ? NULL : bdrv_find_node(name);
+
+    if (bs) {
+        run_on_node(bs, line, answer, errp);
+    } else if (!blk && is_device) {
+        error_setg(errp, "Device '%s' not found", name);
+    } else if (!blk) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", name);
+    } else if (visit_of(blk)->busy) {
+        error_setg(errp, "Another qemu-io command runs on '%s'", name);
+    } else {
+        run(visit_of(blk), line, answer);
+    }
+}
+
+static void co_main_fn qemu_io(GString *out, const HmpArgs *args)
+{
+    Error *err = NULL;
+
+    run_on(hmp_str(args, "device"), hmp_flag(args, "d"), hmp_str(args, "command"), out, &err);
+    hmp_failed(out, err);
+}
+
+static const HmpCommand hmp_io_commands[] = {
+    { "qemu-io", "[-d] [device] \"[command]\"", "run a qemu-io command on a block device (-d: "
+      "[device] is a device ID rather than a drive ID or node name)", qemu_io,
+      { { "d", HMP_FLAG }, { "device", HMP_DEVICE }, { "command", HMP_STRING } } },
+    { NULL },
+};
+
+void main_fn hmp_io_init(void)
+{
+    monitor_hmp_register(hmp_io_commands);
+    monitor_set_on_stop(let_all_go);
+}
