@@ -2,6 +2,7 @@
 /* What is done to a disk as a whole: its length, its limits, snapshots of it. */
 #include "qemu/osdep.h"
 
+#include "block/jobs.h"
 #include "hmp-commands.h"
 #include "qapi/qapi-commands.h"
 
@@ -31,6 +32,52 @@ static void co_main_fn set_io_throttle(GString *out, const HmpArgs *args)
 
     qmp_block_set_io_throttle(&q, &err);
     hmp_failed(out, err);
+}
+
+/* ---- commit ---- */
+
+static bool co_main_fn commit_one(GString *out, const char *name, BlockBackend *blk)
+{
+    g_autoptr(Error) err = NULL;
+
+    if (bdrv_commit_in_place(blk, &err)) {
+        return true;
+    }
+    g_string_append_printf(out, "'commit' error for '%s': %s\n", name, error_get_pretty(err));
+    return false;
+}
+
+/* Whatever has a backing file; the first that fails is the last. */
+static void co_main_fn commit_all(GString *out)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    bool ok = true;
+
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (*blk_name(blk) && blk_bs(blk) && blk_bs(blk)->backing) {
+            g_ptr_array_add(names, g_strdup(blk_name(blk)));
+        }
+    }
+    for (guint i = 0; i < names->len && ok; i++) {
+        BlockBackend *blk = blk_find(names->pdata[i]);
+        ok = !blk || commit_one(out, "all", blk);
+    }
+}
+
+static void co_main_fn commit(GString *out, const HmpArgs *args)
+{
+    const char *device = hmp_str(args, "device");
+    BlockBackend *blk = blk_find(device);
+
+    if (strcmp(device, "all") == 0) {
+        commit_all(out);
+    } else if (!blk) {
+        g_string_append_printf(out, "Device '%s' not found\n", device);
+    } else if (!blk_bs(blk)) {
+        g_string_append_printf(out, "Device '%s' has no medium\n", device);
+    } else {
+        commit_one(out, device, blk);
+    }
 }
 
 /* ---- snapshots ---- */
@@ -81,6 +128,8 @@ const HmpCommand hmp_drive_commands[] = {
       { { "device", HMP_DEVICE }, { "bps", HMP_INT }, { "bps_rd", HMP_INT },
         { "bps_wr", HMP_INT }, { "iops", HMP_INT }, { "iops_rd", HMP_INT },
         { "iops_wr", HMP_INT } } },
+    { "commit", "device|all", "commit changes to the disk images (if -snapshot is used) or backing "
+      "files", commit, { { "device", HMP_DEVICE } } },
     { "snapshot_blkdev", "[-n] device [new-image-file] [format]", "initiates a live snapshot of "
       "device: the new image file becomes its root image, in that format (qcow2) (-n: with the "
       "image that is in that file)", snapshot,

@@ -59,6 +59,12 @@ typedef struct CommitRequest {
 
 bool co_main_fn commit_action_add(Transaction *t, const CommitRequest *req, Error **errp);
 
+/*
+ * Copy what the image in @blk has into its backing file, and empty it; not a job: users of the disk
+ * are held, and no command changes the graph, until this returns.  False: the disk reads as before.
+ */
+bool co_main_fn bdrv_commit_in_place(BlockBackend *blk, Error **errp);
+
 /* Copy what @top takes from above @base (NULL: from anywhere) into @top. */
 typedef struct StreamRequest {
     JobCommon common;
