@@ -2,6 +2,7 @@
 /* `info block` and `info blockstats`. */
 #include "qemu/osdep.h"
 
+#include "block/block.h"
 #include "hmp-commands.h"
 #include "qapi/qapi-commands.h"
 
@@ -135,9 +136,12 @@ static void append_disk(GString *out, const BlockInfo *disk, bool verbose)
 {
     const BlockDeviceInfo *node = disk->inserted;
 
+    /* By what it has first of its own name, its node's, or its device's. */
     g_string_append(out, disk->device);
     if (node && node->node_name) {
         g_string_append_printf(out, *disk->device ? " (%s)" : "%s", node->node_name);
+    } else if (!*disk->device) {
+        g_string_append(out, disk->qdev ?: "");
     }
     if (node) {
         append_inserted(out, node);
@@ -189,6 +193,35 @@ static bool co_main_fn append_disks(GString *out, const char *name, bool verbose
     return out->len > 0;
 }
 
+/* Does @info tell of the node that has @below as its file? */
+static bool main_fn is_above(const BlockDeviceInfo *info, const BlockDeviceInfo *below)
+{
+    BlockDriverState *bs = bdrv_find_node(info->node_name);
+
+    return bs && bs->file && strcmp(bs->file->bs->node_name, below->node_name) == 0;
+}
+
+/* The newest first, but what is stored in another one in front of that. */
+static GPtrArray *main_fn order_nodes(const BlockDeviceInfoList *list)
+{
+    GPtrArray *nodes = g_ptr_array_new(), *ordered = g_ptr_array_new();
+
+    for (; list; list = list->next) {
+        g_ptr_array_insert(nodes, 0, list->value);
+    }
+    for (guint i = 0, end; i < nodes->len; i = end) {
+        for (end = i + 1; end < nodes->len &&
+             is_above(nodes->pdata[end], nodes->pdata[end - 1]); end++) {
+            continue;
+        }
+        for (guint k = end; k > i; k--) {
+            g_ptr_array_add(ordered, nodes->pdata[k - 1]);
+        }
+    }
+    g_ptr_array_unref(nodes);
+    return ordered;
+}
+
 static bool co_main_fn append_nodes(GString *out, const char *name, bool verbose)
 {
     g_autoptr(BlockDeviceInfoList) list = NULL;
@@ -199,12 +232,13 @@ static bool co_main_fn append_nodes(GString *out, const char *name, bool verbose
     if (hmp_failed(out, err)) {
         return true;
     }
-    for (BlockDeviceInfoList *l = list; l; l = l->next) {
-        const BlockDeviceInfo *node = l->value;
+    g_autoptr(GPtrArray) nodes = order_nodes(list);
+    for (guint i = 0; i < nodes->len; i++) {
+        const BlockDeviceInfo *node = nodes->pdata[i];
 
-        if (!name || g_strcmp0(name, node->node_name) == 0) {
-            append_separator(out, l == list);
-            g_string_append(out, node->node_name ?: "");
+        if (!name || strcmp(name, node->node_name) == 0) {
+            append_separator(out, i == 0);
+            g_string_append(out, node->node_name);
             append_inserted(out, node);
             append_details(out, node, verbose);
         }
