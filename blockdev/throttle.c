@@ -89,8 +89,9 @@ bool co_main_fn qmp_block_set_io_throttle(const BlockIOThrottle *args, Error **e
     const char *name = args->device ?: args->id;
     BlockBackend *drive = name ? blk_find(name) : NULL;
     BlockBackend *export = name ? blk_find_export(name) : NULL;
-    /* A device is a drive, an id is that of who uses one: an export. */
-    BlockBackend *blk = args->device ? drive ?: export : export ?: drive;
+    /* A device is a drive, an id is that of who uses one: a device of a machine, or an export. */
+    BlockBackend *user = args->id ? blk_find_device(args->id) ?: export : NULL;
+    BlockBackend *blk = args->device ? drive ?: export : user ?: drive;
     ThrottleConfig cfg;
 
     if (!args->device == !args->id) {
