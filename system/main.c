@@ -82,6 +82,7 @@ int main(int argc, char **argv)
     blockdev_show_devices();
     system_init_run_state();
     system_init_machine_state();
+    system_init_images();
     system_init_objects();
     blockdev_set_overlay_warnings(false);   /* scripts compare what is on standard error */
     if (command_line.daemonize) {

@@ -83,6 +83,9 @@ void main_fn system_init_machine_state(void);
 /* -loadvm */
 bool co_main_fn system_load_at_start(Error **errp);
 
+/* What the program says of images that commands make. */
+void main_fn system_init_images(void);
+
 /* ---- the board ---- */
 
 typedef struct SystemMachine {

@@ -72,6 +72,9 @@ static bool co_main_fn lay_out(NewImageAction *n, BdrvLink *file, Error **errp)
             .backing_file = backing, .backing_fmt = (char *)format,
         };
     }
+    if (new_file_note) {
+        new_file_note(n->req.filename, n->req.format, &create);
+    }
     if (!bdrv_co_create(bdrv_find_driver(n->req.format), file, &create, errp)) {
         return false;
     }

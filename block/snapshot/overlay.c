@@ -159,6 +159,9 @@ static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
         .extended_l2 = s->req.layout.extended_l2, .refcount_bits = 16,
         .backing_file = backing, .backing_fmt = (char *)format,
     };
+    if (new_file_note) {
+        new_file_note(s->req.filename, s->drv->name, &create);
+    }
     if (!bdrv_co_create(s->drv, file, &create, errp) || !reserve_first_write(s, file, errp)) {
         return false;
     }

@@ -20,6 +20,11 @@
 
 typedef struct NewFile NewFile;
 
+/* Told of the image that a command is about to lay out in a new file, on the main thread; NULL:
+ * nobody is. */
+extern void (*new_file_note)(const char *filename, const char *format,
+                             const BdrvCreateOptions *create);
+
 /*
  * Opens or creates @filename (relative: to the working directory) for writing.  Refuses a non-empty
  * regular file ("File exists"), a name that no snapshot of it could record, and anything but

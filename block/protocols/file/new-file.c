@@ -9,6 +9,8 @@
 #include "qemu/aio.h"
 #include "qemu/log.h"
 
+void (*new_file_note)(const char *filename, const char *format, const BdrvCreateOptions *create);
+
 const char *any_fn new_file_name(const NewFile *t)
 {
     return t->filename;
