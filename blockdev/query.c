@@ -5,6 +5,13 @@
 #include "block/blockdev.h"
 #include "qapi/qapi-commands.h"
 
+static bool shows_devices;
+
+void main_fn blockdev_show_devices(void)
+{
+    shows_devices = true;
+}
+
 /* ---- images ---- */
 
 static Qcow2BitmapInfo *main_fn qcow2_bitmap(const BdrvDirtyBitmap *bitmap)
@@ -108,6 +115,15 @@ static SnapshotInfoList *snapshots_info(const GPtrArray *snapshots)
     return list;
 }
 
+/* A file, or all that a raw image is: QEMU says of these that they are not dirty. */
+static bool main_fn is_plain_file(const BlockDriverState *bs)
+{
+    while (bs->drv->shows_file && bs->file) {
+        bs = bs->file->bs;
+    }
+    return bs->drv->get_identity != NULL;
+}
+
 ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs)
 {
     ImageInfo *info = g_new0(ImageInfo, 1);
@@ -124,7 +140,7 @@ ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs)
     }
     info->has_cluster_size = details.cluster_size > 0;
     info->cluster_size = details.cluster_size;
-    info->has_dirty_flag = details.has_dirty_flag;
+    info->has_dirty_flag = details.has_dirty_flag || is_plain_file(bs);
     info->dirty_flag = details.dirty;
     if (details.kind == BDRV_INFO_QCOW2) {
         info->format_specific = qcow2_specific(bs, &details.qcow2);
@@ -256,13 +272,6 @@ static bool main_fn is_shown_by_a_drive(BlockBackend *blk, BlockDriverState *bs,
     return false;
 }
 
-static bool shows_devices;
-
-void main_fn blockdev_show_devices(void)
-{
-    shows_devices = true;
-}
-
 /* How clients know what has @blk; NULL: nothing has. */
 static const char *main_fn qdev_of(BlockBackend *blk)
 {
@@ -336,11 +345,13 @@ bool co_main_fn qmp_query_named_block_nodes(const QmpQueryNamedBlockNodesArgs *a
     blockdev_refresh_sizes();
     g_autoptr(GPtrArray) names = node_names();
     for (guint i = 0; i < names->len; i++) {
-        BlockDriverState *bs = bdrv_find_node(names->pdata[i]);
+        /* The youngest first, as QEMU has them. */
+        BlockDriverState *bs = bdrv_find_node(names->pdata[names->len - 1 - i]);
         if (bs) {
             BlockDeviceInfo *info = blockdev_node_info(bs, NULL, flat);
-            info->claims = node_claims(bs);
-            info->locks = node_locks(bs);
+            /* Scripts compare what an emulator says word by word. */
+            info->claims = shows_devices ? NULL : node_claims(bs);
+            info->locks = shows_devices ? NULL : node_locks(bs);
             BlockDeviceInfoList_append(&tail, info);
         }
         if (i % NODES_IN_ONE_GO == NODES_IN_ONE_GO - 1) {
@@ -406,9 +417,9 @@ static BlockDeviceStats *backend_stats(const BlkStats *s)
     d->rd_latency_histogram = histogram(rd);
     d->wr_latency_histogram = histogram(wr);
     d->flush_latency_histogram = histogram(fl);
-    d->has_held_ns = d->has_held_count = true;
     d->held_ns = get(&s->held_ns);
     d->held_count = get(&s->held_count);
+    d->has_held_ns = d->has_held_count = !shows_devices || d->held_count;
     return d;
 }
 

@@ -58,7 +58,7 @@ static bool co_main_fn add_snapshot_sync(Transaction *t, const TransactionAction
     const BlockdevSnapshotSync *q = a->u.blockdev_snapshot_sync.data;
 
     if (!q->device && !q->node_name) {
-        error_setg(errp, "Neither 'device' nor 'node-name' says which disk is meant");
+        error_setg(errp, "Cannot find device='' nor node-name=''");     /* QEMU's text */
         return false;
     }
     BlockDriverState *bs = resolve(t, q->device, q->node_name, errp);

@@ -121,7 +121,14 @@ static bool only_writes(const BdrvLink *link)
            (link->backend || link->role == &bdrv_role_target);
 }
 
-/* A user of @overlay other than blockdev-add, this transaction and those that only write, or NULL. */
+/* Of an image on top that nobody reads. */
+static bool main_fn is_idle(const BdrvLink *link)
+{
+    return link->role == &bdrv_role_backing && link->parent && !(link->parent->needs & CLAIM_READ);
+}
+
+/* A user of @overlay that sees what it reads as, other than blockdev-add and this transaction, or
+ * NULL: not one that only writes, and not an image on top of it that nobody uses. */
 static const BdrvLink *main_fn other_user(SnapshotAction *s, const BlockDriverState *overlay)
 {
     const GQueue *users[] = { &overlay->followers, &overlay->others };
@@ -132,10 +139,10 @@ static const BdrvLink *main_fn other_user(SnapshotAction *s, const BlockDriverSt
             if (link == overlay->monitor_link || transaction_is_pin(s->action.txn, link)) {
                 continue;
             }
-            if (!only_writes(link)) {
+            if (link->follows || (link->needs & CLAIM_READ && !is_idle(link))) {
                 return link;
             }
-            s->is_written = true;
+            s->is_written |= only_writes(link);
         }
     }
     return NULL;
@@ -145,23 +152,21 @@ static bool main_fn check_given_overlay(SnapshotAction *s, Error **errp)
 {
     BlockDriverState *overlay = s->req.overlay;
 
-    if (!overlay->drv->supports_backing) {
-        error_setg(errp, "The overlay does not support backing images");
+    if (other_user(s, overlay)) {
+        error_setg(errp, "The overlay is already in use");      /* QEMU's text, and its order */
         return false;
     }
     if (overlay->backing) {
         error_setg(errp, "The overlay already has a backing image");
         return false;
     }
-    const BdrvLink *user = other_user(s, overlay);
-    if (user) {
-        g_autofree char *holder = bdrv_link_describe(user);
-        error_setg(errp, "The overlay is already in use by %s", holder);
+    if (!overlay->drv->supports_backing) {
+        error_setg(errp, "The overlay does not support backing images");
         return false;
     }
     if (bdrv_reaches(s->req.base, overlay)) {
-        error_setg(errp, "Cannot put node '%s' in front of '%s': it lies below it",
-                   overlay->node_name, s->req.base->node_name);
+        error_setg(errp, "Making '%s' a backing child of '%s' would create a cycle",
+                   s->req.base->node_name, overlay->node_name);
         return false;
     }
     if (overlay->read_only && s->req.base->needs & CLAIM_WRITE) {

@@ -143,25 +143,31 @@ static bool co_main_fn reserve_first_write(SnapshotAction *s, BdrvLink *file, Er
     return new_file_reserve(s->file, end - unit, 3 * unit, errp);
 }
 
-static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
+/* @backing, a name, and @format stay the caller's. */
+static BdrvCreateOptions main_fn create_options(SnapshotAction *s, char *backing,
+                                                const char *format)
 {
-    BlockDriverState *base = s->req.base;
-    const char *format;
-    g_autofree char *backing = bdrv_backing_name(base, &format, errp);
-    BdrvCreateOptions create = { .size = bdrv_length(base),
-                                 .has_name = new_file_has_name(s->file) };
+    BdrvCreateOptions create = {
+        .size = bdrv_length(s->req.base), .has_name = new_file_has_name(s->file),
+    };
 
-    if (!backing) {
-        return false;
-    }
     create.u.qcow2 = (Qcow2CreateOptions){
         .version = 3, .cluster_size = s->req.layout.cluster_size,
         .extended_l2 = s->req.layout.extended_l2, .refcount_bits = 16,
         .backing_file = backing, .backing_fmt = (char *)format,
     };
-    if (new_file_note) {
-        new_file_note(s->req.filename, s->drv->name, &create);
+    return create;
+}
+
+static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
+{
+    const char *format;
+    g_autofree char *backing = bdrv_backing_name(s->req.base, &format, errp);
+
+    if (!backing) {
+        return false;
     }
+    BdrvCreateOptions create = create_options(s, backing, format);
     if (!bdrv_co_create(s->drv, file, &create, errp) || !reserve_first_write(s, file, errp)) {
         return false;
     }
@@ -171,6 +177,16 @@ static bool co_main_fn lay_out(SnapshotAction *s, BdrvLink *file, Error **errp)
         return false;
     }
     return true;
+}
+
+/* In the order of the actions, whichever was ready first. */
+static void co_main_fn note(SnapshotAction *s)
+{
+    const char *format;
+    g_autofree char *backing = bdrv_backing_name(s->req.base, &format, NULL);
+    BdrvCreateOptions create = create_options(s, backing, format);
+
+    new_file_note(s->req.filename, s->drv->name, &create);
 }
 
 /* Of a new overlay, bytes: formats count in sectors.  What is behind the base's end reads as
@@ -314,6 +330,9 @@ bool co_main_fn snapshot_prepare(BdrvAction *a, Error **errp)
         return false;
     }
     s->overlay = s->snap->bs;
+    if (s->file && new_file_note) {
+        note(s);
+    }
     if (!inherit_owner(s, errp)) {
         return false;
     }

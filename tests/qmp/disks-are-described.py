@@ -99,7 +99,7 @@ def test_an_unknown_name_is_told_as_what_it_was_looked_up():
                 ('block_resize', {'node-name': 'x', 'size': 512}, node),
                 ('blockdev-snapshot-sync', {'device': 'x', 'snapshot-file': 'f'}, device),
                 ('blockdev-snapshot-sync', {'snapshot-file': 'f'},
-                 "Neither 'device' nor 'node-name' says which disk is meant"),
+                 "Cannot find device='' nor node-name=''"),
                 ('blockdev-snapshot', {'node': 'x', 'overlay': 'disk'}, both),
                 ('blockdev-snapshot', {'node': 'disk', 'overlay': 'x'}, both),
                 ('blockdev-add', {'driver': 'raw', 'node-name': 'n', 'file': 'x'}, both),

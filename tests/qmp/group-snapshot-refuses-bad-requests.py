@@ -213,7 +213,7 @@ def test_overlays_that_cannot_be_put_in_front():
         r.export('used')
         r.export('base')
         before = r.state()
-        for overlay, text in (('plain', 'does not support backing'), ('used', 'already in use by'),
+        for overlay, text in (('plain', 'does not support backing'), ('used', 'already in use'),
                               ('readonly', 'read-only'), ('base', 'in use')):
             e = r.error('blockdev-snapshot', node='base', overlay=overlay)
             assert text in e.desc, (overlay, e)
