@@ -902,3 +902,45 @@ options: -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=d
 <- { "return": {} }
 <- { "event": "JOB_STATUS_CHANGE", "data": { "id": "delete0", "status": "concluded" },
      "timestamp": ... }
+
+command: query-migrate
+handler: qmp_query_migrate
+program: qemu-system-x86_64
+setup: { "execute": "migrate", "arguments": { "uri": "exec:cat > machine" } }
+-> { "execute": "query-migrate" }
+<- { "return": { "status": ..., ... } }
+
+command: migrate
+handler: qmp_migrate
+program: qemu-system-x86_64
+disk: disk.qcow2 1G qcow2
+options: -blockdev driver=qcow2,node-name=disk0,file.driver=file,file.filename=disk.qcow2
+-> { "execute": "migrate", "arguments": { "uri": "exec:cat > machine" } }
+<- { "return": {} }
+<- { "event": "STOP", "timestamp": ... }
+
+command: migrate-incoming
+handler: qmp_migrate_incoming
+program: qemu-system-x86_64
+options: -incoming defer
+-> { "execute": "migrate-incoming", "arguments": { "uri": "unix:machine.sock" } }
+<- { "return": {} }
+
+command: migrate_cancel
+handler: qmp_migrate_cancel
+program: qemu-system-x86_64
+-> { "execute": "migrate_cancel" }
+<- { "return": {} }
+
+command: migrate-continue
+handler: qmp_migrate_continue
+program: qemu-system-x86_64
+setup: { "execute": "migrate-set-capabilities",
+         "arguments": { "capabilities": [ { "capability": "pause-before-switchover", "state": true },
+                                          { "capability": "events", "state": true } ] } }
+-> { "execute": "migrate", "arguments": { "uri": "exec:cat > machine" } }
+<- { "return": {} }
+<- { "event": "MIGRATION", "data": { "status": "pre-switchover" }, "timestamp": ... }
+-> { "execute": "migrate-continue", "arguments": { "state": "pre-switchover" } }
+<- { "return": {} }
+<- { "event": "MIGRATION", "data": { "status": "completed" }, "timestamp": ... }

@@ -2,6 +2,7 @@
 /* QMP commands for exports and NBD servers. */
 #include "qemu/osdep.h"
 
+#include "block/activity.h"
 #include "block/blockdev.h"
 #include "block/export.h"
 #include "nbd/server.h"
@@ -153,6 +154,9 @@ bool co_main_fn blockdev_export_add(const BlockExportOptions *q, Error **errp)
         return false;
     }
     opts.bs = blockdev_lookup_unchanged(q->node_name, errp);
+    if (opts.bs && opts.bs->inactive && !blockdev_activate(opts.bs, errp)) {
+        return false;               /* the machine's disk comes before it */
+    }
     opts.bitmaps = bitmaps;
     bool ok = opts.bs && find_bitmaps(bitmaps, opts.bs, opts.writable, q->u.nbd.bitmaps, errp);
     if (ok && opts.writable) {

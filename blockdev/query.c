@@ -184,7 +184,7 @@ BlockDeviceInfo *main_fn blockdev_node_info(BlockDriverState *bs, BlockBackend *
 
     info->file = g_strdup(bs->filename);
     info->node_name = g_strdup(bs->node_name);
-    info->ro = bs->read_only;
+    info->ro = bs->read_only && !bs->inactive;
     info->drv = g_strdup(bs->drv->name);
     info->backing_file = bs->backing ? g_strdup(bs->backing->bs->filename) : NULL;
     info->backing_file_depth = flat ? (bs->backing ? 1 : 0) : chain_depth(bs);

@@ -125,7 +125,8 @@ static bool main_fn check_medium(const Device *dev, BlockBackend *blk, bool *ret
 {
     BlockDriverState *bs = blk_bs(blk);
 
-    *ret_read_only = dev->model->kind == DEVICE_CDROM || (bs && bs->read_only);
+    *ret_read_only = dev->model->kind == DEVICE_CDROM ||
+                     (bs && bs->read_only && !bs->inactive);
     if (!bs && dev->model->kind == DEVICE_DISK) {
         error_setg(errp, "Device needs media, but drive is empty");
         return false;

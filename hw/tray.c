@@ -109,7 +109,7 @@ static bool co_main_fn remove_medium(BlockBackend *blk, const char *name, Error 
 static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, Error **errp)
 {
     const Device *dev = device_of_backend(blk);
-    bool read_only = (dev && dev->model->kind == DEVICE_CDROM) || bs->read_only;
+    bool read_only = (dev && dev->model->kind == DEVICE_CDROM) || (bs->read_only && !bs->inactive);
     unsigned allows = CLAIM_READ | CLAIM_WRITE_SAME | CLAIM_PIVOT;
 
     return (!dev || blk_set_claims(blk, read_only ? CLAIM_READ : CLAIM_READ | CLAIM_WRITE, allows,

@@ -2,6 +2,7 @@
 /* What clients choose for the next migration. */
 #include "qemu/osdep.h"
 
+#include "migration-internal.h"
 #include "qapi/qapi-commands.h"
 
 static bool capabilities[MIGRATION_CAPABILITY__MAX];
@@ -97,4 +98,67 @@ bool co_main_fn qmp_query_migrate_parameters(MigrationParameters **ret, Error **
 {
     *ret = parameters ? MigrationParameters_clone(parameters) : g_new0(MigrationParameters, 1);
     return true;
+}
+
+/* ---- for the migration itself ---- */
+
+bool main_fn migration_has(MigrationCapability capability)
+{
+    return capabilities[capability];
+}
+
+static BitmapMigrationNodeAliasList *main_fn mapping(void)
+{
+    return parameters ? parameters->block_bitmap_mapping : NULL;
+}
+
+static void transform(const BitmapMigrationBitmapAlias *bitmap, bool *persistent)
+{
+    if (bitmap->transform && bitmap->transform->has_persistent) {
+        *persistent = bitmap->transform->persistent;
+    }
+}
+
+const char *main_fn migration_alias_of(const char *node, const char *name,
+                                       const char **ret_node_alias, bool *ret_persistent)
+{
+    *ret_node_alias = NULL;
+    if (!mapping()) {
+        return name;
+    }
+    for (BitmapMigrationNodeAliasList *e = mapping(); e; e = e->next) {
+        if (strcmp(e->value->node_name, node) != 0) {
+            continue;
+        }
+        for (BitmapMigrationBitmapAliasList *b = e->value->bitmaps; b; b = b->next) {
+            if (strcmp(b->value->name, name) == 0) {
+                *ret_node_alias = e->value->alias;
+                transform(b->value, ret_persistent);
+                return b->value->alias;
+            }
+        }
+    }
+    return NULL;
+}
+
+const char *main_fn migration_name_of(const char *node_alias, const char *alias,
+                                      const char **ret_node, bool *ret_persistent)
+{
+    *ret_node = NULL;
+    if (!mapping()) {
+        return alias;
+    }
+    for (BitmapMigrationNodeAliasList *e = mapping(); e; e = e->next) {
+        if (strcmp(e->value->alias, node_alias) != 0) {
+            continue;
+        }
+        for (BitmapMigrationBitmapAliasList *b = e->value->bitmaps; b; b = b->next) {
+            if (strcmp(b->value->alias, alias) == 0) {
+                *ret_node = e->value->node_name;
+                transform(b->value, ret_persistent);
+                return b->value->name;
+            }
+        }
+    }
+    return NULL;
 }

@@ -137,7 +137,7 @@ bool co_main_fn vmstate_save(const char *tag, const VmStateDisks *disks, Error *
     if (!nodes || !delete_everywhere(nodes, tag, errp)) {
         return false;
     }
-    bool ran = machine->co_stop();
+    bool ran = machine->co_stop(RUN_STATE_SAVE_VM);
     bool ok = save_stopped(tag, nodes, errp);
     if (ran) {
         machine->co_cont();
@@ -254,7 +254,7 @@ bool co_main_fn vmstate_load(const char *tag, const VmStateDisks *disks, Error *
     if (!nodes) {
         return false;
     }
-    bool ran = machine->co_stop();
+    bool ran = machine->co_stop(RUN_STATE_RESTORE_VM);
     bool ok = load_stopped(tag, nodes, errp);
     if (ran && ok) {
         machine->co_cont();

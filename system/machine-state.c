@@ -2,8 +2,10 @@
 /* What there is to save of a machine that does not run: where its trays are. */
 #include "qemu/osdep.h"
 
-#include "migration/vmstate.h"
+#include "block/activity.h"
+#include "migration/migration.h"
 #include "system.h"
+#include "tools/common/serve.h"
 
 static bool co_main_fn can_save(Error **errp)
 {
@@ -15,9 +17,9 @@ static bool co_main_fn can_save(Error **errp)
     return true;
 }
 
-static bool co_main_fn stop(void)
+static bool co_main_fn stop(RunState state)
 {
-    return system_pause_as(RUN_STATE_SAVE_VM);
+    return system_pause_as(state);
 }
 
 static void co_main_fn cont(void)
@@ -62,14 +64,45 @@ static bool co_main_fn load(const QDict *state, Error **errp)
 
 static const MachineStateOps ops = { can_save, stop, cont, save, load };
 
+/* ---- migration ---- */
+
+static bool main_fn starts_by_itself(void)
+{
+    return !command_line.paused;
+}
+
+static void main_fn incoming_failed(Error *err)
+{
+    error_report_err(err);
+    tool_serve_set_status(1);
+    tool_serve_end(SHUTDOWN_CAUSE_HOST_ERROR, false);
+}
+
+static const MigrationOps migration = {
+    .state = system_state, .set_state = system_set_state, .co_run = system_run,
+    .starts_by_itself = starts_by_itself, .incoming_failed = incoming_failed, .machine = &ops,
+};
+
 void main_fn system_init_machine_state(void)
 {
     vmstate_init(&ops);
+    migration_init(&migration);
+    if (command_line.incoming) {
+        bdrv_open_inactive(true);
+        system_set_state(RUN_STATE_INMIGRATE);
+    }
 }
 
 bool co_main_fn system_load_at_start(Error **errp)
 {
     const VmStateDisks all = { NULL, NULL };
 
+    if (command_line.incoming && command_line.loadvm) {
+        error_setg(errp, "'incoming' and 'loadvm' options are mutually exclusive");
+        return false;
+    }
+    if (command_line.incoming) {
+        return migration_incoming(command_line.incoming, errp);
+    }
     return !command_line.loadvm || vmstate_load(command_line.loadvm, &all, errp);
 }

@@ -9,7 +9,7 @@
 #include <malloc.h>
 
 #include "hmp/hmp.h"
-#include "migration/vmstate.h"
+#include "migration/migration.h"
 #include "monitor/monitor.h"
 #include "system.h"
 #include "tools/common/process.h"
@@ -51,6 +51,7 @@ static bool co_main_fn start(Error **errp)
 {
     hmp_machine_init();
     vmstate_hmp_init();
+    migration_hmp_init();
     if (apply_all(errp)) {
         return true;
     }
@@ -60,6 +61,7 @@ static bool co_main_fn start(Error **errp)
 
 static void co_main_fn end(void)
 {
+    migration_shutdown();
     hmp_machine_finish();
     device_remove_all();
 }

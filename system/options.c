@@ -110,6 +110,11 @@ static void read_loadvm(const char *value)
     command_line.loadvm = value;
 }
 
+static void read_incoming(const char *value)
+{
+    command_line.incoming = value;
+}
+
 static void read_qtest(const char *value)
 {
     command_line.qtest = true;
@@ -162,6 +167,8 @@ const SystemOption system_options[] = {
           "a QMP monitor and its channel in one"),
     APPLY("qmp-pretty", PHASE_MONITOR, monitor_qmp_pretty_add, "...", "the same, laid out"),
     READ("loadvm", "TAG", read_loadvm, "begin with a snapshot of the machine, as savevm made it"),
+    READ("incoming", "unix:PATH|tcp:HOST:PORT|exec:COMMAND|fd:N|defer", read_incoming,
+         "wait for a machine that another process hands over"),
     READ("S", NULL, read_paused, "do not start the machine before 'cont'"),
     READ("nodefaults", NULL, read_no_defaults, "only the devices that are asked for"),
     READ("name", "NAME", read_name, "name that query-name returns"),

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "migration/migration.h"
 #include "monitor/monitor.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
@@ -15,15 +16,28 @@ static RunState state = RUN_STATE_RUNNING;
 static RebootAction on_reboot = REBOOT_ACTION_RESET;
 static ShutdownAction on_shutdown = SHUTDOWN_ACTION_POWEROFF;
 
-static RunState main_fn current(void)
+RunState main_fn system_state(void)
 {
     return state;
 }
 
-bool main_fn system_run(Error **errp)
+void main_fn system_set_state(RunState as)
+{
+    state = as;
+}
+
+/* Where its disks were handed over they have to be its own again. */
+bool co_main_fn system_run(Error **errp)
 {
     if (state == RUN_STATE_SHUTDOWN) {
         error_setg(errp, "Resetting the Virtual Machine is required");
+        return false;
+    }
+    if (state == RUN_STATE_INMIGRATE) {
+        command_line.paused = false;        /* once it is here */
+        return true;
+    }
+    if (!migration_take_disks(errp)) {
         return false;
     }
     if (state != RUN_STATE_RUNNING) {
@@ -67,7 +81,7 @@ void main_fn system_init_run_state(void)
     if (system_is_given("no-shutdown")) {
         on_shutdown = SHUTDOWN_ACTION_PAUSE;
     }
-    monitor_set_run_state(current);
+    monitor_set_run_state(system_state);
     blockdev_set_run(system_run);
 }
 

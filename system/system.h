@@ -78,9 +78,11 @@ bool any_fn system_is_given(const char *option);
 
 /* It stops, if it runs: returns whether it did.  Events are sent. */
 bool main_fn system_pause_as(RunState as);
-bool main_fn system_run(Error **errp);
+bool co_main_fn system_run(Error **errp);
+RunState main_fn system_state(void);
+void main_fn system_set_state(RunState as);
 void main_fn system_init_machine_state(void);
-/* -loadvm */
+/* -loadvm, -incoming */
 bool co_main_fn system_load_at_start(Error **errp);
 
 /* What the program says of images that commands make. */

@@ -133,13 +133,13 @@ static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, bool foll
     /* One that is about to be made writable will be. */
     bool read_only = bs->reopen ? bs->reopen->read_only : bs->read_only;
 
-    if (read_only && blk->needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
+    if (read_only && !bs->inactive && blk->needs & (CLAIM_WRITE | CLAIM_RESIZE)) {
         error_setg(errp, "Block node is read-only");
         return false;
     }
     BdrvLinkSpec spec = {
-        .role = &root_role, .follows = follows, .needs = blk->needs, .allows = blk->allows,
-        .backend = blk,
+        .role = &root_role, .follows = follows, .needs = bs->inactive ? CLAIM_NONE : blk->needs,
+        .allows = bs->inactive ? CLAIM_ALL : blk->allows, .backend = blk,
     };
     blk->root = bdrv_link_new(bs, &spec, errp);
     return blk->root != NULL;
@@ -188,10 +188,26 @@ void co_main_fn blk_remove(BlockBackend *blk)
 
 bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp)
 {
-    if (blk->root && !bdrv_link_set_claims(blk->root, needs, allows, errp)) {
+    if (blk->root && !blk->root->bs->inactive &&
+        !bdrv_link_set_claims(blk->root, needs, allows, errp)) {
         return false;
     }
     blk->needs = needs;
     blk->allows = allows;
     return true;
+}
+
+bool co_main_fn blk_refresh_claims(BlockBackend *blk, Error **errp)
+{
+    if (!blk->root) {
+        return true;
+    }
+    return blk->root->bs->inactive
+           ? bdrv_link_set_claims(blk->root, CLAIM_NONE, CLAIM_ALL, errp)
+           : bdrv_link_set_claims(blk->root, blk->needs, blk->allows, errp);
+}
+
+bool main_fn blk_yields(const BlockBackend *blk)
+{
+    return !blk->quiet;
 }

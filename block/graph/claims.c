@@ -436,3 +436,13 @@ bool co_main_fn bdrv_refresh_claims(BlockDriverState *bs, Error **errp)
     bs->claims_stale = !ok;
     return ok;
 }
+
+void co_main_fn bdrv_refresh_backing_claims(BlockDriverState *bs)
+{
+    BdrvLinkSpec spec;
+
+    if (bs->backing) {
+        bdrv_backing_spec(bs, &spec);
+        bdrv_link_set_claims(bs->backing, spec.needs, spec.allows, NULL);
+    }
+}

@@ -2,7 +2,8 @@
 /* Opening nodes, images that are only named, and chains of them. */
 #include "qemu/osdep.h"
 
-#include "block/block.h"
+#include "block/activity.h"
+#include "block/claims.h"
 #include "block/claims.h"
 #include "block/ranges.h"
 #include "qemu/id.h"
@@ -35,6 +36,13 @@ static char *main_fn generate_node_name(void)
     return g_strdup_printf("#block%03u", counter++);
 }
 
+static bool opens_inactive;
+
+void main_fn bdrv_open_inactive(bool inactive)
+{
+    opens_inactive = inactive;
+}
+
 static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpenOptions *opts)
 {
     BlockDriverState *bs = g_new0(BlockDriverState, 1);
@@ -44,7 +52,9 @@ static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpen
     bs->node_name = opts->node_name ? g_strdup(opts->node_name) : generate_node_name();
     bs->read_only = opts->read_only || drv->cannot_write;
     bs->asked_read_only = opts->read_only;
-    bs->force_share = opts->force_share;
+    bs->inactive = opens_inactive && !bs->read_only;
+    bs->read_only |= bs->inactive;
+    bs->force_share = opts->force_share || bs->inactive;
     bs->cache_direct = opts->cache_direct;
     bs->cache_no_flush = opts->cache_no_flush;
     bs->discard = opts->discard;
@@ -114,11 +124,11 @@ bool co_main_fn bdrv_open_data_file(BlockDriverState *bs, const char *name, Erro
     BdrvChildOption child = { .options = opts };
 
     opts->u.file.filename = bdrv_path_combine(bs->filename ?: bs->file->bs->filename, name);
-    opts->read_only = bs->read_only;
+    opts->read_only = bs->read_only && !bs->inactive;
     opts->cache_direct = bs->cache_direct;
     opts->cache_no_flush = bs->cache_no_flush;
     opts->discard = bs->discard;
-    opts->force_share = bs->force_share;
+    opts->force_share = bs->force_share && !bs->inactive;
     if (!open_child(bs, &bdrv_role_data_file, &child, errp)) {
         error_prepend(errp, "Cannot open the data file of '%s': ", bs->file->bs->filename);
         return false;
@@ -377,11 +387,11 @@ static BdrvOpenOptions *co_main_fn backing_options(BlockDriverState *bs,
     bdrv_note_probed(own, false);
     own->cache_direct = bs->cache_direct;
     own->cache_no_flush = bs->cache_no_flush;
-    own->force_share = bs->force_share;
+    own->force_share = bs->force_share && !bs->inactive;
     if (own->file.options) {
         own->file.options->cache_direct = bs->cache_direct;
         own->file.options->cache_no_flush = bs->cache_no_flush;
-        own->file.options->force_share = bs->force_share;
+        own->file.options->force_share = own->force_share;
     }
     return own;
 }

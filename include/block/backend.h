@@ -29,6 +29,10 @@ bool co_main_fn blk_insert_fixed(BlockBackend *blk, BlockDriverState *bs, Error 
 /* Empty it (the node goes if nobody else holds it); waits for requests. */
 void co_main_fn blk_remove(BlockBackend *blk);
 bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp);
+/* Its node has become inactive, when its claims rest, or active. */
+bool co_main_fn blk_refresh_claims(BlockBackend *blk, Error **errp);
+/* Can its claims rest while its node is inactive?  Not those of a job, which works by itself. */
+bool main_fn blk_yields(const BlockBackend *blk);
 
 BlockBackend *main_fn blk_find(const char *name);
 BlockBackend *main_fn blk_find_export(const char *id);

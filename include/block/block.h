@@ -100,6 +100,8 @@ BdrvLink *co_main_fn bdrv_link_new(BlockDriverState *bs, const BdrvLinkSpec *spe
 void co_main_fn bdrv_link_free(BdrvLink *link);
 
 /* Change the claims of @link; on failure they stay. Asking for less cannot fail. */
+/* The link of @bs to its backing file, if it has one, claims what such a link does now. */
+void co_main_fn bdrv_refresh_backing_claims(BlockDriverState *bs);
 bool co_main_fn bdrv_link_set_claims(BdrvLink *link, unsigned needs, unsigned allows, Error **errp);
 
 /* The children of a node, in the order in which they came: a loop over BdrvLink *@link. */

@@ -243,6 +243,9 @@ struct BlockDriver {
     int (*co_flush)(BlockDriverState *bs, unsigned flags);
     /* Current length in bytes or -errno (protocols; formats keep bs->length). */
     int64_t (*co_getlength)(BlockDriverState *bs);
+    /* Another process has written to the image, which is read-only here: nothing in memory is
+     * believed any more.  False: all is as before. */
+    bool (*co_reload)(BlockDriverState *bs, Error **errp);
     /* New length in bytes, durable on return for a format with a map of its own; grown space
      * reads as zeroes, whatever a backing file has there, at every moment that a power cut can
      * come. The node is held exclusively. Updates nothing in bs; the core sets bs->length
@@ -434,6 +437,7 @@ struct BlockDriverState {
     bool cache_direct, cache_no_flush;
     bool discard;                   /* pass discards on */
     bool force_share;
+    bool inactive;                  /* see include/block/activity.h; it is read-only then */
     bool guards_first_sector;       /* writes go by the driver's may_begin_with */
     BdrvDetectZeroes detect_zeroes;
     int64_t length;                 /* bytes; atomic: read anywhere (bdrv_length()) */

@@ -7,6 +7,7 @@
 #define MIGRATION_VMSTATE_H
 
 #include "qapi/error.h"
+#include "qapi/qapi-types.h"
 #include "qemu/context.h"
 #include "qobject/qobject.h"
 
@@ -14,8 +15,8 @@
 typedef struct MachineStateOps {
     /* Is there a machine whose state can be saved?  NULL with @errp: not now. */
     bool (*co_can_save)(Error **errp);
-    /* Stop it for the time of the snapshot; returns whether it ran. */
-    bool (*co_stop)(void);
+    /* Stop it for the reason @state; returns whether it ran. */
+    bool (*co_stop)(RunState state);
     void (*co_cont)(void);
     /* Its state as JSON; caller unrefs. */
     QDict *(*save)(void);

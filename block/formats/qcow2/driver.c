@@ -239,6 +239,61 @@ static bool co_main_fn qcow2_co_open(BlockDriverState *bs, const BdrvOpenOptions
     return true;
 }
 
+/* What was opened before, for an image that is read again. */
+static BdrvOpenOptions *options_again(const BlockDriverState *bs)
+{
+    BdrvOpenOptions *opts = bdrv_open_options_new("qcow2");
+    const Qcow2State *s = bs->opaque;
+
+    opts->u.qcow2 = s->opened;
+    opts->u.qcow2.snapshot = NULL;
+    opts->discard = bs->discard;
+    return opts;
+}
+
+/* Those that the image had are read from it again. */
+static void main_fn forget_bitmaps(BlockDriverState *bs)
+{
+    BdrvDirtyBitmap *b = bdrv_next_dirty_bitmap(bs, NULL);
+
+    while (b) {
+        BdrvDirtyBitmap *next = bdrv_next_dirty_bitmap(bs, b);
+        if (bdrv_dirty_bitmap_persistent(b)) {
+            bdrv_release_dirty_bitmap(b);
+        }
+        b = next;
+    }
+}
+
+/* The new state is made beside the old one, which stays if that fails. */
+static bool co_main_fn qcow2_co_reload(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(BdrvOpenOptions) opts = options_again(bs);
+    void *old = bs->opaque, *fresh = g_malloc0(sizeof(Qcow2State));
+    char *backing_file = bs->backing_file, *backing_format = bs->backing_format;
+
+    if (qcow2_state(bs)->shows_snapshot) {
+        g_free(fresh);
+        return true;                /* what a snapshot has does not change */
+    }
+    forget_bitmaps(bs);
+    bs->opaque = fresh;
+    if (!qcow2_co_open(bs, opts, errp)) {
+        bs->opaque = old;
+        g_free(fresh);
+        return false;
+    }
+    bs->opaque = old;
+    qcow2_free_timer_stop(bs);
+    state_destroy(bs);
+    qcow2_header_clear(&qcow2_state(bs)->header);
+    g_free(old);
+    g_free(backing_file);
+    g_free(backing_format);
+    bs->opaque = fresh;
+    return true;
+}
+
 static int co_main_fn qcow2_co_close(BlockDriverState *bs)
 {
     Qcow2State *s = qcow2_state(bs);
@@ -300,6 +355,7 @@ static const BlockDriver bdrv_qcow2 = {
     .bitmaps_undone   = qcow2_bitmaps_undone,
     .co_open          = qcow2_co_open,
     .co_close         = qcow2_co_close,
+    .co_reload        = qcow2_co_reload,
     .co_reopen_prepare = qcow2_co_reopen_prepare,
     .reopen_commit    = qcow2_reopen_commit,
     .co_map           = qcow2_co_map,

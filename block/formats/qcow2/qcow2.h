@@ -56,6 +56,7 @@ typedef struct Qcow2State {
     bool shows_snapshot;            /* the disk is an internal snapshot */
     bool raw_data;                  /* the external data file is a raw image of the disk */
     unsigned overlap_checks;        /* QCOW2_OL_ bits */
+    Qcow2OpenOptions opened;        /* without a snapshot */
     bool lazy_refcounts;            /* flushes may leave refcounts in memory */
     bool discard_request;           /* pass on what a guest discarded ... */
     bool discard_other;             /* ... and what we freed ourselves */

@@ -34,6 +34,8 @@ bool any_fn qcow2_check_options(BlockDriverState *bs, const Qcow2OpenOptions *o,
 
 void any_fn qcow2_apply_options(Qcow2State *s, const Qcow2OpenOptions *o, bool discard)
 {
+    s->opened = *o;
+    s->opened.snapshot = NULL;
     qcow2_cache_set_cap(&s->cache, cache_cap(o));
     qcow2_clean_set_interval(s, o->cache_clean_interval);
     /* The image is settled now, so this may change. */

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Nodes become inactive and active again: (M1) to (M3) in include/block/activity.h. */
+#include "qemu/osdep.h"
+
+#include "block/actions.h"
+#include "block/activity.h"
+#include "block/blockdev.h"
+
+/* ---- which nodes ---- */
+
+static gint by_nesting(gconstpointer a, gconstpointer b)
+{
+    const BlockDriverState *x = *(BlockDriverState *const *)a, *y = *(BlockDriverState *const *)b;
+
+    return y->nesting - x->nesting;
+}
+
+static bool main_fn is_to_change(const BlockDriverState *bs, bool active)
+{
+    return active ? bs->inactive : !bs->read_only;
+}
+
+/* @bs and what stores it. */
+static void main_fn add_stack(GPtrArray *nodes, BlockDriverState *bs, bool active)
+{
+    g_autoptr(GPtrArray) to_visit = g_ptr_array_new();
+
+    g_ptr_array_add(to_visit, bs);
+    while (to_visit->len) {
+        BlockDriverState *node = g_ptr_array_remove_index(to_visit, to_visit->len - 1);
+        BdrvLink *child;
+
+        if (is_to_change(node, active) && !g_ptr_array_find(nodes, node, NULL)) {
+            g_ptr_array_add(nodes, node);
+        }
+        BDRV_FOREACH_CHILD(node, child) {
+            if (child->role->stores) {
+                g_ptr_array_add(to_visit, child->bs);
+            }
+        }
+    }
+}
+
+/* Parents before children. */
+static GPtrArray *main_fn nodes_to_change(BlockDriverState *bs, bool active)
+{
+    GPtrArray *nodes = g_ptr_array_new();
+
+    if (bs) {
+        add_stack(nodes, bs, active);
+    }
+    for (BlockDriverState *n = bs ? NULL : bdrv_next_node(NULL); n; n = bdrv_next_node(n)) {
+        if (is_to_change(n, active)) {
+            g_ptr_array_add(nodes, n);
+        }
+    }
+    g_ptr_array_sort(nodes, by_nesting);
+    return nodes;
+}
+
+/* ---- the change ---- */
+
+typedef struct Change {
+    GPtrArray *nodes;
+    bool active;
+} Change;
+
+static bool co_main_fn add_change(Transaction *t, const void *opaque, Error **errp)
+{
+    const Change *c = opaque;
+    GPtrArray *nodes = g_ptr_array_new();
+    GArray *changes = g_array_new(FALSE, FALSE, sizeof(BdrvReopen));
+
+    for (guint i = 0; i < c->nodes->len; i++) {
+        BdrvReopen to = bdrv_reopen_same(c->nodes->pdata[i]);
+        to.read_only = !c->active;
+        g_ptr_array_add(nodes, c->nodes->pdata[i]);
+        g_array_append_val(changes, to);
+    }
+    return reopen_action_add(t, nodes, changes, g_ptr_array_new(), errp);
+}
+
+static void main_fn keep_out_others(const GPtrArray *nodes, bool keep_out)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        ((BlockDriverState *)nodes->pdata[i])->force_share = !keep_out;
+    }
+}
+
+/* ---- users ---- */
+
+static bool co_main_fn claim_all(Error **errp)
+{
+    bool ok = true;
+
+    bdrv_graph_lock();
+    for (BlockBackend *blk = blk_next(NULL); blk && ok; blk = blk_next(blk)) {
+        ok = blk_refresh_claims(blk, errp);
+    }
+    bdrv_graph_unlock();
+    return ok;
+}
+
+/* The links to backing files: those of inactive nodes keep nobody out either. */
+static void co_main_fn claim_backing(const GPtrArray *nodes)
+{
+    bdrv_graph_lock();
+    for (guint i = 0; i < nodes->len; i++) {
+        bdrv_refresh_backing_claims(nodes->pdata[i]);
+    }
+    bdrv_graph_unlock();
+}
+
+static void main_fn set_inactive(const GPtrArray *nodes, bool inactive)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        ((BlockDriverState *)nodes->pdata[i])->inactive = inactive;
+    }
+}
+
+/* ---- reading again ---- */
+
+static bool co_main_fn reload(BlockDriverState *bs, Error **errp)
+{
+    if (bs->drv->co_reload) {
+        return bs->drv->co_reload(bs, errp);
+    }
+    if (bs->drv->co_getlength) {
+        int64_t length = bs->drv->co_getlength(bs);
+        if (length < 0) {
+            error_setg_errno(errp, -length, "Cannot find the length of '%s'", bs->filename);
+            return false;
+        }
+        __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
+    } else if (bs->file && bs->drv->shows_file) {
+        __atomic_store_n(&bs->length, bdrv_length(bs->file->bs), __ATOMIC_RELAXED);
+    }
+    return true;
+}
+
+/* Files before what is in them. */
+static bool co_main_fn reload_all(const GPtrArray *nodes, Error **errp)
+{
+    for (guint i = nodes->len; i > 0; i--) {
+        BlockDriverState *bs = nodes->pdata[i - 1];
+        if (!reload(bs, errp)) {
+            error_prepend(errp, "Could not read the image of node '%s' again: ", bs->node_name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- both ways ---- */
+
+bool co_main_fn blockdev_activate(BlockDriverState *bs, Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = nodes_to_change(bs, true);
+    Change c = { nodes, true };
+
+    if (nodes->len == 0) {
+        return true;
+    }
+    if (!reload_all(nodes, errp)) {
+        return false;
+    }
+    keep_out_others(nodes, true);
+    if (!blockdev_run_transaction(add_change, &c, errp)) {
+        keep_out_others(nodes, false);
+        return false;
+    }
+    set_inactive(nodes, false);
+    claim_backing(nodes);
+    return claim_all(errp);
+}
+
+/* Whoever writes for itself would not know that it may not any more. */
+static bool main_fn check_jobs(Error **errp)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (blk_bs(blk) && !blk_yields(blk) && blk_is_writable(blk)) {
+            error_setg(errp, "Node '%s' is in use: by %s, which writes to it",
+                       blk_bs(blk)->node_name, blk_user(blk) ?: "a job");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool co_main_fn blockdev_inactivate_all(Error **errp)
+{
+    g_autoptr(GPtrArray) nodes = nodes_to_change(NULL, false);
+    Change c = { nodes, false };
+
+    if (nodes->len == 0) {
+        return true;
+    }
+    if (!check_jobs(errp)) {
+        return false;
+    }
+    set_inactive(nodes, true);
+    keep_out_others(nodes, false);
+    claim_backing(nodes);
+    if (claim_all(errp) && blockdev_run_transaction(add_change, &c, errp)) {
+        return true;
+    }
+    keep_out_others(nodes, true);
+    set_inactive(nodes, false);
+    claim_backing(nodes);
+    claim_all(NULL);
+    return false;
+}
