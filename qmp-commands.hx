@@ -944,3 +944,11 @@ setup: { "execute": "migrate-set-capabilities",
 -> { "execute": "migrate-continue", "arguments": { "state": "pre-switchover" } }
 <- { "return": {} }
 <- { "event": "MIGRATION", "data": { "status": "completed" }, "timestamp": ... }
+
+command: x-blockdev-set-iothread
+handler: qmp_x_blockdev_set_iothread
+program: qemu-system-x86_64
+options: -blockdev driver=null-co,node-name=disk0 -object iothread,id=io0
+-> { "execute": "x-blockdev-set-iothread",
+     "arguments": { "node-name": "disk0", "iothread": "io0" } }
+<- { "return": {} }

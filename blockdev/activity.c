@@ -58,6 +58,41 @@ static GPtrArray *main_fn nodes_to_change(BlockDriverState *bs, bool active)
     return nodes;
 }
 
+/* Does a device, a drive or an export on @bs write, once it may? */
+static bool main_fn has_writer(const BlockDriverState *bs)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (blk_bs(blk) == bs && blk_is_writable(blk)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Is an inactive node to stay read-only: one that is only the base of others, or stores one that is?
+ * @nodes: those that stay; parents are looked at before their children.
+ */
+static bool main_fn is_to_stay(const GPtrArray *nodes, const BlockDriverState *bs)
+{
+    const GQueue *users[] = { &bs->followers, &bs->others };
+    bool stores_such = false, stores_other = false;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(users); i++) {
+        for (const GList *e = users[i]->head; e; e = e->next) {
+            const BdrvLink *link = e->data;
+            if (!link->parent) {
+                continue;
+            }
+            bool stays = !link->role->stores || g_ptr_array_find((GPtrArray *)nodes, link->parent,
+                                                                 NULL);
+            stores_such |= stays;
+            stores_other |= !stays;
+        }
+    }
+    return stores_such && !stores_other && !has_writer(bs);
+}
+
 /* ---- the change ---- */
 
 typedef struct Change {
@@ -70,10 +105,14 @@ static bool co_main_fn add_change(Transaction *t, const void *opaque, Error **er
     const Change *c = opaque;
     GPtrArray *nodes = g_ptr_array_new();
     GArray *changes = g_array_new(FALSE, FALSE, sizeof(BdrvReopen));
+    g_autoptr(GPtrArray) stay = g_ptr_array_new();
 
     for (guint i = 0; i < c->nodes->len; i++) {
         BdrvReopen to = bdrv_reopen_same(c->nodes->pdata[i]);
-        to.read_only = !c->active;
+        if (c->active && is_to_stay(stay, c->nodes->pdata[i])) {
+            g_ptr_array_add(stay, c->nodes->pdata[i]);
+        }
+        to.read_only = !c->active || g_ptr_array_find(stay, c->nodes->pdata[i], NULL);
         g_ptr_array_add(nodes, c->nodes->pdata[i]);
         g_array_append_val(changes, to);
     }
@@ -187,7 +226,22 @@ static bool main_fn check_jobs(Error **errp)
     return true;
 }
 
-bool co_main_fn blockdev_inactivate_all(Error **errp)
+/* Who gets the image reads them from it. */
+static void main_fn forget_stored_bitmaps(const GPtrArray *nodes)
+{
+    for (guint i = 0; i < nodes->len; i++) {
+        BdrvDirtyBitmap *b = bdrv_next_dirty_bitmap(nodes->pdata[i], NULL);
+        while (b) {
+            BdrvDirtyBitmap *next = bdrv_next_dirty_bitmap(nodes->pdata[i], b);
+            if (bdrv_dirty_bitmap_persistent(b)) {
+                bdrv_release_dirty_bitmap(b);
+            }
+            b = next;
+        }
+    }
+}
+
+bool co_main_fn blockdev_inactivate_all(bool keep_bitmaps, Error **errp)
 {
     g_autoptr(GPtrArray) nodes = nodes_to_change(NULL, false);
     Change c = { nodes, false };
@@ -202,6 +256,9 @@ bool co_main_fn blockdev_inactivate_all(Error **errp)
     keep_out_others(nodes, false);
     claim_backing(nodes);
     if (claim_all(errp) && blockdev_run_transaction(add_change, &c, errp)) {
+        if (!keep_bitmaps) {
+            forget_stored_bitmaps(nodes);
+        }
         return true;
     }
     keep_out_others(nodes, true);

@@ -208,7 +208,7 @@ bool co_main_fn qmp_nbd_server_add(const NbdServerAddOptions *args, Error **errp
         return false;
     }
     opts.has_writable = true;
-    opts.writable = args->has_writable && args->writable && !bs->read_only;
+    opts.writable = args->has_writable && args->writable && (!bs->read_only || bs->inactive);
     opts.u.nbd.name = (char *)name;
     opts.u.nbd.description = args->description;
     opts.u.nbd.server = args->server;

@@ -2,6 +2,7 @@
 /* Commands about devices. */
 #include "qemu/osdep.h"
 
+#include "block/blockdev.h"
 #include "hw/device.h"
 #include "qapi/qapi-commands.h"
 
@@ -62,5 +63,36 @@ bool co_main_fn qmp_device_del(const QmpDeviceDelArgs *args, Error **errp)
         return false;
     }
     device_remove(dev);
+    return true;
+}
+
+/* Is a device, an export or a job on @bs? */
+static bool main_fn is_used(const BlockDriverState *bs)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (blk_bs(blk) == bs) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool co_main_fn qmp_x_blockdev_set_iothread(const QmpXBlockdevSetIothreadArgs *args, Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(args->node_name);
+
+    if (!bs) {
+        error_setg(errp, "Failed to find node with node-name='%s'", args->node_name);
+        return false;
+    }
+    if (is_used(bs) && !(args->has_force && args->force)) {
+        error_setg(errp, "Node %s is associated with a BlockBackend and could be in use "
+                   "(use force=true to override this check)", args->node_name);
+        return false;
+    }
+    if (args->iothread->type == QTYPE_QSTRING && !blockdev_find_iothread(args->iothread->u.s)) {
+        error_setg(errp, "Cannot find iothread %s", args->iothread->u.s);
+        return false;
+    }
     return true;
 }

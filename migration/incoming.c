@@ -46,7 +46,6 @@ static bool co_main_fn receive(MigrationStream *ret, Error **errp)
     if (!migration_accept(in.uri, listening, &pipe, errp)) {
         return false;
     }
-    migration_set_status(MIGRATION_STATUS_ACTIVE);
     bool ok = migration_recv(&pipe.chan, ret, errp);
     migration_pipe_close(&pipe);
     return ok;

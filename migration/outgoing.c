@@ -45,7 +45,8 @@ static bool co_main_fn hand_over(Channel *chan, bool ran, Error **errp)
     if (migration_has(MIGRATION_CAPABILITY_DIRTY_BITMAPS)) {
         migration_add_bitmaps(&s);
     }
-    bool ok = blockdev_inactivate_all(errp) && migration_send(chan, &s, errp);
+    bool ok = blockdev_inactivate_all(migration_has(MIGRATION_CAPABILITY_DIRTY_BITMAPS), errp) &&
+              migration_send(chan, &s, errp);
     migration_stream_clear(&s);
     return ok;
 }

@@ -85,6 +85,7 @@ static bool co_main_fn recv_text(Channel *c, MigrationStream *ret, Error **errp)
     if (!recv_bytes(c, head, sizeof(head), errp)) {
         return false;
     }
+    migration_set_status(MIGRATION_STATUS_ACTIVE);     /* not before something comes */
     uint32_t len = be32_load(head + MAGIC_BYTES);
     if (memcmp(head, MAGIC, MAGIC_BYTES) != 0 || len > MAX_TEXT) {
         error_setg(errp, "What comes is no machine that this program has sent");

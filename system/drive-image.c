@@ -2,6 +2,7 @@
 /* The image of a -drive: its options, with those of the drive that go for the nodes below it. */
 #include "qemu/osdep.h"
 
+#include "block/activity.h"
 #include "drive.h"
 #include "qobject/keyval.h"
 #include "tools/common/name-options.h"
@@ -106,12 +107,17 @@ BdrvLink *co_main_fn drive_open_image(const DriveOptions *d, const QDict *image,
 {
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "-drive" };
     BdrvLink *overlay_file = NULL;
-    g_autoptr(BdrvOpenOptions) opts = all_options(d, image, &overlay_file, errp);
+    g_autoptr(BdrvOpenOptions) opts = NULL;
 
+    /* What is written to a temporary overlay is nobody else's. */
+    bool inactive = bdrv_open_inactive(false);
+    bdrv_open_inactive(inactive && !d->snapshot);
+    opts = all_options(d, image, &overlay_file, errp);
     bdrv_graph_lock();
     BdrvLink *link = opts ? bdrv_open(opts, &spec, errp) : NULL;
     bdrv_link_free(overlay_file);
     bdrv_graph_unlock();
+    bdrv_open_inactive(inactive);
     return link;
 }
 

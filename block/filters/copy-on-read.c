@@ -34,7 +34,7 @@ static bool co_main_fn hold_bottom(BlockDriverState *bs, const char *name, Error
 
 static bool co_main_fn cor_open(BlockDriverState *bs, const BdrvOpenOptions *opts, Error **errp)
 {
-    if (bs->file->bs->read_only) {
+    if (bs->file->bs->read_only && !bs->file->bs->inactive) {
         error_setg(errp, "Cannot open a copy-on-read node: its file '%s' is read-only",
                    bs->file->bs->node_name);
         return false;

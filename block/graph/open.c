@@ -38,9 +38,12 @@ static char *main_fn generate_node_name(void)
 
 static bool opens_inactive;
 
-void main_fn bdrv_open_inactive(bool inactive)
+bool main_fn bdrv_open_inactive(bool inactive)
 {
+    bool before = opens_inactive;
+
     opens_inactive = inactive;
+    return before;
 }
 
 static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpenOptions *opts)

@@ -15,13 +15,14 @@
 
 #include "block/backend.h"
 
-/* From now on nodes that are opened to be written are inactive. */
-void main_fn bdrv_open_inactive(bool inactive);
+/* From now on nodes that are opened to be written are inactive, or not; returns what was so before. */
+bool main_fn bdrv_open_inactive(bool inactive);
 
 /* Of @bs and what stores it; NULL: all nodes.  False: nothing has changed, but that nodes may have
  * been read again. */
 bool co_main_fn blockdev_activate(BlockDriverState *bs, Error **errp);
-/* All nodes that can be written.  False: nothing has changed. */
-bool co_main_fn blockdev_inactivate_all(Error **errp);
+/* All nodes that can be written.  False: nothing has changed.  @keep_bitmaps: persistent ones stay in
+ * memory, where their images have them now. */
+bool co_main_fn blockdev_inactivate_all(bool keep_bitmaps, Error **errp);
 
 #endif
