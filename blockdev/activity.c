@@ -198,7 +198,7 @@ bool co_main_fn blockdev_activate(BlockDriverState *bs, Error **errp)
     Change c = { nodes, true };
 
     if (nodes->len == 0) {
-        return true;
+        return bs || claim_all(errp);
     }
     if (!reload_all(nodes, errp)) {
         return false;

@@ -2,6 +2,7 @@
 /* Backends: made, found, freed; what they hold inserted and removed. */
 #include "qemu/osdep.h"
 
+#include "block/activity.h"
 #include "block/backend/backend-internal.h"
 #include "block/claims.h"
 
@@ -127,6 +128,13 @@ static const BdrvLinkRole root_role = {
     .name = "root", .describe = describe_root, .is_held = root_is_held,
 };
 
+/* Nobody writes to an inactive node; and a guest that is still to come does not keep out who brings
+ * its disk here. */
+static bool main_fn claims_rest(const BlockBackend *blk, const BlockDriverState *bs)
+{
+    return bs->inactive || (blk->device && bdrv_opens_inactive());
+}
+
 static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, bool follows, Error **errp)
 {
     g_assert(!blk->root);
@@ -138,8 +146,9 @@ static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, bool foll
         return false;
     }
     BdrvLinkSpec spec = {
-        .role = &root_role, .follows = follows, .needs = bs->inactive ? CLAIM_NONE : blk->needs,
-        .allows = bs->inactive ? CLAIM_ALL : blk->allows, .backend = blk,
+        .role = &root_role, .follows = follows,
+        .needs = claims_rest(blk, bs) ? CLAIM_NONE : blk->needs,
+        .allows = claims_rest(blk, bs) ? CLAIM_ALL : blk->allows, .backend = blk,
     };
     blk->root = bdrv_link_new(bs, &spec, errp);
     return blk->root != NULL;
@@ -188,7 +197,7 @@ void co_main_fn blk_remove(BlockBackend *blk)
 
 bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allows, Error **errp)
 {
-    if (blk->root && !blk->root->bs->inactive &&
+    if (blk->root && !claims_rest(blk, blk->root->bs) &&
         !bdrv_link_set_claims(blk->root, needs, allows, errp)) {
         return false;
     }
@@ -202,7 +211,7 @@ bool co_main_fn blk_refresh_claims(BlockBackend *blk, Error **errp)
     if (!blk->root) {
         return true;
     }
-    return blk->root->bs->inactive
+    return claims_rest(blk, blk->root->bs)
            ? bdrv_link_set_claims(blk->root, CLAIM_NONE, CLAIM_ALL, errp)
            : bdrv_link_set_claims(blk->root, blk->needs, blk->allows, errp);
 }

@@ -46,6 +46,11 @@ bool main_fn bdrv_open_inactive(bool inactive)
     return before;
 }
 
+bool main_fn bdrv_opens_inactive(void)
+{
+    return opens_inactive;
+}
+
 static BlockDriverState *main_fn node_new(const BlockDriver *drv, const BdrvOpenOptions *opts)
 {
     BlockDriverState *bs = g_new0(BlockDriverState, 1);

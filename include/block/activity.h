@@ -18,6 +18,8 @@
 /* From now on nodes that are opened to be written are inactive, or not; returns what was so before. */
 bool main_fn bdrv_open_inactive(bool inactive);
 
+bool main_fn bdrv_opens_inactive(void);
+
 /* Of @bs and what stores it; NULL: all nodes.  False: nothing has changed, but that nodes may have
  * been read again. */
 bool co_main_fn blockdev_activate(BlockDriverState *bs, Error **errp);
