@@ -212,10 +212,27 @@ static void co_main_fn run_on_node(BlockDriverState *bs, const char *line, GStri
 
 /* ---- the command ---- */
 
+/* By its id, its path, or the end of that ("ID/virtio-backend"). */
+static BlockBackend *main_fn find_device(const char *name)
+{
+    g_autofree char *end = g_strdup_printf("/%s", name);
+    BlockBackend *blk = blk_find_device(name);
+
+    if (blk) {
+        return blk;
+    }
+    while ((blk = blk_next(blk))) {
+        if (blk_device(blk) && g_str_has_suffix(blk_device(blk)->qdev, end)) {
+            return blk;
+        }
+    }
+    return NULL;
+}
+
 static void co_main_fn run_on(const char *name, bool is_device, const char *line, GString *answer,
                               Error **errp)
 {
-    BlockBackend *blk = is_device ? blk_find_device(name) : blk_find(name);
+    BlockBackend *blk = is_device ? find_device(name) : blk_find(name);
     BlockDriverState *bs = blk || is_device ? NULL : bdrv_find_node(name);
 
     if (bs) {

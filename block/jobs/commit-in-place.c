@@ -176,7 +176,7 @@ static bool co_main_fn move_data(InPlace *c, Error **errp)
     int ret = -EBUSY;
 
     c->pair.unmap = true;
-    c->pair.source = own_backend(c->top, CLAIM_READ | CLAIM_WRITE, errp);
+    c->pair.source = own_backend(c->top, CLAIM_READ | CLAIM_WRITE_SAME, errp);
     c->pair.target = !c->pair.source ? NULL
                      : own_backend(c->base, CLAIM_WRITE | CLAIM_RESIZE, errp);
     bool ok = c->pair.target && grow_base(c, errp);

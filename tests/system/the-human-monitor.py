@@ -253,7 +253,7 @@ def test_commit_holds_a_disk_in_use():
         f.create('a.qcow2', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', '64M')
         with Machine(*DISK, '-blockdev', 'null-co,node-name=null') as m:
             m.io('write -P 1 0 64M')
-            m.hmp('nbd_server_start unix:n.sock')
+            assert m.hmp('nbd_server_start unix:n.sock') == ''
             assert m.hmp('nbd_server_add -w d0 x') == ''
             writer = subprocess.Popen(['qemu-io', '-f', 'raw', 'nbd+unix:///x?socket=n.sock'], text=True,
                                       stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -266,6 +266,18 @@ def test_commit_holds_a_disk_in_use():
             for i in range(200):
                 assert m.io('read -q -P %d %dk 4k' % (i + 1, i * 64)) == '', i
             assert m.io('read -q -P 1 4k 60k') == ''
+
+
+def test_commit_of_a_device():
+    """Which lets nobody else write to its disk."""
+    with Folder() as f:
+        f.create('base.qcow2', 'qcow2', '8M')
+        f.create('a.qcow2', 'qcow2', '-b', 'base.qcow2', '-F', 'qcow2', '8M')
+        options = ['-M', 'pc', '-accel', 'qtest', '-qtest', 'null', *DISK, '-device', 'virtio-blk-pci,drive=d0,id=v']
+        with Machine(*options) as m:
+            m.io('write -P 1 0 1M', disk='-d v/virtio-backend')
+            assert m.hmp('commit d0') == ''
+            assert 'not allocated' in m.io('map') and m.io('read -P 1 0 1M').startswith('read')
 
 
 def test_a_base_that_others_read_is_not_committed_to():
