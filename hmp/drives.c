@@ -36,39 +36,36 @@ static void co_main_fn set_io_throttle(GString *out, const HmpArgs *args)
 
 /* ---- commit ---- */
 
-static bool co_main_fn commit_one(GString *out, const char *name, BlockBackend *blk)
+/* @shown: what a failure is said of. */
+static bool co_main_fn commit_one(GString *out, BlockBackend *blk, const char *shown)
 {
     g_autoptr(Error) err = NULL;
 
     if (bdrv_commit_in_place(blk, &err)) {
         return true;
     }
-    g_string_append_printf(out, "'commit' error for '%s': %s\n", name, error_get_pretty(err));
+    g_string_append_printf(out, "'commit' error for '%s': %s\n", shown, error_get_pretty(err));
     return false;
 }
 
 /* Whatever has a backing file; the first that fails is the last. */
 static void co_main_fn commit_all(GString *out)
 {
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     bool ok = true;
 
-    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+    for (BlockBackend *blk = blk_next(NULL); blk && ok; blk = blk_next(blk)) {
         if (*blk_name(blk) && blk_bs(blk) && blk_bs(blk)->backing) {
-            g_ptr_array_add(names, g_strdup(blk_name(blk)));
+            ok = commit_one(out, blk, "all");
         }
-    }
-    for (guint i = 0; i < names->len && ok; i++) {
-        BlockBackend *blk = blk_find(names->pdata[i]);
-        ok = !blk || commit_one(out, "all", blk);
     }
 }
 
 static void co_main_fn commit(GString *out, const HmpArgs *args)
 {
     const char *device = hmp_str(args, "device");
-    BlockBackend *blk = blk_find(device);
 
+    bdrv_graph_lock();          /* no disk comes or goes */
+    BlockBackend *blk = blk_find(device);
     if (strcmp(device, "all") == 0) {
         commit_all(out);
     } else if (!blk) {
@@ -76,8 +73,9 @@ static void co_main_fn commit(GString *out, const HmpArgs *args)
     } else if (!blk_bs(blk)) {
         g_string_append_printf(out, "Device '%s' has no medium\n", device);
     } else {
-        commit_one(out, device, blk);
+        commit_one(out, blk, device);
     }
+    bdrv_graph_unlock();
 }
 
 /* ---- snapshots ---- */

@@ -64,25 +64,32 @@ static const IoCommand *const more_commands[] = { reopen_commands, NULL };
 
 /* What the command needs that the backend's user does not.  If it cannot be had, the command says
  * so. */
+static void co_main_fn claim_more(Visit *v)
+{
+    BlockBackend *blk = v->io.blk;
+
+    v->needs = blk_needs(blk);
+    v->allows = blk_allows(blk);
+    v->more = v->needs | CLAIM_READ | CLAIM_WRITE | CLAIM_RESIZE;
+    v->has_more = blk_set_claims(blk, v->more, v->allows, NULL);
+    if (!v->has_more) {
+        v->more &= ~CLAIM_RESIZE | v->needs;
+        v->has_more = blk_set_claims(blk, v->more, v->allows, NULL);
+    }
+}
+
 static void co_main_fn claim_for(Visit *v, const char *line)
 {
     BlockBackend *blk = v->io.blk;
-    unsigned needs = blk_needs(blk), allows = blk_allows(blk);
 
-    if (!io_session_writes(&v->io, line) || needs & CLAIM_WRITE ||
-        (blk_bs(blk) && blk_bs(blk)->read_only)) {
+    if (!io_session_writes(&v->io, line)) {
         return;
     }
-    unsigned more = needs | CLAIM_READ | CLAIM_WRITE;
-    if (blk_set_claims(blk, more | CLAIM_RESIZE, allows, NULL)) {
-        more |= CLAIM_RESIZE;
-    } else if (!blk_set_claims(blk, more, allows, NULL)) {
-        return;
+    bdrv_graph_lock();
+    if (!blk_is_writable(blk) && !(blk_bs(blk) && blk_bs(blk)->read_only)) {
+        claim_more(v);
     }
-    v->has_more = true;
-    v->more = more;
-    v->needs = needs;
-    v->allows = allows;
+    bdrv_graph_unlock();
 }
 
 /* Nothing that needs more is under way.  What somebody else has claimed meanwhile stays. */
@@ -90,9 +97,11 @@ static void co_main_fn give_back(Visit *v)
 {
     if (v->has_more && v->io.asynchronous.running == 0) {
         v->has_more = false;
+        bdrv_graph_lock();
         if (blk_needs(v->io.blk) == v->more && blk_allows(v->io.blk) == v->allows) {
             blk_set_claims(v->io.blk, v->needs, v->allows, NULL);
         }
+        bdrv_graph_unlock();
     }
 }
 
@@ -142,6 +151,7 @@ static void co_main_fn visit_free(Visit *v)
         aio_co_sleep_ns(NS_PER_MS);
     }
     io_session_settle(&v->io);
+    give_back(v);
     visits = g_list_remove(visits, v);
     program_note_options(&v->program, NULL);
     g_free(v);
@@ -150,11 +160,15 @@ static void co_main_fn visit_free(Visit *v)
 /* The backend is about to go. */
 static void leave(void *opaque)
 {
+    Visit *v = opaque;
+
     context_assert_main();
     context_assert_coroutine();
-    visit_free(opaque);
+    blk_set_visitor(v->io.blk, NULL, NULL);
+    visit_free(v);
 }
 
+/* NULL: @blk is about to go. */
 static Visit *main_fn visit_of(BlockBackend *blk)
 {
     for (GList *l = visits; l; l = l->next) {
@@ -164,17 +178,17 @@ static Visit *main_fn visit_of(BlockBackend *blk)
         }
     }
     Visit *v = visit_new(blk);
-    blk_set_visitor(blk, leave, v);
+    if (!blk_set_visitor(blk, leave, v)) {
+        visits = g_list_remove(visits, v);
+        g_clear_pointer(&v, g_free);
+    }
     return v;
 }
 
 void co_main_fn hmp_machine_finish(void)
 {
     while (visits) {
-        Visit *v = visits->data;
-
-        blk_set_visitor(v->io.blk, NULL, NULL);
-        leave(v);
+        leave(visits->data);
     }
 }
 
@@ -193,21 +207,38 @@ static void co_main_fn run(Visit *v, const char *line, GString *answer)
     monitor_print_wait(PRINT_PATIENCE_NS);
 }
 
-static void co_main_fn run_on_node(BlockDriverState *bs, const char *line, GString *answer,
-                                   Error **errp)
+/* A backend on that node.  NULL, and no error: there is no such node. */
+static BlockBackend *co_main_fn backend_of_node(const char *name, Error **errp)
 {
-    BlockBackend *blk = blk_new(NULL, CLAIM_NONE, CLAIM_ALL, errp);
+    bdrv_graph_lock();
+    BlockDriverState *bs = bdrv_find_node(name);
+    BlockBackend *blk = bs ? blk_new(NULL, CLAIM_NONE, CLAIM_ALL, errp) : NULL;
+    if (blk && !blk_insert(blk, bs, errp)) {
+        blk_free(g_steal_pointer(&blk));
+    }
+    bdrv_graph_unlock();
+    return blk;
+}
+
+static void co_main_fn run_on_node(const char *name, const char *line, GString *answer, Error **errp)
+{
+    Error *err = NULL;
+    BlockBackend *blk = backend_of_node(name, &err);
 
     if (!blk) {
+        if (!err) {
+            error_setg(&err, "Cannot find device='' nor node-name='%s'", name);
+        }
+        error_propagate(errp, err);
         return;
     }
-    if (blk_insert(blk, bs, errp)) {
-        Visit *v = visit_new(blk);
-        run(v, line, answer);
-        visit_free(v);
-        monitor_print_wait(PRINT_PATIENCE_NS);
-    }
+    Visit *v = visit_new(blk);
+    run(v, line, answer);
+    visit_free(v);
+    monitor_print_wait(PRINT_PATIENCE_NS);
+    bdrv_graph_lock();
     blk_free(blk);
+    bdrv_graph_unlock();
 }
 
 /* ---- the command ---- */
@@ -229,22 +260,29 @@ static BlockBackend *main_fn find_device(const char *name)
     return NULL;
 }
 
+static void co_main_fn run_on_backend(BlockBackend *blk, const char *name, const char *line,
+                                      GString *answer, Error **errp)
+{
+    Visit *v = visit_of(blk);
+
+    if (!v || v->busy) {
+        error_setg(errp, v ? "Another qemu-io command runs on '%s'" : "'%s' is going away", name);
+    } else {
+        run(v, line, answer);
+    }
+}
+
 static void co_main_fn run_on(const char *name, bool is_device, const char *line, GString *answer,
                               Error **errp)
 {
     BlockBackend *blk = is_device ? find_device(name) : blk_find(name);
-    BlockDriverState *bs = blk || is_device ? NULL : bdrv_find_node(name);
 
-    if (bs) {
-        run_on_node(bs, line, answer, errp);
-    } else if (!blk && is_device) {
+    if (blk) {
+        run_on_backend(blk, name, line, answer, errp);
+    } else if (is_device) {
         error_setg(errp, "Device '%s' not found", name);
-    } else if (!blk) {
-        error_setg(errp, "Cannot find device='' nor node-name='%s'", name);
-    } else if (visit_of(blk)->busy) {
-        error_setg(errp, "Another qemu-io command runs on '%s'", name);
     } else {
-        run(visit_of(blk), line, answer);
+        run_on_node(name, line, answer, errp);
     }
 }
 

@@ -214,6 +214,9 @@ void co_main_fn device_disk_unrealize(Device *dev)
 {
     Drive *drive = drive_of_backend(dev->blk);
 
+    if (dev->owns_blk || drive) {
+        blk_end_visits(dev->blk);
+    }
     bdrv_graph_lock();
     blk_user_leaves(dev->blk);
     blk_set_device(dev->blk, NULL);

@@ -50,6 +50,7 @@ static bool co_main_fn apply_all(Error **errp)
 static bool co_main_fn start(Error **errp)
 {
     hmp_machine_init();
+    system_hmp_init();
     vmstate_hmp_init();
     migration_hmp_init();
     if (apply_all(errp)) {

@@ -68,6 +68,9 @@ bool co_main_fn system_add_fda(const char *value, Error **errp);
 bool co_main_fn system_add_fdb(const char *value, Error **errp);
 bool co_main_fn system_add_cdrom(const char *value, Error **errp);
 
+/* Commands for people about drives. */
+void main_fn system_hmp_init(void);
+
 /* What `-drive format=help` prints. */
 void system_print_formats(void);
 

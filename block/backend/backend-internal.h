@@ -18,6 +18,7 @@ struct BlockBackend {
     const BlkDevice *device;        /* that has it, or NULL; borrowed */
     void (*co_leave)(void *opaque); /* of a visitor; NULL: there is none */
     void *visitor;
+    bool visits_ended;              /* there will be none */
     char *iothread;                 /* or NULL */
     unsigned needs, allows;         /* claims for what it holds */
     bool quiet;                     /* its user tells of failures itself */

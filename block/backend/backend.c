@@ -91,9 +91,7 @@ void co_main_fn blk_free(BlockBackend *blk)
     if (!blk) {
         return;
     }
-    if (blk->co_leave) {
-        blk->co_leave(blk->visitor);
-    }
+    g_assert(!blk->co_leave);
     blk_remove(blk);
     *(blk->prev ? &blk->prev->next : &first_backend) = blk->next;
     *(blk->next ? &blk->next->prev : &last_backend) = blk->prev;

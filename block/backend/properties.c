@@ -53,10 +53,22 @@ unsigned any_fn blk_allows(const BlockBackend *blk)
     return blk->allows;
 }
 
-void main_fn blk_set_visitor(BlockBackend *blk, void (*co_leave)(void *opaque), void *opaque)
+bool main_fn blk_set_visitor(BlockBackend *blk, void (*co_leave)(void *opaque), void *opaque)
 {
+    if (co_leave && blk->visits_ended) {
+        return false;
+    }
     blk->co_leave = co_leave;
     blk->visitor = opaque;
+    return true;
+}
+
+void co_main_fn blk_end_visits(BlockBackend *blk)
+{
+    blk->visits_ended = true;
+    if (blk->co_leave) {
+        blk->co_leave(blk->visitor);
+    }
 }
 
 void main_fn blk_set_user(BlockBackend *blk, const char *user)

@@ -212,7 +212,7 @@ static BlockDriverState *main_fn image_of(BlockDriverState *bs)
     return bs;
 }
 
-static bool co_main_fn commit_locked(BlockDriverState *bs, Error **errp)
+static bool co_main_fn commit_image(BlockDriverState *bs, Error **errp)
 {
     InPlace c = { .top = image_of(bs) };
     BlockBackend *late;
@@ -239,8 +239,5 @@ static bool co_main_fn commit_locked(BlockDriverState *bs, Error **errp)
 
 bool co_main_fn bdrv_commit_in_place(BlockBackend *blk, Error **errp)
 {
-    bdrv_graph_lock();
-    bool ok = blk_bs(blk) ? commit_locked(blk_bs(blk), errp) : failed(-ENOMEDIUM, errp);
-    bdrv_graph_unlock();
-    return ok;
+    return blk_bs(blk) ? commit_image(blk_bs(blk), errp) : failed(-ENOMEDIUM, errp);
 }

@@ -45,9 +45,14 @@ bool any_fn blk_is_writable(const BlockBackend *blk);
 /* What it claims of what it holds, and lets others do. */
 unsigned any_fn blk_needs(const BlockBackend *blk);
 unsigned any_fn blk_allows(const BlockBackend *blk);
-/* Somebody beside its user makes requests of it: @co_leave ends them when it is about to be freed.
- * NULL: nobody does any more. */
-void main_fn blk_set_visitor(BlockBackend *blk, void (*co_leave)(void *opaque), void *opaque);
+/*
+ * Somebody beside its user makes requests of it; @co_leave ends them.  NULL: nobody does any more.
+ * False: the backend is about to go.
+ */
+bool main_fn blk_set_visitor(BlockBackend *blk, void (*co_leave)(void *opaque), void *opaque);
+/* Before blk_free(), if there may be visitors: they leave, and no more come.  Not with the graph
+ * locked: what they do may wait for that. */
+void co_main_fn blk_end_visits(BlockBackend *blk);
 /* What it is attached to, for query-block and messages ("NBD export 'x'"); copied. */
 void main_fn blk_set_user(BlockBackend *blk, const char *user);
 const char *main_fn blk_user(const BlockBackend *blk);

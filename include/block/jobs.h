@@ -61,7 +61,7 @@ bool co_main_fn commit_action_add(Transaction *t, const CommitRequest *req, Erro
 
 /*
  * Copy what the image in @blk has into its backing file, and empty it; not a job: users of the disk
- * are held, and no command changes the graph, until this returns.  False: the disk reads as before.
+ * are held until this returns.  With the graph locked.  False: the disk reads as before.
  */
 bool co_main_fn bdrv_commit_in_place(BlockBackend *blk, Error **errp);
 

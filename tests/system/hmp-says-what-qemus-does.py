@@ -185,6 +185,23 @@ LINES = '''
     trace-event a b
     info trace-events nope
 
+    drive_add
+    drive_add 0
+    drive_add 0 if=none,file=new.raw,format=raw,id=new
+    drive_add 0 if=none,file=nope,id=n2
+    drive_add 0 if=virtio,file=nope.raw,format=raw,id=n4
+    drive_add 0:0 if=none,id=n5
+    drive_add -n 0 driver=null-co,node-name=nn
+    drive_add -n 0 driver=null-co
+    qemu-io new "write -q 0 64k"
+    drive_del
+    drive_del nope
+    drive_del new
+    drive_del nn
+    drive_del nn
+    drive_del n5
+    info block new
+
     qemu-io
     qemu-io d0
     qemu-io d0 read 0 64k
@@ -232,15 +249,18 @@ def both(lines):
             f.create('over.qcow2', 'qcow2', '-b', 'b.qcow2', '-F', 'qcow2', '8M')
             f.create('r.raw', 'raw', '4M')
             f.create('ro.raw', 'raw', '1M')
+            f.create('new.raw', 'raw', '1M')
             yield terminal(lines + ['quit'], *DISKS, **({'program': program} if program else {}))
 
 
 def normal(text):
-    """Names, times and versions are each one's own; ours says what else would have done, and where a file is."""
+    """Names, times and versions are each one's own; ours says what else would have done, where a file is, and what
+    is not there."""
     for pattern, word in ((r'^QEMU \S+ monitor', 'QEMU X.Y.Z monitor'), (r'#block\d+', '#block'),
                           (r'\d{4}-\d\d-\d\d [\d:]{8} +[\d:.]{12}', 'DATE'), (r'disk size: .*', 'disk size'),
                           (r'\d\d\.\d\d sec \(.*\)', 'TIME'),
-                          (r' \(accepted: .*\)', ''), (r'/tmp/hmp-\w+/', ''), ('Unknown file format', 'Unknown format')):
+                          (r' \(accepted: .*\)', ''), (r'/tmp/hmp-\w+/', ''), ('Unknown file format', 'Unknown format'),
+                          (r"^Error: there is no (drive|node) '.*'\n", '')):
         text = re.sub(pattern, word, text, flags=re.M)
     return text
 

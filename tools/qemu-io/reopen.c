@@ -239,6 +239,14 @@ static bool co_main_fn set_claims(IoSession *s, bool read_only, Error **errp)
                                         blk_allows(s->blk), errp);
 }
 
+static bool co_main_fn set_claims_locked(IoSession *s, bool read_only, Error **errp)
+{
+    bdrv_graph_lock();
+    bool ok = set_claims(s, read_only, errp);
+    bdrv_graph_unlock();
+    return ok;
+}
+
 static bool co_main_fn reopen_node(IoSession *s, BlockDriverState *bs, QDict *dict, Error **errp)
 {
     bool was_read_only = bs->read_only;
@@ -251,12 +259,12 @@ static bool co_main_fn reopen_node(IoSession *s, BlockDriverState *bs, QDict *di
         return false;
     }
     bool read_only = opts->read_only;
-    if (read_only && !was_read_only && !set_claims(s, true, errp)) {
+    if (read_only && !was_read_only && !set_claims_locked(s, true, errp)) {
         bdrv_open_options_free(opts);
         return false;
     }
     bool ok = blockdev_reopen_as(bs, opts, errp);
-    if (!set_claims(s, ok ? read_only : was_read_only, ok ? errp : NULL)) {
+    if (!set_claims_locked(s, ok ? read_only : was_read_only, ok ? errp : NULL)) {
         ok = false;
     }
     return ok;
