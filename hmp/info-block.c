@@ -2,7 +2,6 @@
 /* `info block` and `info blockstats`. */
 #include "qemu/osdep.h"
 
-#include "block/block.h"
 #include "hmp-commands.h"
 #include "qapi/qapi-commands.h"
 
@@ -193,35 +192,6 @@ static bool co_main_fn append_disks(GString *out, const char *name, bool verbose
     return out->len > 0;
 }
 
-/* Does @info tell of the node that has @below as its file? */
-static bool main_fn is_above(const BlockDeviceInfo *info, const BlockDeviceInfo *below)
-{
-    BlockDriverState *bs = bdrv_find_node(info->node_name);
-
-    return bs && bs->file && strcmp(bs->file->bs->node_name, below->node_name) == 0;
-}
-
-/* The newest first, but what is stored in another one in front of that. */
-static GPtrArray *main_fn order_nodes(const BlockDeviceInfoList *list)
-{
-    GPtrArray *nodes = g_ptr_array_new(), *ordered = g_ptr_array_new();
-
-    for (; list; list = list->next) {
-        g_ptr_array_insert(nodes, 0, list->value);
-    }
-    for (guint i = 0, end; i < nodes->len; i = end) {
-        for (end = i + 1; end < nodes->len &&
-             is_above(nodes->pdata[end], nodes->pdata[end - 1]); end++) {
-            continue;
-        }
-        for (guint k = end; k > i; k--) {
-            g_ptr_array_add(ordered, nodes->pdata[k - 1]);
-        }
-    }
-    g_ptr_array_unref(nodes);
-    return ordered;
-}
-
 static bool co_main_fn append_nodes(GString *out, const char *name, bool verbose)
 {
     g_autoptr(BlockDeviceInfoList) list = NULL;
@@ -232,12 +202,11 @@ static bool co_main_fn append_nodes(GString *out, const char *name, bool verbose
     if (hmp_failed(out, err)) {
         return true;
     }
-    g_autoptr(GPtrArray) nodes = order_nodes(list);
-    for (guint i = 0; i < nodes->len; i++) {
-        const BlockDeviceInfo *node = nodes->pdata[i];
+    for (BlockDeviceInfoList *l = list; l; l = l->next) {
+        const BlockDeviceInfo *node = l->value;
 
         if (!name || strcmp(name, node->node_name) == 0) {
-            append_separator(out, i == 0);
+            append_separator(out, l == list);
             g_string_append(out, node->node_name);
             append_inserted(out, node);
             append_details(out, node, verbose);
