@@ -243,12 +243,17 @@ static void co_main_fn run_on_node(const char *name, const char *line, GString *
 
 /* ---- the command ---- */
 
+#define PERIPHERAL "/machine/peripheral/"
+
 /* By its id, its path, or the end of that ("ID/virtio-backend"). */
 static BlockBackend *main_fn find_device(const char *name)
 {
     g_autofree char *end = g_strdup_printf("/%s", name);
     BlockBackend *blk = blk_find_device(name);
 
+    if (!blk && g_str_has_prefix(name, PERIPHERAL)) {
+        blk = blk_find_device(name + strlen(PERIPHERAL));
+    }
     if (blk) {
         return blk;
     }

@@ -44,6 +44,47 @@ static bool co_main_fn fill_in(QDict *backing, const BlockDriverState *bs, Error
     return true;
 }
 
+/* A file that is only named gets the protocol that its name has. */
+static bool co_main_fn add_protocol(QDict *backing, Error **errp)
+{
+    QDict *file = qobject_to_qdict(qdict_get(backing, "file"));
+    const char *name = file ? qdict_get_str(file, "filename") : NULL;
+
+    if (!name || qdict_has(file, "driver")) {
+        return true;
+    }
+    g_autoptr(QDict) named = name_options("driver=raw", name, errp);
+    if (named) {
+        join_options(file, qobject_to_qdict(qdict_get(named, "file")));
+    }
+    return named;
+}
+
+/* The format that @bs records of its backing file, or that this looks like; caller frees. */
+static char *co_main_fn backing_format(const QDict *backing, const BlockDriverState *bs,
+                                       Error **errp)
+{
+    g_autoptr(QDict) alone = qdict_copy_shallow(backing);
+
+    if (bs->backing_format) {
+        return g_strdup(bs->backing_format);
+    }
+    qdict_del(alone, "backing");
+    g_autoptr(BdrvOpenOptions) opts = blockdev_options_from_dict(alone, NULL, errp);
+    return opts ? g_strdup(opts->driver) : NULL;
+}
+
+/* @backing says where it is, but not what. */
+static bool co_main_fn add_format(QDict *backing, const BlockDriverState *bs, Error **errp)
+{
+    g_autofree char *format = backing_format(backing, bs, errp);
+
+    if (format) {
+        qdict_put_str(backing, "driver", format);
+    }
+    return format != NULL;
+}
+
 /* Backing files below each other in options that people write. */
 #define MAX_LEVELS 200
 
@@ -53,10 +94,13 @@ bool co_main_fn complete_backing(QDict *dict, Error **errp)
 
     for (int i = 0; ok && dict && i < MAX_LEVELS; i++) {
         QDict *backing = qobject_to_qdict(qdict_get(dict, "backing"));
-        if (backing && !qdict_has(backing, "file")) {
+        ok = !backing || add_protocol(backing, errp);
+        bool has_file = backing && qdict_has(backing, "file");
+        if (ok && backing && (!has_file || !qdict_has(backing, "driver"))) {
             bdrv_graph_lock();
             BdrvLink *link = open_alone(dict, errp);
-            ok = link && fill_in(backing, link->bs, errp);
+            ok = link && (has_file ? add_format(backing, link->bs, errp)
+                                   : fill_in(backing, link->bs, errp));
             bdrv_link_free(link);
             bdrv_graph_unlock();
         }
