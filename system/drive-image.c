@@ -16,20 +16,47 @@ static const char *on_off(bool on)
     return on ? "on" : "off";
 }
 
-/* What the drive says is so for the image and for what it is in, where these do not say it. */
-static void fill_in_modes(QDict *dict, const DriveOptions *d)
+/* Whether the cache of @node has @mode: as it says, or as what is above it has. */
+static bool cache_mode(const QDict *cache, const char *mode, bool above)
 {
-    for (int i = 0; dict && i < MAX_LEVELS; i++) {
-        g_autoptr(QDict) modes = qdict_new();
-        QDict *cache = qdict_new();
+    const char *value = cache ? qdict_get_str(cache, mode) : NULL;
+    bool on = above;
 
-        qdict_put_str(cache, "direct", on_off(d->cache.direct));
-        qdict_put_str(cache, "no-flush", on_off(d->cache.no_flush));
-        qdict_put(modes, "cache", QOBJECT(cache));
-        qdict_put_str(modes, "read-only", on_off(d->read_only || d->snapshot));
-        qdict_put_str(modes, "discard", i || d->discard ? "unmap" : "ignore");
-        join_options(dict, modes);
-        dict = qobject_to_qdict(qdict_get(dict, "file"));
+    if (value) {
+        keyval_parse_bool(value, &on);      /* what is nonsense is told later */
+    }
+    return on;
+}
+
+typedef struct Modes {
+    bool direct, no_flush, read_only, discard;
+} Modes;
+
+/* What is said of a node is so for those below it, where these do not say it; backing files are only
+ * read. */
+static void fill_in_modes(QDict *node, Modes m, int levels)
+{
+    const QDict *said = qobject_to_qdict(qdict_get(node, "cache"));
+    QDict *below, *cache = qdict_new(), *modes = qdict_new();
+
+    m.direct = cache_mode(said, "direct", m.direct);
+    m.no_flush = cache_mode(said, "no-flush", m.no_flush);
+    qdict_put_str(cache, "direct", on_off(m.direct));
+    qdict_put_str(cache, "no-flush", on_off(m.no_flush));
+    qdict_put(modes, "cache", QOBJECT(cache));
+    qdict_put_str(modes, "read-only", on_off(m.read_only));
+    qdict_put_str(modes, "discard", m.discard ? "unmap" : "ignore");
+    join_options(node, modes);
+    qdict_unref(modes);
+    m.discard = true;
+    below = qobject_to_qdict(qdict_get(node, "file"));
+    if (below && levels > 0) {
+        fill_in_modes(below, m, levels - 1);
+    }
+    m.read_only = true;
+    below = qobject_to_qdict(qdict_get(node, "backing"));
+    if (below && levels > 0) {
+        fill_in_modes(below, m, levels - 1);
     }
 }
 
@@ -64,14 +91,19 @@ static BdrvOpenOptions *co_main_fn image_options(const DriveOptions *d, const QD
     if (!dict || (d->file && !add_name_options(dict, d->file, errp))) {
         return NULL;
     }
-    fill_in_modes(dict, d);
-    if (!complete_backing(dict, errp)) {
-        return NULL;
-    }
+    Modes modes = {
+        .direct = d->cache.direct, .no_flush = d->cache.no_flush, .discard = d->discard,
+        .read_only = d->read_only || d->snapshot,
+    };
     Error *err = NULL;
-    BdrvOpenOptions *opts = blockdev_options_from_dict(dict, NULL, &err);
+    BdrvOpenOptions *opts = NULL;
+    if (complete_backing(dict, &err)) {
+        fill_in_modes(dict, modes, MAX_LEVELS);
+        opts = blockdev_options_from_dict(dict, NULL, &err);
+    }
     if (!opts) {
         say_of_options(&err, given);
+        say_of_nested_options(&err, dict);
         error_propagate(errp, err);
         return NULL;
     }

@@ -162,6 +162,51 @@ void any_fn say_of_options(Error **errp, const char *format)
     }
 }
 
+/* The node inside of *@node that the path *@key leads into by @child ("file"), which both advance to;
+ * false: it does not. */
+static bool step_into(const QDict **node, const char **key, const char *child)
+{
+    size_t len = strlen(child);
+    const QDict *below = qobject_to_qdict(qdict_get(*node, child));
+
+    if (!below || strncmp(*key, child, len) != 0 || (*key)[len] != '.') {
+        return false;
+    }
+    *node = below;
+    *key += len + 1;
+    return true;
+}
+
+void any_fn say_of_nested_options(Error **errp, const QDict *dict)
+{
+    g_autofree char *path = between(error_get_pretty(*errp), "Parameter '", "' is unexpected");
+    const char *key = path, *prefix = "", *driver;
+    bool is_file = false;
+    Error *err = NULL;
+
+    while (key && (step_into(&dict, &key, "backing") || (is_file = step_into(&dict, &key, "file")))) {
+        prefix = is_file ? prefix : "Could not open backing file: ";
+        if (is_file) {
+            break;
+        }
+    }
+    driver = key ? qdict_get_str(dict, "driver") : NULL;
+    if (!driver) {
+        return;
+    }
+    if (strcmp(key, "backing") == 0 && (is_file || strcmp(driver, "raw") == 0)) {
+        error_setg(&err, "%sDriver doesn't support backing files", prefix);
+    } else if (key != path) {
+        error_setg(&err, is_file ? "%sBlock protocol '%s' doesn't support the option '%s'"
+                                 : "%sBlock format '%s' does not support the option '%s'", prefix,
+                   driver, key);
+    }
+    if (err) {
+        error_free(*errp);
+        *errp = err;
+    }
+}
+
 /* ---- both together ---- */
 
 void any_fn join_options(QDict *dict, const QDict *less)

@@ -16,6 +16,9 @@ bool co_main_fn complete_backing(QDict *dict, Error **errp);
 /* Says what is wrong with options as scripts know it: one that the format @format has not, or (NULL)
  * that cannot be changed; a value that is none. */
 void any_fn say_of_options(Error **errp, const char *format);
+/* The same for options of nodes below the one that @dict describes, and for a backing file where none
+ * can be. */
+void any_fn say_of_nested_options(Error **errp, const QDict *dict);
 /* Adds what @less has and @dict has not, also of what is inside of them. */
 void any_fn join_options(QDict *dict, const QDict *less);
 
