@@ -90,7 +90,7 @@ race:  ## RACE_ROUNDS (30) times everything at once, under ThreadSanitizer
 fuzz:  ## run each fuzz target for FUZZ_SECONDS (60), under the sanitizers, with clang
 	@scripts/install-deps --quiet check clang
 	@[ -f build-fuzz/build.ninja ] || ./configure --build-dir=build-fuzz --cc=clang --enable-asan -Dfuzzing=true
-	@ninja -C build-fuzz tests/fuzz/fuzz-nbd tests/fuzz/fuzz-options tests/fuzz/fuzz-qcow2 tests/fuzz/fuzz-qmp
+	@ninja -C build-fuzz tests/fuzz/fuzz-hmp tests/fuzz/fuzz-nbd tests/fuzz/fuzz-options tests/fuzz/fuzz-qcow2 tests/fuzz/fuzz-qmp
 	@tests/fuzz/run build-fuzz $(FUZZ_SECONDS)
 
 torture: all  ## kill the daemon KILL_ROUNDS (300) times, cut the power in CRASH_SEEDS (200) runs, verify each time

@@ -54,7 +54,7 @@ static char *quoted(Parser *ps)
 
     for (ps->p++; *ps->p && *ps->p != '"'; ps->p++) {
         char c = *ps->p;
-        if (c == '\\') {
+        if (c == '\\' && ps->p[1]) {
             c = escaped(*++ps->p);
             if (!c) {
                 g_string_append_printf(ps->out, "unsupported escape code: '\\%c'\n", *ps->p);

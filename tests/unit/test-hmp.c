@@ -117,6 +117,7 @@ static const struct { const char *line, *output; } lines[] = {
     { "show \"d", "unterminated string\r\nshow|s: block device name expected\r\n" TRY("show") },
     { "show d \"\\q\"", "unsupported escape code: '\\q'\r\nshow|s: string expected\r\n"
                         TRY("show") },
+    { "show \"d\\", "unterminated string\r\nshow|s: block device name expected\r\n" TRY("show") },
     { "file", "file: filename expected\r\n" TRY("file") },
     { "size 1", "1048576\r\n" },
     { "size 1.5k", "1536\r\n" },
