@@ -136,8 +136,8 @@ const HmpCommand hmp_drive_commands[] = {
     { "snapshot_blkdev_internal", "device name", "take an internal snapshot of device, in a format "
       "that has them", snapshot_internal,
       { { "device", HMP_DEVICE }, { "name", HMP_STRING } } },
-    { "snapshot_delete_blkdev_internal", "device name [id]", "delete an internal snapshot of device "
-      "(id: the one with both)", delete_internal,
+    { "snapshot_delete_blkdev_internal", "device name [id]", "delete an internal snapshot of "
+      "device (id: the one with both)", delete_internal,
       { { "device", HMP_DEVICE }, { "name", HMP_STRING }, { "id", HMP_STRING, true } } },
     { NULL },
 };

@@ -17,8 +17,8 @@ void main_fn hmp_io_init(void);
 
 /* "1.5 MiB". */
 void any_fn hmp_append_size(GString *out, int64_t bytes);
-/* The head of the table of snapshots inside of images, and a line of it; @id: in place of its own, or
- * NULL. */
+/* The head of the table of snapshots inside of images, and a line of it; @id: in place of its own,
+ * or NULL. */
 void any_fn hmp_append_snapshot_head(GString *out);
 void any_fn hmp_append_snapshot(GString *out, const char *id, const SnapshotInfo *sn);
 

@@ -165,8 +165,8 @@ static void append_disk(GString *out, const BlockInfo *disk, bool verbose)
 }
 
 /*
- * Scripts know the empty line in front of each entry but the first of all, also where the others are
- * not shown.
+ * Scripts know the empty line in front of each entry but the first of all, also where the others
+ * are not shown.
  */
 static void append_separator(GString *out, bool is_first)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The emulator's machine, its devices and their media: what only a program with devices has, so that
- * commands are looked up by their names in QMP.
+ * The emulator's machine, its devices and their media: what only a program with devices has, so
+ * that commands are looked up by their names in QMP.
  */
 #include "qemu/osdep.h"
 

@@ -115,8 +115,8 @@ const HmpCommand hmp_nbd_commands[] = {
       add_one, { { "w", HMP_FLAG }, { "device", HMP_DEVICE }, { "name", HMP_STRING, true } } },
     { "nbd_server_remove", "nbd_server_remove [-f] name", "remove an export previously exposed via "
       "NBD", remove_one, { { "f", HMP_FLAG }, { "name", HMP_STRING } } },
-    { "nbd_server_start", "nbd_server_start [-a] [-w] host:port", "serve block devices on the given "
-      "host and port", start, { { "a", HMP_FLAG }, { "w", HMP_FLAG }, { "uri", HMP_STRING } } },
+    { "nbd_server_start", "nbd_server_start [-a] [-w] host:port", "serve block devices on the "
+      "given host and port", start, { { "a", HMP_FLAG }, { "w", HMP_FLAG }, { "uri", HMP_STRING } } },
     { "nbd_server_stop", "nbd_server_stop", "stop serving block devices using the NBD protocol",
       stop_server },
     { NULL },

@@ -2,9 +2,10 @@
 /*
  * qemu-io: its command language, on a disk that is in use.
  *
- * What such a command says goes to the process's standard output, as scripts know it.  On a drive or
- * a device it works by that backend, so that limits and counters apply; requests that it has begun go
- * on after it, and a later one can wait for them.  A node gets a backend for the one command.
+ * What such a command says goes to the process's standard output, as scripts know it.  On a drive
+ * or a device it works by that backend, so that limits and counters apply; requests that it has
+ * begun go on after it, and a later one can wait for them.  A node gets a backend for the one
+ * command.
  */
 #include "qemu/osdep.h"
 
@@ -220,7 +221,8 @@ static BlockBackend *co_main_fn backend_of_node(const char *name, Error **errp)
     return blk;
 }
 
-static void co_main_fn run_on_node(const char *name, const char *line, GString *answer, Error **errp)
+static void co_main_fn run_on_node(const char *name, const char *line, GString *answer,
+                                   Error **errp)
 {
     Error *err = NULL;
     BlockBackend *blk = backend_of_node(name, &err);

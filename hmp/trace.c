@@ -35,7 +35,7 @@ const HmpCommand hmp_info_trace_commands[] = {
 };
 
 const HmpCommand hmp_trace_commands[] = {
-    { "trace-event", "name on|off", "changes status of the trace events of that name, in which * is "
-      "any text", trace_event, { { "name", HMP_STRING }, { "option", HMP_SWITCH } } },
+    { "trace-event", "name on|off", "changes status of the trace events of that name, in which * "
+      "is any text", trace_event, { { "name", HMP_STRING }, { "option", HMP_SWITCH } } },
     { NULL },
 };

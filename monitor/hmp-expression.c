@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Numbers of the human monitor are expressions: + - | & ^ * / % ~ and parentheses.  Of operators, those
- * that multiply bind most, then those of bits, then + and -.
+ * Numbers of the human monitor are expressions: + - | & ^ * / % ~ and parentheses.  Operators that
+ * multiply bind most, then those of bits, then + and -.
  */
 #include "qemu/osdep.h"
 

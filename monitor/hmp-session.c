@@ -2,8 +2,8 @@
 /*
  * The session of a person: what is typed is shown, a line is run, then the next one is looked at.
  *
- * What comes while a command runs waits, so that each line stands above what it led to.  A line that
- * the client does not end before it leaves is not run.
+ * What comes while a command runs waits, so that each line stands above what it led to.  A line
+ * that the client does not end before it leaves is not run.
  */
 #include "qemu/osdep.h"
 
@@ -23,8 +23,8 @@ static void show(void *opaque, const char *text, size_t len)
 
 static void main_fn greet(MonitorSession *s)
 {
-    g_autofree char *text = g_strdup_printf("QEMU %s monitor - type 'help' for more information\r\n",
-                                            monitor_qemu_version());
+    g_autofree char *text = g_strdup_printf("QEMU %s monitor - type 'help' for more "
+                                            "information\r\n", monitor_qemu_version());
 
     monitor_output_put(&s->out, text, strlen(text));
 }

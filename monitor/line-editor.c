@@ -2,9 +2,9 @@
 /*
  * Editing a line.
  *
- * What is typed at the end of a line is shown as it is, so that a script which sends whole lines gets
- * them back whole.  Everything else redraws the line from where it changed: the cursor goes back by
- * that many characters, the new tail is shown and the rest of the screen's line cleared.
+ * What is typed at the end of a line is shown as it is, so that a script which sends whole lines
+ * gets them back whole.  Everything else redraws the line from where it changed: the cursor goes
+ * back by that many characters, the new tail is shown and the rest of the screen's line cleared.
  */
 #include "qemu/osdep.h"
 
@@ -219,8 +219,8 @@ static void newer(LineEditor *e)
 
 /* ---- completion ---- */
 
-/* Where the word at the cursor begins, if it is the first one (*@ret_first: NULL) or the second one.
- * Others cannot be completed: SIZE_MAX. */
+/* Where the word at the cursor begins, if it is the first one (*@ret_first: NULL) or the second
+ * one.  Others cannot be completed: SIZE_MAX. */
 static size_t word_to_complete(const LineEditor *e, char **ret_first)
 {
     const char *line = e->line->str;

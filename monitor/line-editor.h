@@ -18,7 +18,8 @@ void line_editor_free(LineEditor *e);
 /* Shows the prompt and what has been typed. */
 void line_editor_show(LineEditor *e);
 
-/* Takes one byte.  The line, without its end, if that was the end of one, else NULL; caller frees. */
+/* Takes one byte.  The line, without its end, if that was the end of one, else NULL; caller
+ * frees. */
 char *line_editor_feed(LineEditor *e, char c);
 
 /* What a Tab completes: @name returns number @i of the words that can stand behind @first (NULL: of

@@ -170,8 +170,8 @@ bool co_main_fn monitor_chardev_open(MonitorChardev *chr, const ChardevBackend *
 bool co_main_fn monitor_chardev_open_files(MonitorChardev *chr, const ChardevBackend *backend,
                                            Error **errp);
 bool co_main_fn monitor_chardev_open_pty(MonitorChardev *chr, Error **errp);
-/* Characters of @chr come as they are typed, and are shown by whoever reads them, until it is closed.
- * Of a terminal; others are like that. */
+/* Characters of @chr come as they are typed, and are shown by whoever reads them, until it is
+ * closed.  Of a terminal; others are like that. */
 void main_fn monitor_chardev_edit_lines(MonitorChardev *chr);
 /* Close what these have opened, remove the socket's file. */
 void co_main_fn monitor_chardev_close(MonitorChardev *chr);

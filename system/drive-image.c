@@ -32,8 +32,8 @@ typedef struct Modes {
     bool direct, no_flush, read_only, discard;
 } Modes;
 
-/* What is said of a node is so for those below it, where these do not say it; backing files are only
- * read. */
+/* What is said of a node is so for those below it, where these do not say it; backing files are
+ * only read. */
 static void fill_in_modes(QDict *node, Modes m, int levels)
 {
     const QDict *said = qobject_to_qdict(qdict_get(node, "cache"));

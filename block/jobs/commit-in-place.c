@@ -3,11 +3,11 @@
  * Commit of a disk into its backing file, after which it is the same disk and empty: for people who
  * keep what a snapshot has collected.
  *
- * The disk's users are held meanwhile, and so is the graph: what they write would have to be copied,
- * and the image they write to is about to be emptied.
+ * The disk's users are held meanwhile, and so is the graph: what they write would have to be
+ * copied, and the image they write to is about to be emptied.
  *
- * (CP1) The disk reads the same at every moment: what is copied is hidden by the image that it comes
- *       from until that is emptied, which is after the base is flushed.
+ * (CP1) The disk reads the same at every moment: what is copied is hidden by the image that it
+ *       comes from until that is emptied, which is after the base is flushed.
  */
 #include "qemu/osdep.h"
 
@@ -21,7 +21,8 @@
 typedef struct InPlace {
     BlockDriverState *top, *base;
     BdrvHold hold;
-    GPtrArray *reopened;            /* of BlockDriverState: what stores the base and was read-only */
+    GPtrArray *reopened;            /* of BlockDriverState: what stores the base, and was
+                                     * read-only */
     bool was_tolerant;              /* the link between the two */
     unsigned needs, allows;         /* its claims */
     BdrvCopyPair pair;

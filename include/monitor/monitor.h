@@ -79,8 +79,8 @@ void co_main_fn monitor_print_wait(int64_t patience_ns);
 bool main_fn monitor_is_there(void);
 
 /*
- * Run the program's QMP command @name for somebody who is no client of it.  Takes @arguments; *@ret,
- * if wanted, is the caller's.  Programs that do not have it say so.
+ * Run the program's QMP command @name for somebody who is no client of it.  Takes @arguments;
+ * *@ret, if wanted, is the caller's.  Programs that do not have it say so.
  */
 bool co_main_fn monitor_call(const char *name, QDict *arguments, QObject **ret, Error **errp);
 

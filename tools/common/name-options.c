@@ -162,8 +162,8 @@ void any_fn say_of_options(Error **errp, const char *format)
     }
 }
 
-/* The node inside of *@node that the path *@key leads into by @child ("file"), which both advance to;
- * false: it does not. */
+/* The node inside of *@node that the path *@key leads into by @child ("file"), which both advance
+ * to; false: it does not. */
 static bool step_into(const QDict **node, const char **key, const char *child)
 {
     size_t len = strlen(child);
@@ -180,17 +180,17 @@ static bool step_into(const QDict **node, const char **key, const char *child)
 void any_fn say_of_nested_options(Error **errp, const QDict *dict)
 {
     g_autofree char *path = between(error_get_pretty(*errp), "Parameter '", "' is unexpected");
-    const char *key = path, *prefix = "", *driver;
-    bool is_file = false;
+    const char *key = path, *prefix = "";
     Error *err = NULL;
 
-    while (key && (step_into(&dict, &key, "backing") || (is_file = step_into(&dict, &key, "file")))) {
-        prefix = is_file ? prefix : "Could not open backing file: ";
-        if (is_file) {
-            break;
-        }
+    if (!key) {
+        return;
     }
-    driver = key ? qdict_get_str(dict, "driver") : NULL;
+    while (step_into(&dict, &key, "backing")) {
+        prefix = "Could not open backing file: ";
+    }
+    bool is_file = step_into(&dict, &key, "file");
+    const char *driver = qdict_get_str(dict, "driver");
     if (!driver) {
         return;
     }
