@@ -16,7 +16,7 @@ static void say(GString *out, Error *err)
 
 /* ---- drive_add ---- */
 
-static bool is_drive_of(const char *text, DriveInterface interface)
+static bool main_fn is_drive_of(const char *text, DriveInterface interface)
 {
     const Drive *last = g_queue_peek_tail((GQueue *)drive_list());
 
