@@ -2,18 +2,46 @@
 /* `info snapshots`. */
 #include "qemu/osdep.h"
 
+#include "block/blockdev.h"
+#include "block/internal-snapshot.h"
 #include "hmp-commands.h"
-#include "qapi/qapi-commands.h"
 
-/* Is @disk one of those that a snapshot of the machine has to be on? */
-static bool counts(const BlockInfo *disk)
+/* A disk of the machine. */
+typedef struct Disk {
+    char *name;
+    bool can_have;              /* it is of a format that has snapshots */
+    ImageInfo *image;
+} Disk;
+
+static void disk_free(void *opaque)
 {
-    return *disk->device && disk->inserted && !disk->inserted->ro;
+    Disk *d = opaque;
+
+    ImageInfo_free(d->image);
+    g_free(d->name);
+    g_free(d);
 }
 
-static bool has_snapshot(const BlockInfo *disk, const char *name)
+static GPtrArray *main_fn all_disks(void)
 {
-    for (const SnapshotInfoList *l = disk->inserted->image->snapshots; l; l = l->next) {
+    GPtrArray *disks = g_ptr_array_new_with_free_func(disk_free);
+
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        if (blockdev_is_disk(bs)) {
+            BlockDriverState *image = blockdev_image_of_disk(bs);
+            Disk *d = g_new0(Disk, 1);
+            d->name = g_strdup(blockdev_disk_name(bs));
+            d->can_have = bdrv_can_snapshot(image);
+            d->image = blockdev_image_info(image);
+            g_ptr_array_add(disks, d);
+        }
+    }
+    return disks;
+}
+
+static bool has_snapshot(const Disk *disk, const char *name)
+{
+    for (const SnapshotInfoList *l = disk->image->snapshots; l; l = l->next) {
         if (strcmp(l->value->name, name) == 0) {
             return true;
         }
@@ -21,10 +49,10 @@ static bool has_snapshot(const BlockInfo *disk, const char *name)
     return false;
 }
 
-static bool is_on_all(const BlockInfoList *disks, const char *name)
+static bool is_on_all(const GPtrArray *disks, const char *name)
 {
-    for (; disks; disks = disks->next) {
-        if (counts(disks->value) && !has_snapshot(disks->value, name)) {
+    for (guint i = 0; i < disks->len; i++) {
+        if (!has_snapshot(disks->pdata[i], name)) {
             return false;
         }
     }
@@ -32,22 +60,23 @@ static bool is_on_all(const BlockInfoList *disks, const char *name)
 }
 
 /* The first disk that can have a machine's state. */
-static const BlockInfo *state_disk(const BlockInfoList *disks)
+static const Disk *state_disk(const GPtrArray *disks)
 {
-    for (; disks; disks = disks->next) {
-        if (counts(disks->value) && strcmp(disks->value->inserted->drv, "qcow2") == 0) {
-            return disks->value;
+    for (guint i = 0; i < disks->len; i++) {
+        const Disk *d = disks->pdata[i];
+        if (d->can_have) {
+            return d;
         }
     }
     return NULL;
 }
 
-static void append_complete(GString *out, const BlockInfoList *disks, const BlockInfo *first)
+static void append_complete(GString *out, const GPtrArray *disks, const Disk *first)
 {
     bool any = false;
 
     g_string_append(out, "List of snapshots present on all disks:\n");
-    for (const SnapshotInfoList *l = first->inserted->image->snapshots; l; l = l->next) {
+    for (const SnapshotInfoList *l = first->image->snapshots; l; l = l->next) {
         if (is_on_all(disks, l->value->name)) {
             if (!any) {
                 hmp_append_snapshot_head(out);
@@ -61,17 +90,17 @@ static void append_complete(GString *out, const BlockInfoList *disks, const Bloc
     }
 }
 
-static void append_partial(GString *out, const BlockInfoList *disks, const BlockInfo *disk)
+static void append_partial(GString *out, const GPtrArray *disks, const Disk *disk)
 {
     bool any = false;
 
-    for (const SnapshotInfoList *l = disk->inserted->image->snapshots; l; l = l->next) {
+    for (const SnapshotInfoList *l = disk->image->snapshots; l; l = l->next) {
         if (is_on_all(disks, l->value->name)) {
             continue;
         }
         if (!any) {
             g_string_append_printf(out, "\nList of partial (non-loadable) snapshots on '%s':\n",
-                                   disk->device);
+                                   disk->name);
             hmp_append_snapshot_head(out);
         }
         hmp_append_snapshot(out, NULL, l->value);
@@ -79,27 +108,21 @@ static void append_partial(GString *out, const BlockInfoList *disks, const Block
     }
 }
 
-static bool has_any(const BlockInfoList *disks)
+static bool has_any(const GPtrArray *disks)
 {
-    for (; disks; disks = disks->next) {
-        if (counts(disks->value) && disks->value->inserted->image->snapshots) {
+    for (guint i = 0; i < disks->len; i++) {
+        if (((const Disk *)disks->pdata[i])->image->snapshots) {
             return true;
         }
     }
     return false;
 }
 
-static void co_main_fn info_snapshots(GString *out, const HmpArgs *args)
+static void main_fn info_snapshots(GString *out, const HmpArgs *args)
 {
-    g_autoptr(BlockInfoList) disks = NULL;
-    const BlockInfo *first;
-    Error *err = NULL;
+    g_autoptr(GPtrArray) disks = all_disks();
+    const Disk *first = state_disk(disks);
 
-    qmp_query_block(&disks, &err);
-    if (hmp_failed(out, err)) {
-        return;
-    }
-    first = state_disk(disks);
     if (!first) {
         g_string_append(out, "no block device can store vmstate for snapshot\n");
         return;
@@ -109,10 +132,8 @@ static void co_main_fn info_snapshots(GString *out, const HmpArgs *args)
         return;
     }
     append_complete(out, disks, first);
-    for (const BlockInfoList *l = disks; l; l = l->next) {
-        if (counts(l->value)) {
-            append_partial(out, disks, l->value);
-        }
+    for (guint i = 0; i < disks->len; i++) {
+        append_partial(out, disks, disks->pdata[i]);
     }
 }
 

@@ -9,8 +9,6 @@
 /* The nodes that @disks mean, the one for the state first; each is one that can be written and have
  * snapshots.  NULL with @errp; caller unrefs. */
 GPtrArray *co_main_fn vmstate_nodes(const VmStateDisks *disks, Error **errp);
-/* As clients know it: the drive's name, else the node's. */
-const char *main_fn vmstate_name_of(BlockDriverState *bs);
 
 /* Write @state behind the disk of @bs; its bytes: *@ret_size. */
 bool co_main_fn vmstate_write(BlockDriverState *bs, const QDict *state, int64_t *ret_size,

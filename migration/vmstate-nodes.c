@@ -6,54 +6,13 @@
 #include "block/internal-snapshot.h"
 #include "vmstate-internal.h"
 
-/* The drive, device or export in front of @bs that has a name; NULL: none. */
-static BlockBackend *main_fn backend_of(BlockDriverState *bs)
-{
-    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (blk_bs(blk) == bs && !blk_user(blk)) {
-            return blk;
-        }
-    }
-    return NULL;
-}
-
-const char *main_fn vmstate_name_of(BlockDriverState *bs)
-{
-    BlockBackend *blk = backend_of(bs);
-
-    return blk && *blk_name(blk) ? blk_name(blk) : bs->node_name;
-}
-
-/* Is anything but its owner on it? */
-static bool main_fn has_parents(BlockDriverState *bs)
-{
-    return bs->followers.length + bs->others.length > (bs->monitor_link ? 1 : 0);
-}
-
-/* The image itself: filters have no snapshots of their own. */
-static BlockDriverState *main_fn image_of(BlockDriverState *bs)
-{
-    while (bs->drv->is_filter && bs->file) {
-        bs = bs->file->bs;
-    }
-    return bs;
-}
-
-/* Disks that can be written: those in use, and those that nothing is on. */
-static bool main_fn counts(BlockDriverState *bs)
-{
-    bool owned = bs->monitor_link != NULL;
-
-    return !bs->read_only && (backend_of(bs) || (owned && !has_parents(bs)));
-}
-
 static bool main_fn add(GPtrArray *nodes, BlockDriverState *bs, Error **errp)
 {
-    BlockDriverState *image = image_of(bs);
+    BlockDriverState *image = blockdev_image_of_disk(bs);
 
     if (!bdrv_can_snapshot(image) || image->data_file) {
         error_setg(errp, "Device '%s' is writable but does not support snapshots",
-                   vmstate_name_of(bs));
+                   blockdev_disk_name(bs));
         return false;
     }
     if (!g_ptr_array_find(nodes, image, NULL)) {
@@ -65,7 +24,7 @@ static bool main_fn add(GPtrArray *nodes, BlockDriverState *bs, Error **errp)
 static bool main_fn add_all(GPtrArray *nodes, Error **errp)
 {
     for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
-        if (counts(bs) && !add(nodes, bs, errp)) {
+        if (blockdev_is_disk(bs) && !add(nodes, bs, errp)) {
             return false;
         }
     }

@@ -55,7 +55,7 @@ static bool co_main_fn delete_everywhere(const GPtrArray *nodes, const char *tag
         ok = delete_one(at(nodes, i), tag, errp);
         if (!ok) {
             error_prepend(errp, "Could not delete snapshot '%s' on '%s': ", tag,
-                          vmstate_name_of(at(nodes, i)));
+                          blockdev_disk_name(at(nodes, i)));
         }
     }
     bdrv_graph_unlock();
@@ -83,7 +83,7 @@ static bool co_main_fn add_snapshots(Transaction *t, const void *opaque, Error *
 
     for (guint i = 0; i < a->nodes->len; i++) {
         BlockDriverState *bs = at(a->nodes, i);
-        if (!internal_snapshot_action_add(t, bs, vmstate_name_of(bs), a->tag,
+        if (!internal_snapshot_action_add(t, bs, blockdev_disk_name(bs), a->tag,
                                           i == 0 ? a->state_size : 0, errp)) {
             return false;
         }
@@ -220,7 +220,7 @@ static bool co_main_fn apply_all(const GPtrArray *nodes, const char *tag, Error 
         ok = apply_one(at(nodes, i), tag, errp);
         if (!ok) {
             error_prepend(errp, "Could not load snapshot '%s' on '%s': ", tag,
-                          vmstate_name_of(at(nodes, i)));
+                          blockdev_disk_name(at(nodes, i)));
         }
     }
     if (hold.state == BDRV_HOLD_HELD) {

@@ -78,6 +78,14 @@ void main_fn blockdev_set_run(bool (*run)(Error **errp));
 /* From now on queries about backends tell of devices and drives, and not of exports. */
 void main_fn blockdev_show_devices(void);
 
+/* blockdev/snapshot-disks.c.  Is @bs a disk of the machine: one that can be written, and is in use or
+ * has nothing on it? */
+bool main_fn blockdev_is_disk(BlockDriverState *bs);
+/* As clients know it: the drive's name, else the node's. */
+const char *main_fn blockdev_disk_name(BlockDriverState *bs);
+/* The image that would have the snapshot: filters have none of their own. */
+BlockDriverState *main_fn blockdev_image_of_disk(BlockDriverState *bs);
+
 /* blockdev/internal-snapshot.c: as clients know it; caller frees. */
 SnapshotInfo *any_fn blockdev_snapshot_info(const BdrvSnapshot *sn);
 

@@ -46,10 +46,19 @@ def plain(text):
 
 def terminal(lines, *options, program=PROGRAM, status=0, timeout=60):
     """All that is on standard output and error after @lines, of a monitor there."""
-    r = subprocess.run([program, *NO_MACHINE, *options, '-monitor', 'stdio'], input='\n'.join(lines) + '\n',
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
-    assert r.returncode == status, (r.returncode, r.stdout)
-    return plain(r.stdout)
+    command = [program, *NO_MACHINE, *options, '-monitor', 'stdio']
+    text = '\n'.join(lines) + '\n'
+    if program == PROGRAM:
+        r = subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                           timeout=timeout)
+        said = r.stdout
+    else:                   # the end of what it writes to a pipe may be lost
+        with tempfile.TemporaryFile('w+') as out:
+            r = subprocess.run(command, input=text, stdout=out, stderr=subprocess.STDOUT, text=True, timeout=timeout)
+            out.seek(0)
+            said = out.read()
+    assert r.returncode == status, (r.returncode, said)
+    return plain(said)
 
 
 class Machine:

@@ -308,6 +308,13 @@ def test_snapshots_of_all_disks_and_of_some():
             assert lines[0] == 'List of snapshots present on all disks:' and lines[2].startswith('--        both ')
             assert lines[4] == "List of partial (non-loadable) snapshots on 'd1':" and lines[6].startswith('2         one ')
             assert 'Snapshot list:\r\nID ' in m.hmp('info block -v d0')
+        nodes = ['-blockdev', 'qcow2,node-name=n,file.driver=file,file.filename=a.qcow2',
+                 '-blockdev', 'copy-on-read,node-name=filter,file=n']
+        with Machine(*nodes) as m:
+            lines = m.hmp('info snapshots').split('\r\n')
+            assert len(lines) == 4 and lines[2].startswith('--        both '), lines
+        with Machine() as m:
+            assert m.hmp('info snapshots') == 'no block device can store vmstate for snapshot\r\n'
 
 
 if __name__ == '__main__':
