@@ -952,3 +952,12 @@ options: -blockdev driver=null-co,node-name=disk0 -object iothread,id=io0
 -> { "execute": "x-blockdev-set-iothread",
      "arguments": { "node-name": "disk0", "iothread": "io0" } }
 <- { "return": {} }
+
+command: migrate-start-postcopy
+handler: qmp_migrate_start_postcopy
+program: qemu-system-x86_64
+setup: { "execute": "migrate-set-capabilities",
+         "arguments": { "capabilities": [ { "capability": "pause-before-switchover", "state": true } ] } }
+setup: { "execute": "migrate", "arguments": { "uri": "exec:cat > machine" } }
+-> { "execute": "migrate-start-postcopy" }
+<- { "return": {} }

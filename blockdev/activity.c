@@ -8,13 +8,6 @@
 
 /* ---- which nodes ---- */
 
-static gint by_nesting(gconstpointer a, gconstpointer b)
-{
-    const BlockDriverState *x = *(BlockDriverState *const *)a, *y = *(BlockDriverState *const *)b;
-
-    return y->nesting - x->nesting;
-}
-
 static bool main_fn is_to_change(const BlockDriverState *bs, bool active)
 {
     return active ? bs->inactive : !bs->read_only;
@@ -41,6 +34,40 @@ static void main_fn add_stack(GPtrArray *nodes, BlockDriverState *bs, bool activ
     }
 }
 
+static int level_of(GHashTable *levels, const BlockDriverState *bs)
+{
+    return GPOINTER_TO_INT(g_hash_table_lookup(levels, bs));
+}
+
+/* Each is deeper than all its parents among @nodes: once around for every level. */
+static GHashTable *main_fn find_levels(const GPtrArray *nodes)
+{
+    GHashTable *levels = g_hash_table_new(NULL, NULL);
+    bool again = true;
+
+    while (again) {
+        again = false;
+        for (guint i = 0; i < nodes->len; i++) {
+            BlockDriverState *bs = nodes->pdata[i];
+            int level = level_of(levels, bs) + 1;
+            BdrvLink *child;
+            BDRV_FOREACH_CHILD(bs, child) {
+                if (level_of(levels, child->bs) < level) {
+                    g_hash_table_insert(levels, child->bs, GINT_TO_POINTER(level));
+                    again = true;
+                }
+            }
+        }
+    }
+    return levels;
+}
+
+static gint by_level(gconstpointer a, gconstpointer b, gpointer levels)
+{
+    return level_of(levels, *(BlockDriverState *const *)a) -
+           level_of(levels, *(BlockDriverState *const *)b);
+}
+
 /* Parents before children. */
 static GPtrArray *main_fn nodes_to_change(BlockDriverState *bs, bool active)
 {
@@ -50,11 +77,16 @@ static GPtrArray *main_fn nodes_to_change(BlockDriverState *bs, bool active)
         add_stack(nodes, bs, active);
     }
     for (BlockDriverState *n = bs ? NULL : bdrv_next_node(NULL); n; n = bdrv_next_node(n)) {
-        if (is_to_change(n, active)) {
-            g_ptr_array_add(nodes, n);
+        add_stack(nodes, n, active);
+    }
+    /* Filters of jobs are not among those that have names. */
+    for (BlockBackend *blk = bs ? NULL : blk_next(NULL); blk; blk = blk_next(blk)) {
+        if (blk_bs(blk)) {
+            add_stack(nodes, blk_bs(blk), active);
         }
     }
-    g_ptr_array_sort(nodes, by_nesting);
+    g_autoptr(GHashTable) levels = find_levels(nodes);
+    g_ptr_array_sort_with_data(nodes, by_level, levels);
     return nodes;
 }
 
@@ -213,14 +245,58 @@ bool co_main_fn blockdev_activate(BlockDriverState *bs, Error **errp)
     return claim_all(errp);
 }
 
-/* Whoever writes for itself would not know that it may not any more. */
-static bool main_fn check_jobs(Error **errp)
+/* Is @bs one of @top and what it shows and is stored in?  What filters copy to is not. */
+static bool main_fn is_below(BlockDriverState *top, const BlockDriverState *bs)
+{
+    g_autoptr(GPtrArray) to_visit = g_ptr_array_new();
+
+    g_ptr_array_add(to_visit, top);
+    while (to_visit->len) {
+        BlockDriverState *node = g_ptr_array_remove_index(to_visit, to_visit->len - 1);
+        BdrvLink *child;
+
+        if (node == bs) {
+            return true;
+        }
+        BDRV_FOREACH_CHILD(node, child) {
+            if (child->role->stores || child->role == &bdrv_role_backing) {
+                g_ptr_array_add(to_visit, child->bs);
+            }
+        }
+    }
+    return false;
+}
+
+/* Does anybody but a job lead to @bs? */
+static bool main_fn is_a_guests(BlockDriverState *bs)
 {
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (blk_bs(blk) && !blk_yields(blk) && blk_is_writable(blk)) {
-            error_setg(errp, "Node '%s' is in use: by %s, which writes to it",
-                       blk_bs(blk)->node_name, blk_user(blk) ?: "a job");
+        if (blk_yields(blk) && blk_bs(blk) && is_below(blk_bs(blk), bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * A job that writes to a disk of the guest's would not know that it may not any more.  The target of
+ * a mirror, by which a disk may go to the other side, does not change hands: it leaves @nodes.
+ */
+static bool main_fn leave_out_targets(GPtrArray *nodes, Error **errp)
+{
+    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
+        BlockDriverState *bs = blk_bs(blk);
+        if (!bs || blk_yields(blk) || (blk_outlasts_handover(blk) && !blk_is_writable(blk))) {
+            continue;
+        }
+        if (!blk_outlasts_handover(blk) || is_a_guests(bs)) {
+            error_setg(errp, "Node '%s' is in use: by %s", bs->node_name, blk_user(blk) ?: "a job");
             return false;
+        }
+        g_autoptr(GPtrArray) stack = g_ptr_array_new();
+        add_stack(stack, bs, false);
+        for (guint i = 0; i < stack->len; i++) {
+            g_ptr_array_remove(nodes, stack->pdata[i]);
         }
     }
     return true;
@@ -246,11 +322,11 @@ bool co_main_fn blockdev_inactivate_all(bool keep_bitmaps, Error **errp)
     g_autoptr(GPtrArray) nodes = nodes_to_change(NULL, false);
     Change c = { nodes, false };
 
+    if (!leave_out_targets(nodes, errp)) {
+        return false;
+    }
     if (nodes->len == 0) {
         return true;
-    }
-    if (!check_jobs(errp)) {
-        return false;
     }
     set_inactive(nodes, true);
     keep_out_others(nodes, false);

@@ -152,6 +152,14 @@ bool co_main_fn qmp_migrate(const QmpMigrateArgs *args, Error **errp)
     return true;
 }
 
+bool co_main_fn qmp_migrate_start_postcopy(Error **errp)
+{
+    if (!is_active()) {
+        error_setg(errp, "Start postcopy after migration has been started");
+    }
+    return is_active();
+}
+
 static void main_fn cancel(void)
 {
     out.cancelled = true;

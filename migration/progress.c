@@ -6,6 +6,7 @@
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
 #include "qemu/aio.h"
+#include "qemu/log.h"
 
 static struct {
     MigrationStatus status;
@@ -34,6 +35,7 @@ MigrationStatus main_fn migration_status(void)
 
 void main_fn migration_set_failed(Error *err)
 {
+    log_line("migration failed: %s", error_get_pretty(err));
     g_free(progress.error);
     progress.error = g_strdup(error_get_pretty(err));
     error_free(err);

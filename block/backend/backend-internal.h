@@ -22,6 +22,8 @@ struct BlockBackend {
     char *iothread;                 /* or NULL */
     unsigned needs, allows;         /* claims for what it holds */
     bool quiet;                     /* its user tells of failures itself */
+    bool outlasts_handover;
+    bool lenient;                   /* it allows all, as what it allows stands in somebody's way */
     bool write_cache;
     BdrvLink *root;                 /* NULL: empty */
     BlkStats stats;

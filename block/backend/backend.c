@@ -86,6 +86,8 @@ BlockBackend *main_fn blk_new_export(const char *id, unsigned needs, unsigned al
     return make(id, true, needs, allows);
 }
 
+static void co_main_fn end_lenience(void);
+
 void co_main_fn blk_free(BlockBackend *blk)
 {
     if (!blk) {
@@ -105,6 +107,7 @@ void co_main_fn blk_free(BlockBackend *blk)
     blk->freed = true;
     blk_set_throttle_group(blk, NULL);
     blk_unref(blk);
+    end_lenience();
 }
 
 static char *main_fn describe_root(const BdrvLink *link)
@@ -206,12 +209,45 @@ bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allow
 
 bool co_main_fn blk_refresh_claims(BlockBackend *blk, Error **errp)
 {
+    Error *err = NULL;
+
+    blk->lenient = false;
     if (!blk->root) {
         return true;
     }
-    return claims_rest(blk, blk->root->bs)
-           ? bdrv_link_set_claims(blk->root, CLAIM_NONE, CLAIM_ALL, errp)
-           : bdrv_link_set_claims(blk->root, blk->needs, blk->allows, errp);
+    if (claims_rest(blk, blk->root->bs)) {
+        return bdrv_link_set_claims(blk->root, CLAIM_NONE, CLAIM_ALL, errp);
+    }
+    if (bdrv_link_set_claims(blk->root, blk->needs, blk->allows, &err)) {
+        return true;
+    }
+    /* Who has brought a guest's disk here, an export, may still have it for a while. */
+    if (blk->device && bdrv_link_set_claims(blk->root, blk->needs, CLAIM_ALL, NULL)) {
+        error_free(err);
+        blk->lenient = true;
+        return true;
+    }
+    error_propagate(errp, err);
+    return false;
+}
+
+static void co_main_fn end_lenience(void)
+{
+    for (BlockBackend *blk = first_backend; blk; blk = blk->next) {
+        if (blk->lenient) {
+            blk_refresh_claims(blk, NULL);
+        }
+    }
+}
+
+void main_fn blk_set_outlasts_handover(BlockBackend *blk)
+{
+    blk->outlasts_handover = true;
+}
+
+bool main_fn blk_outlasts_handover(const BlockBackend *blk)
+{
+    return blk->outlasts_handover;
 }
 
 bool main_fn blk_yields(const BlockBackend *blk)

@@ -74,13 +74,22 @@ static bool co_main_fn take_chain(MirrorStart *s, Error **errp)
     return !req->base || m->base_link;
 }
 
+/* A copy to another place goes on while the machine goes there; a commit writes to its disk. */
+static bool main_fn may_outlast(MirrorStart *s, BlockBackend *blk)
+{
+    if (blk && !s->req.is_commit) {
+        blk_set_outlasts_handover(blk);
+    }
+    return blk != NULL;
+}
+
 static bool co_main_fn take_source(MirrorStart *s, Error **errp)
 {
     MirrorJob *m = s->job;
 
     m->pair.source = job_backend(&m->job, m->filter_link->bs, CLAIM_READ,
                                  CLAIM_ALL & ~CLAIM_RESIZE, errp);
-    return m->pair.source != NULL;
+    return may_outlast(s, m->pair.source);
 }
 
 static bool co_main_fn take_target(MirrorStart *s, Error **errp)
@@ -91,7 +100,7 @@ static bool co_main_fn take_target(MirrorStart *s, Error **errp)
     /* A base that is shorter than what is merged into it gets its length. */
     m->pair.target = job_backend(&m->job, s->req.target, CLAIM_WRITE, s->req.is_commit
                                  ? CLAIM_ALL & ~(CLAIM_WRITE | CLAIM_READ) : others, errp);
-    return m->pair.target != NULL;
+    return may_outlast(s, m->pair.target);
 }
 
 static bool co_main_fn start_prepare(BdrvAction *a, Error **errp)

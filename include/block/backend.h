@@ -33,6 +33,9 @@ bool co_main_fn blk_set_claims(BlockBackend *blk, unsigned needs, unsigned allow
 bool co_main_fn blk_refresh_claims(BlockBackend *blk, Error **errp);
 /* Can its claims rest while its node is inactive?  Not those of a job, which works by itself. */
 bool main_fn blk_yields(const BlockBackend *blk);
+/* The job goes on while the machine goes to another process: it only reads the machine's disks. */
+void main_fn blk_set_outlasts_handover(BlockBackend *blk);
+bool main_fn blk_outlasts_handover(const BlockBackend *blk);
 
 BlockBackend *main_fn blk_find(const char *name);
 BlockBackend *main_fn blk_find_export(const char *id);
