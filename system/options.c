@@ -19,8 +19,8 @@ static void G_GNUC_NORETURN print_help(void)
            "be one.\n\n");
     for (const SystemOption *o = system_options; o->name; o++) {
         if (o->help) {
-            printf("  -%s%s%s\n          %s\n", o->name, o->arg ? " " : "", o->arg ?: "",
-                   o->help);
+            printf("  -%s%s%s%s%s\n          %s\n", o->name, o->arg ? " " : "", o->arg ?: "",
+                   o->also ? ", " : "", o->also ?: "", o->help);
         }
     }
     printf("\nOther options of QEMU mean something to a machine only: they are handed to it, and "
@@ -127,15 +127,21 @@ static void read_qtest(const char *value)
       .help = text }
 #define APPLY(name_, phase_, fn, arg_, text) \
     { .name = name_, .has_arg = true, .phase = phase_, .co_apply = fn, .arg = arg_, .help = text }
+#define ALSO(name_, phase_, fn, arg_, also_, text) \
+    { .name = name_, .has_arg = true, .phase = phase_, .co_apply = fn, .arg = arg_, \
+      .also = also_, .help = text }
 #define MACHINE(name_)      { .name = name_, .has_arg = true, .phase = PHASE_MACHINE }
 #define MACHINE_FLAG(name_) { .name = name_, .phase = PHASE_MACHINE }
 
 const SystemOption system_options[] = {
     READ("h", NULL, read_help, NULL),
-    READ("help", NULL, read_help, "display this help and exit"),
+    { .name = "help", .phase = PHASE_READ, .read = read_help, .also = "-h",
+      .help = "display this help and exit" },
     READ("version", NULL, read_version, "output version information and exit"),
-    READ("machine", "[type=]NAME[,...]", read_machine,
-         "the machine; 'none': disks and monitors only; x-inner=off: a machine that does not run"),
+    { .name = "machine", .has_arg = true, .phase = PHASE_READ, .read = read_machine,
+      .arg = "[type=]NAME[,...]", .also = "-M",
+      .help = "the machine; 'none': disks and monitors only; x-inner=off: a machine that does not "
+              "run" },
     READ("M", "NAME", read_machine, NULL),
     READ("accel", "[accel=]NAME[,...]", read_accel, "how it runs; 'qtest': it does not"),
     APPLY("blockdev", PHASE_NODE, system_add_blockdev, "[driver=]DRIVER,node-name=N[,...]",
@@ -145,11 +151,11 @@ const SystemOption system_options[] = {
           "open FILE in a drive, and connect it as if= says; format=help lists formats"),
     APPLY("device", PHASE_DEVICE, system_add_device, "MODEL[,id=ID][,drive=NODE][,bus=BUS][,...]",
           "plug in a device; help lists models, MODEL,help its properties"),
-    APPLY("hda", PHASE_DRIVE, system_add_hda, "FILE", "FILE as IDE disk 0; -hdb, -hdc, -hdd"),
+    ALSO("hda", PHASE_DRIVE, system_add_hda, "FILE", "-hdb, -hdc, -hdd", "FILE as an IDE disk"),
     APPLY("hdb", PHASE_DRIVE, system_add_hdb, "FILE", NULL),
     APPLY("hdc", PHASE_DRIVE, system_add_hdc, "FILE", NULL),
     APPLY("hdd", PHASE_DRIVE, system_add_hdd, "FILE", NULL),
-    APPLY("fda", PHASE_DRIVE, system_add_fda, "FILE", "FILE as floppy 0; -fdb"),
+    ALSO("fda", PHASE_DRIVE, system_add_fda, "FILE", "-fdb", "FILE as a floppy disk"),
     APPLY("fdb", PHASE_DRIVE, system_add_fdb, "FILE", NULL),
     APPLY("cdrom", PHASE_DRIVE, system_add_cdrom, "FILE", "FILE as CD-ROM"),
     READ("snapshot", NULL, read_snapshot, "what is written to drives is gone at the end"),

@@ -30,6 +30,7 @@ typedef struct SystemOption {
     void (*read)(const char *value);                        /* of PHASE_READ */
     bool (*co_apply)(const char *value, Error **errp);      /* of the others but PHASE_MACHINE */
     const char *arg, *help;
+    const char *also;               /* options of the same kind, for the help text; or NULL */
 } SystemOption;
 
 extern const SystemOption system_options[];     /* ends with a NULL name */
