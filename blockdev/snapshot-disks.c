@@ -4,11 +4,10 @@
 
 #include "block/blockdev.h"
 
-/* The drive, device or export in front of @bs that has a name; NULL: none. */
-static BlockBackend *main_fn backend_of(BlockDriverState *bs)
+BlockBackend *main_fn blockdev_user_of_disk(const BlockDriverState *bs)
 {
     for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (blk_bs(blk) == bs && !blk_user(blk)) {
+        if (blk_bs(blk) == bs && blk_yields(blk)) {
             return blk;
         }
     }
@@ -17,9 +16,9 @@ static BlockBackend *main_fn backend_of(BlockDriverState *bs)
 
 const char *main_fn blockdev_disk_name(BlockDriverState *bs)
 {
-    BlockBackend *blk = backend_of(bs);
+    BlockBackend *blk = blockdev_user_of_disk(bs);
 
-    return blk && *blk_name(blk) ? blk_name(blk) : bs->node_name;
+    return blk && !blk_user(blk) && *blk_name(blk) ? blk_name(blk) : bs->node_name;
 }
 
 /* Is anything but its owner on it? */
@@ -32,7 +31,7 @@ bool main_fn blockdev_is_disk(BlockDriverState *bs)
 {
     bool owned = bs->monitor_link != NULL;
 
-    return !bs->read_only && (backend_of(bs) || (owned && !has_parents(bs)));
+    return !bs->read_only && (blockdev_user_of_disk(bs) || (owned && !has_parents(bs)));
 }
 
 BlockDriverState *main_fn blockdev_image_of_disk(BlockDriverState *bs)

@@ -2,6 +2,7 @@
 /* unix:PATH, tcp:HOST:PORT, exec:COMMAND, fd:N: where a machine goes to and comes from. */
 #include "qemu/osdep.h"
 
+#include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 
@@ -34,7 +35,9 @@ static int blocking_fn exec_in_thread(void *opaque)
     sigemptyset(&none);
     posix_spawnattr_init(&attr);
     posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+    /* A group of its own: what the shell starts ends with it. */
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, fds[t->writes ? 0 : 1],
                                      t->writes ? STDIN_FILENO : STDOUT_FILENO);
@@ -81,7 +84,16 @@ static int blocking_fn wait_in_thread(void *opaque)
 int co_main_fn migration_pipe_close(MigrationPipe *p)
 {
     channel_close(&p->chan);
-    return p->child ? thread_pool_co_run(wait_in_thread, &p->child) : 0;
+    int ret = p->child ? thread_pool_co_run(wait_in_thread, &p->child) : 0;
+    p->child = 0;
+    return ret;
+}
+
+void main_fn migration_pipe_abort(MigrationPipe *p)
+{
+    if (p->child) {
+        kill(-p->child, SIGKILL);        /* it is not waited for yet, so the number is its own */
+    }
 }
 
 /* ---- sockets ---- */

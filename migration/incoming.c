@@ -14,6 +14,7 @@ const MigrationOps *migration_ops;
 static struct {
     bool waits;                     /* for a machine, or for migrate-incoming */
     char *uri;                      /* while it comes */
+    MigrationPipe pipe;
     Coroutine *self, *finished;
     bool ends;                      /* the program ends */
 } in;
@@ -41,13 +42,15 @@ static void main_fn listening(void)
 
 static bool co_main_fn receive(MigrationStream *ret, Error **errp)
 {
-    MigrationPipe pipe;
-
-    if (!migration_accept(in.uri, listening, &pipe, errp)) {
+    if (!migration_accept(in.uri, listening, &in.pipe, errp)) {
         return false;
     }
-    bool ok = migration_recv(&pipe.chan, ret, errp);
-    migration_pipe_close(&pipe);
+    /* The end may have come while nothing was waited for that could be cancelled. */
+    bool ok = !in.ends && migration_recv(&in.pipe.chan, ret, errp);
+    if (in.ends) {
+        migration_pipe_abort(&in.pipe);
+    }
+    migration_pipe_close(&in.pipe);
     return ok;
 }
 
@@ -121,6 +124,7 @@ void co_main_fn migration_incoming_shutdown(void)
 {
     in.ends = true;
     if (in.uri && in.self) {
+        migration_pipe_abort(&in.pipe);
         aio_co_cancel(in.self);
     }
     if (in.uri) {

@@ -49,6 +49,8 @@ bool co_main_fn migration_accept(const char *uri, void (*listening)(void), Migra
                                  Error **errp);
 /* Closes it, and waits for a command to end. 0 or -errno; -EPIPE: the command has failed. */
 int co_main_fn migration_pipe_close(MigrationPipe *p);
+/* What it is waited for ends: a command is killed. */
+void main_fn migration_pipe_abort(MigrationPipe *p);
 
 /* ---- stream.c ---- */
 

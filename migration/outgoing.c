@@ -14,6 +14,7 @@
 static struct {
     Coroutine *self;                /* while it runs */
     char *uri;
+    MigrationPipe pipe;
     bool cancelled;
     Coroutine *paused;              /* self, while it waits for migrate-continue */
     Coroutine *finished;            /* waits for the end */
@@ -45,8 +46,13 @@ static bool co_main_fn hand_over(Channel *chan, bool ran, Error **errp)
     if (migration_has(MIGRATION_CAPABILITY_DIRTY_BITMAPS)) {
         migration_add_bitmaps(&s);
     }
-    bool ok = blockdev_inactivate_all(migration_has(MIGRATION_CAPABILITY_DIRTY_BITMAPS), errp) &&
-              migration_send(chan, &s, errp);
+    bool ok = blockdev_inactivate_all(migration_has(MIGRATION_CAPABILITY_DIRTY_BITMAPS), errp);
+    /* The command may have come while nothing was waited for that could be cancelled. */
+    if (ok && out.cancelled) {
+        error_setg(errp, "Migration was cancelled");
+        ok = false;
+    }
+    ok = ok && migration_send(chan, &s, errp);
     migration_stream_clear(&s);
     return ok;
 }
@@ -69,7 +75,7 @@ static void co_main_fn take_back(bool ran, RunState before)
     }
 }
 
-static bool co_main_fn go(MigrationPipe *pipe, Error **errp)
+static bool co_main_fn go(Error **errp)
 {
     RunState before = migration_ops->state();
     int64_t stopped_ns = clock_ns();
@@ -82,8 +88,11 @@ static bool co_main_fn go(MigrationPipe *pipe, Error **errp)
     if (!ok) {
         error_setg(errp, "Migration was cancelled");
     }
-    ok = ok && hand_over(&pipe->chan, ran, errp);
-    int ret = migration_pipe_close(pipe);
+    ok = ok && hand_over(&out.pipe.chan, ran, errp);
+    if (out.cancelled) {
+        migration_pipe_abort(&out.pipe);
+    }
+    int ret = migration_pipe_close(&out.pipe);
     if (ok && ret < 0) {
         error_setg_errno(errp, -ret, "Cannot send the machine");
         ok = false;
@@ -99,14 +108,13 @@ static bool co_main_fn go(MigrationPipe *pipe, Error **errp)
 
 static void co_main_fn outgoing_entry(void *opaque)
 {
-    MigrationPipe pipe;
     Error *err = NULL;
 
     out.self = coroutine_self();
-    bool ok = migration_connect(out.uri, &pipe, &err);
+    bool ok = migration_connect(out.uri, &out.pipe, &err);
     if (ok) {
         migration_set_status(MIGRATION_STATUS_ACTIVE);
-        ok = go(&pipe, &err);
+        ok = go(&err);
     }
     if (ok) {
         migration_set_status(MIGRATION_STATUS_COMPLETED);
@@ -166,6 +174,7 @@ static void main_fn cancel(void)
     if (out.paused) {
         coroutine_wake(g_steal_pointer(&out.paused));
     } else if (out.self) {
+        migration_pipe_abort(&out.pipe);
         aio_co_cancel(out.self);
     }
 }

@@ -162,17 +162,6 @@ static bool co_main_fn check_one(BlockDriverState *bs, const char *tag, bool has
     return sn != NULL;
 }
 
-/* The link of whoever has the disk: its own claims go on, and no other could be made beside it. */
-static BlockBackend *main_fn user_of(BlockDriverState *bs)
-{
-    for (BlockBackend *blk = blk_next(NULL); blk; blk = blk_next(blk)) {
-        if (blk_bs(blk) == bs && !blk_user(blk)) {
-            return blk;
-        }
-    }
-    return NULL;
-}
-
 static bool co_main_fn apply_by_backend(BlockBackend *blk, const char *tag, Error **errp)
 {
     const BdrvLink *root = blk_root(blk);
@@ -190,7 +179,8 @@ static bool co_main_fn apply_one(BlockDriverState *bs, const char *tag, Error **
     BdrvLinkSpec spec = {
         .needs = CLAIM_WRITE | CLAIM_RESIZE, .allows = CLAIM_ALL, .holder = "loadvm",
     };
-    BlockBackend *blk = user_of(bs);
+    /* The link of whoever has the disk: its own claims go on, and no other could be made beside it. */
+    BlockBackend *blk = blockdev_user_of_disk(bs);
 
     if (blk) {
         return apply_by_backend(blk, tag, errp);

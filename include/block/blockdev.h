@@ -82,6 +82,8 @@ void main_fn blockdev_show_devices(void);
  * has nothing on it? */
 bool main_fn blockdev_is_disk(BlockDriverState *bs);
 /* As clients know it: the drive's name, else the node's. */
+/* A device, a drive or an export on @bs; NULL: none. */
+BlockBackend *main_fn blockdev_user_of_disk(const BlockDriverState *bs);
 const char *main_fn blockdev_disk_name(BlockDriverState *bs);
 /* The image that would have the snapshot: filters have none of their own. */
 BlockDriverState *main_fn blockdev_image_of_disk(BlockDriverState *bs);
