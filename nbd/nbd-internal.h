@@ -28,8 +28,8 @@ struct NbdExport {
 };
 
 struct NbdServer {
-    char *id;
-    SocketSpec addr;
+    char *id;                       /* NULL: private, and in no list */
+    SocketSpec addr;                /* of a private one: not used, like the listener */
     SocketListener listener;
     AioContext *main_ctx;
     NbdServerLimits limits;

@@ -136,6 +136,18 @@ void main_fn nbd_server_set_idle_cb(NbdServer *server, void (*cb)(void *opaque),
     server->idle_opaque = opaque;
 }
 
+/* It serves nobody yet. */
+static NbdServer *main_fn server_new(void)
+{
+    NbdServer *server = g_new0(NbdServer, 1);
+
+    server->listener = SOCKET_LISTENER_NONE;
+    server->main_ctx = aio_context_current();
+    g_queue_init(&server->conns);
+    server->exports_by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    return server;
+}
+
 NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
                                        const NbdServerLimits *limits, Error **errp)
 {
@@ -151,19 +163,27 @@ NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
         socket_listener_close(&listener);
         return NULL;
     }
-    NbdServer *server = g_new0(NbdServer, 1);
+    NbdServer *server = server_new();
     server->id = g_strdup(id);
     socket_spec_copy(&server->addr, addr);
     socket_spec_pin(&server->addr);
     server->listener = listener;
     server->limits = *limits;
-    server->main_ctx = aio_context_current();
-    g_queue_init(&server->conns);
-    server->exports_by_name = g_hash_table_new(g_str_hash, g_str_equal);
     server->next = servers;
     servers = server;
     coroutine_start(accept_start, server);
     return server;
+}
+
+NbdServer *main_fn nbd_server_new_private(void)
+{
+    return server_new();
+}
+
+void main_fn nbd_server_serve(NbdServer *server, int fd)
+{
+    g_assert(!server->stopping);
+    conn_new(server, fd);
 }
 
 static void main_fn list_remove(NbdServer *server)
@@ -180,9 +200,11 @@ void co_main_fn nbd_server_stop(NbdServer *server)
 {
     g_assert(server->exports.length == 0 && !server->stopping);
     server->stopping = true;
-    list_remove(server);
-    socket_unlink_co(&server->addr);
-    socket_listener_shutdown(&server->listener);
+    if (server->id) {
+        list_remove(server);
+        socket_unlink_co(&server->addr);
+        socket_listener_shutdown(&server->listener);
+    }
     if (server->accept_parked) {
         server->accept_parked = false;
         coroutine_wake(server->accept_co);

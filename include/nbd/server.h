@@ -32,6 +32,13 @@ NbdServer *co_main_fn nbd_server_start(const char *id, const SocketSpec *addr,
  * no more: from the call on nbd_server_find() does not know it, and its address is free.
  */
 void co_main_fn nbd_server_stop(NbdServer *server);
+/*
+ * A server that listens nowhere and that nobody finds: its clients are those that are given to it.
+ * Stopped as others are.
+ */
+NbdServer *main_fn nbd_server_new_private(void);
+/* Serve the client at the other end of the connected socket @fd, which is taken. */
+void main_fn nbd_server_serve(NbdServer *server, int fd);
 /* What is exported is there: clients that waited are served. */
 void main_fn nbd_server_open(NbdServer *server);
 /* Called on the main thread when a client that had chosen an export has left and there is no other
