@@ -82,6 +82,5 @@ void monitor_stop_commands(void)
 
 void monitor_quit(void)
 {
-    monitor_stop_commands();
     shutdown_daemon();
 }

@@ -18,7 +18,7 @@ const char *any_fn monitor_name(void);
 void main_fn monitor_set_shutdown(void (*shutdown)(void));
 /* monitor_stop_commands() was called: no command is begun any more. */
 bool main_fn monitor_is_stopping(void);
-/* End it: no command is begun any more. */
+/* End it, as far as the program sees to that. */
 void main_fn monitor_quit(void);
 
 #endif

@@ -184,7 +184,7 @@ void monitor_hmp_execute(GString *out, const char *line)
     const char *end;
 
     line = skip_space(line);
-    if (!*line) {
+    if (!*line || monitor_intercept_line(out, line)) {
         return;
     }
     const HmpCommand *cmd = look_up(line, &end, out);

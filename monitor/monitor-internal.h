@@ -56,6 +56,7 @@ typedef struct MonitorSession {
     MonitorOutput out;
     JsonStream *json;
     GQueue requests;            /* of MonitorRequest, to be run in order */
+    GArray *fds;                /* of int: descriptors that came with the newest request */
     Coroutine *reader;          /* while it reads */
     Coroutine *room_waiter;     /* the reader, waiting for room in requests */
     Coroutine *dispatcher_waiter;   /* the dispatcher, waiting for requests */
@@ -86,6 +87,18 @@ void main_fn monitor_session_send(MonitorSession *s, const QObject *obj);
 GString *any_fn monitor_line(const QObject *obj, bool pretty);
 /* The same for a reply, which is consumed; a long one by a thread, while the coroutine waits. */
 GString *co_main_fn monitor_reply_line(QObject *reply, bool pretty);
+
+/* ---- intercept.c: what stands in front of the commands ---- */
+
+bool main_fn monitor_has_interceptor(void);
+/* True: it has run the command, *@ret or @errp is set.  @s: whose descriptors may go with it, NULL:
+ * nobody's.  @own: the handler of that name or NULL. */
+bool co_main_fn monitor_intercept(MonitorSession *s, const char *name, QDict *arguments,
+                                  QmpMarshal *own, QObject **ret, Error **errp);
+/* The same for a line of the human monitor: its output is in @out. */
+bool co_main_fn monitor_intercept_line(GString *out, const char *line);
+/* Descriptors that came with a request and are nobody's. */
+void main_fn monitor_drop_fds(MonitorSession *s);
 
 /* ---- QMP ---- */
 

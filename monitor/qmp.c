@@ -133,7 +133,9 @@ bool qmp_is_oob(const QObject *request)
     return dict && qdict_has(dict, "exec-oob");
 }
 
-static const QmpCommand *find_command(MonitorSession *s, const QmpRequest *req, Error **errp)
+/* With an interceptor the one without a name stands for what only that may know. */
+static const QmpCommand *main_fn find_command(MonitorSession *s, const QmpRequest *req,
+                                              Error **errp)
 {
     const QmpCommand *cmd = monitor_commands;
     bool is_negotiation = strcmp(req->command, "qmp_capabilities") == 0;
@@ -151,12 +153,12 @@ static const QmpCommand *find_command(MonitorSession *s, const QmpRequest *req, 
     while (cmd->name && strcmp(cmd->name, req->command) != 0) {
         cmd++;
     }
-    if (!cmd->name) {
+    if (!cmd->name && !monitor_has_interceptor()) {
         error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND,
                         "The command %s has not been found", req->command);
         return NULL;
     }
-    if (req->oob && !cmd->allow_oob) {
+    if (req->oob && cmd->name && !cmd->allow_oob) {
         error_setg(errp, "The command %s does not support OOB", req->command);
         return NULL;
     }
@@ -178,6 +180,23 @@ void monitor_after_command(void)
     }
 }
 
+/* For the client of @s, NULL: for the program itself. */
+static QObject *co_main_fn run_command(MonitorSession *s, const QmpCommand *cmd, const char *name,
+                                       QDict *arguments, Error **errp)
+{
+    QObject *ret = NULL;
+
+    if (monitor_intercept(s, name, arguments, cmd->marshal, &ret, errp)) {
+        return ret;
+    }
+    if (!cmd->name) {
+        error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND,
+                        "The command %s has not been found", name);
+        return NULL;
+    }
+    return cmd->marshal(arguments, errp);
+}
+
 static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
 {
     QmpRequest req = { .command = NULL };
@@ -194,9 +213,9 @@ static QObject *co_main_fn run(MonitorSession *s, QObject *obj, Error **errp)
     }
     arguments = req.arguments ? (QDict *)qobject_ref(QOBJECT(req.arguments)) : qdict_new();
     monitor_current_session = s;
-    trace_qmp_command_begin(s, cmd->name, req.oob);
-    ret = cmd->marshal(arguments, errp);
-    trace_qmp_command_end(s, cmd->name, errp && *errp ? error_get_pretty(*errp) : NULL);
+    trace_qmp_command_begin(s, req.command, req.oob);
+    ret = run_command(s, cmd, req.command, arguments, errp);
+    trace_qmp_command_end(s, req.command, errp && *errp ? error_get_pretty(*errp) : NULL);
     monitor_after_command();
     if (ret && cmd->no_response) {
         g_clear_pointer(&ret, qobject_unref);
@@ -232,12 +251,7 @@ bool monitor_call(const char *name, QDict *arguments, QObject **ret, Error **err
     while (cmd->name && strcmp(cmd->name, name) != 0) {
         cmd++;
     }
-    if (!cmd->name) {
-        error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND,
-                        "The command %s has not been found", name);
-        return false;
-    }
-    result = cmd->marshal(owned, errp);
+    result = run_command(NULL, cmd, name, owned, errp);
     if (!result) {
         return false;
     }

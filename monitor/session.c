@@ -185,14 +185,20 @@ static void got_value(void *opaque, QObject *value, Error *err)
 static void co_main_fn read_requests(MonitorSession *s)
 {
     g_autofree char *buf = g_malloc(READ_BYTES);
+    int fds[CHANNEL_MAX_FDS];
+    size_t n_fds;
 
     while (!s->ended) {
         struct iovec iov = { buf, READ_BYTES };
         ssize_t n;
 
         s->reader = coroutine_self();
-        n = channel_recv(s->chan, &iov, 1);
+        n = channel_recv_fds(s->chan, &iov, 1, fds, &n_fds);
         s->reader = NULL;
+        if (n_fds > 0) {
+            monitor_drop_fds(s);    /* those of a request that did not want them */
+            g_array_append_vals(s->fds, fds, n_fds);
+        }
         if (n <= 0) {
             break;
         }
@@ -215,6 +221,7 @@ static void client_is_gone(void *opaque)
 void monitor_session_begin(MonitorSession *s, Channel *chan, CoGroup *workers)
 {
     s->chan = chan;
+    s->fds = g_array_new(false, false, sizeof(int));
     g_queue_init(&s->requests);
     monitor_output_init(&s->out, chan, client_is_gone, s);
     monitor_sessions = g_list_append(monitor_sessions, s);
@@ -227,6 +234,8 @@ void monitor_session_finish(MonitorSession *s, CoGroup *workers)
     co_group_wait(workers);
     monitor_sessions = g_list_remove(monitor_sessions, s);
     g_queue_clear_full(&s->requests, request_free);
+    monitor_drop_fds(s);
+    g_array_unref(s->fds);
     monitor_output_destroy(&s->out);
     trace_qmp_session_end(s);
 }

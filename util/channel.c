@@ -73,6 +73,41 @@ ssize_t co_fn channel_recv(Channel *c, struct iovec *iov, int niov)
     }
 }
 
+static size_t take_fds(struct msghdr *msg, int *fds)
+{
+    size_t n = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+            size_t here = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            memcpy(fds + n, CMSG_DATA(c), here * sizeof(int));
+            n += here;
+        }
+    }
+    return n;
+}
+
+ssize_t co_fn channel_recv_fds(Channel *c, struct iovec *iov, int niov, int *fds, size_t *ret_n)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(CHANNEL_MAX_FDS * sizeof(int))];
+    } control;
+    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = niov, .msg_control = control.bytes,
+                          .msg_controllen = sizeof(control.bytes) };
+    ssize_t n;
+
+    *ret_n = 0;
+    if (c->in_kind != CHANNEL_SOCKET) {
+        return channel_recv(c, iov, niov);
+    }
+    n = aio_co_recvmsg(c->in_fd, &msg, MSG_CMSG_CLOEXEC);
+    if (n >= 0) {
+        *ret_n = take_fds(&msg, fds);
+    }
+    return n;
+}
+
 static ssize_t co_fn send_now(Channel *c, struct iovec *iov, int niov)
 {
     struct msghdr msg = { .msg_iov = iov, .msg_iovlen = niov };

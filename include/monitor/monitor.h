@@ -15,7 +15,8 @@
 
 /*
  * Once, before all others.  @commands, the program's qmp_commands, are what clients can run; they
- * stay the caller's.  @shutdown is called by `quit`; it tells the main loop to end.
+ * stay the caller's.  @shutdown is called by `quit`: it calls monitor_stop_commands() and tells the main loop to end,
+ * at once or later.
  */
 void main_fn monitor_init(const QmpCommand *commands, void (*shutdown)(void));
 
@@ -86,6 +87,15 @@ bool co_main_fn monitor_call(const char *name, QDict *arguments, QObject **ret, 
 
 /* Called after every command; for assertions.  NULL (the default): nothing is. */
 void main_fn monitor_set_after_command(void (*cb)(void));
+
+/*
+ * Something in front of the commands, which may run one in the place of the monitor: true, with
+ * *@ret or @errp set.  @own: the monitor's handler of that name, NULL: there is none.  @fds: what
+ * came with the command; they stay the monitor's.  NULL (the default): there is nothing.
+ */
+typedef bool MonitorInterceptor(const char *name, QDict *arguments, QmpMarshal *own,
+                                const int *fds, size_t n_fds, QObject **ret, Error **errp);
+void main_fn monitor_set_interceptor(MonitorInterceptor *fn);
 
 /* Begin to run commands.  What clients sent before has waited: the command line comes first. */
 void main_fn monitor_start_commands(void);

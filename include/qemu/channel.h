@@ -36,6 +36,13 @@ void any_fn channel_init(Channel *c, int in_fd, int out_fd);
  */
 ssize_t co_fn channel_recv(Channel *c, struct iovec *iov, int niov);
 ssize_t co_fn channel_send(Channel *c, struct iovec *iov, int niov);
+/* The most descriptors that one message brings; the kernel closes further ones. */
+#define CHANNEL_MAX_FDS 16
+/*
+ * As recv, and descriptors that the peer has sent with the bytes: at @fds, which has room for
+ * CHANNEL_MAX_FDS, close-on-exec, the caller's.
+ */
+ssize_t co_fn channel_recv_fds(Channel *c, struct iovec *iov, int niov, int *fds, size_t *ret_n);
 
 /* All of it: 0 or -errno, -ECONNRESET at the end of the stream.  send advances in @iov. */
 int co_fn channel_recv_all(Channel *c, void *buf, size_t len);

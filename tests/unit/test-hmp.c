@@ -19,6 +19,7 @@ static int shutdowns;
 static void count_shutdown(void)
 {
     shutdowns++;
+    monitor_stop_commands();
 }
 
 static void show(GString *out, const HmpArgs *args)

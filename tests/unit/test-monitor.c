@@ -45,6 +45,7 @@ bool qmp_query_block(BlockInfoList **ret, Error **errp)
 static void count_shutdown(void)
 {
     shutdowns++;
+    monitor_stop_commands();
 }
 
 /* ---- a client ---- */

@@ -38,12 +38,22 @@ void main_fn tool_serve_end(ShutdownCause cause, bool by_guest)
 {
     EventShutdownArgs ev = { .guest = by_guest, .reason = cause };
 
+    if (shutdown_wanted ||
+        (serve->ask_end && serve->ask_end(cause == SHUTDOWN_CAUSE_HOST_SIGNAL))) {
+        return;
+    }
+    qapi_event_send_shutdown(&ev);
+    tool_serve_over(exit_status);
+}
+
+void main_fn tool_serve_over(int status)
+{
     if (shutdown_wanted) {
         return;
     }
+    exit_status = status;
     shutdown_wanted = true;
     monitor_stop_commands();
-    qapi_event_send_shutdown(&ev);
     if (shutdown_waiter) {
         coroutine_wake(g_steal_pointer(&shutdown_waiter));
     }
@@ -226,10 +236,13 @@ static void co_main_fn serve_entry(void *opaque)
         run_until_shutdown();
     } else {
         end_of_start();
-        g_autofree char *text = g_strdup_printf("cannot start: %s", error_get_pretty(err));
+        g_autofree char *text = g_strdup_printf("cannot start: %s", err ? error_get_pretty(err)
+                                                                : "somebody has said why");
         log_life(text);
-        error_report_err(err);
-        exit_status = 1;
+        if (err) {
+            error_report_err(err);
+        }
+        exit_status = exit_status ?: 1;
     }
     end();
 }
