@@ -26,7 +26,7 @@ FLOORS = [
     ['block/jobs'],
     ['nbd'],
     ['block/export'],
-    ['blockdev'],
+    ['blockdev', 'machine'],
     ['monitor'],
     ['hmp'],                                    # people's commands call QMP's
 ]
@@ -69,7 +69,7 @@ def floor_of(source):
 
 def sources(build):
     """Each object file of the libraries, with the name of its source."""
-    for folder in ('block', 'blockdev', 'hmp', 'monitor', 'nbd', 'util'):
+    for folder in ('block', 'blockdev', 'hmp', 'machine', 'monitor', 'nbd', 'util'):
         for obj in glob.glob('%s/%s/*.a.p/*.o' % (build, folder)) + \
                 glob.glob('%s/%s/*.a.p/.*.o' % (build, folder)):
             name = os.path.basename(obj)[:-len('.o')]
