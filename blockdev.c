@@ -209,6 +209,13 @@ static bool co_main_fn add_resize(Transaction *t, const void *opaque, Error **er
     return bs && resize_action_add(t, bs, args->size, errp);
 }
 
+static void (*co_resized)(void);
+
+void main_fn blockdev_set_resized(void (*cb)(void))
+{
+    co_resized = cb;
+}
+
 bool co_main_fn qmp_block_resize(const QmpBlockResizeArgs *args, Error **errp)
 {
     if (args->size < 0) {
@@ -217,6 +224,9 @@ bool co_main_fn qmp_block_resize(const QmpBlockResizeArgs *args, Error **errp)
     }
     bool ok = blockdev_run_transaction(add_resize, args, errp);
     blockdev_plain_error(errp);
+    if (ok && co_resized) {
+        co_resized();
+    }
     return ok;
 }
 

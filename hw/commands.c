@@ -4,6 +4,7 @@
 
 #include "block/blockdev.h"
 #include "hw/device.h"
+#include "machine/machine.h"
 #include "qapi/qapi-commands.h"
 
 /* NULL: it has none. */
@@ -37,8 +38,16 @@ QDict *any_fn device_options_as_text(const QDict *options, Error **errp)
 
 bool co_main_fn qmp_device_add(QDict *arguments, QObject **ret, Error **errp)
 {
-    g_autoptr(QDict) options = device_options_as_text(arguments, errp);
+    g_autoptr(QDict) options = NULL;
 
+    if (device_board() == BOARD_MACHINE) {
+        if (!device_machine_add(arguments, NULL, errp)) {
+            return false;
+        }
+        *ret = QOBJECT(qdict_new());
+        return true;
+    }
+    options = device_options_as_text(arguments, errp);
     if (!options || !device_add(options, true, false, errp)) {
         return false;
     }
@@ -50,6 +59,9 @@ bool co_main_fn qmp_device_del(const QmpDeviceDelArgs *args, Error **errp)
 {
     Device *dev = device_find(args->id);
 
+    if (device_board() == BOARD_MACHINE) {
+        return machine_co_device_del(args->id, errp);
+    }
     if (!dev) {
         error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", args->id);
         return false;

@@ -66,6 +66,11 @@ static void main_fn give_names(Device *dev, bool by_board)
 
 /* ---- making ---- */
 
+/* A disk of a model that only the machine knows. */
+static const DeviceModel foreign_disk = {
+    .name = "disk", .bus = "", .kind = DEVICE_DISK, .takes_iothread = true,
+};
+
 static const DeviceModel *main_fn find_model(const QDict *options, bool by_board, Error **errp)
 {
     const char *driver = qdict_get_str(options, "driver");
@@ -75,6 +80,9 @@ static const DeviceModel *main_fn find_model(const QDict *options, bool by_board
         return NULL;
     }
     const DeviceModel *model = device_find_model(driver);
+    if (device_board() == BOARD_MACHINE) {
+        return model ?: &foreign_disk;
+    }
     if (!model || (model->not_by_user && !by_board)) {
         error_setg(errp, "'%s' is not a valid device model name", driver);
         return NULL;
@@ -95,12 +103,14 @@ static bool main_fn check_id(const char *id, Error **errp)
     return true;
 }
 
-static bool check_properties(const DeviceModel *model, const QDict *options, Error **errp)
+static bool main_fn check_properties(const DeviceModel *model, const QDict *options,
+                                     Error **errp)
 {
     const char *key;
     QObject *value;
 
-    for (size_t i = 0; qdict_member(options, i, &key, &value); i++) {
+    for (size_t i = 0; device_board() != BOARD_MACHINE && qdict_member(options, i, &key, &value);
+         i++) {
         if (strcmp(key, "driver") != 0 && strcmp(key, "id") != 0 && strcmp(key, "bus") != 0 &&
             !device_model_has_property(model, key)) {
             error_setg(errp, "Property '%s.%s' not found", model->name, key);
@@ -208,12 +218,17 @@ void co_main_fn device_remove(Device *dev)
     device_free(dev);
 }
 
+void co_main_fn device_forget(Device *dev)
+{
+    remove_quietly(dev);
+    device_free(dev);
+}
+
 void co_main_fn device_remove_all(void)
 {
     while (!g_queue_is_empty(&devices)) {
         Device *dev = g_queue_peek_tail(&devices);     /* controllers after what is on them */
-        remove_quietly(dev);
-        device_free(dev);
+        device_forget(dev);
     }
     device_bus_free_all();
     drive_forget_all();

@@ -4,6 +4,7 @@
 
 #include "block/blockdev.h"
 #include "hw/device-internal.h"
+#include "machine/machine.h"
 #include "qobject/keyval.h"
 
 /* ---- options ---- */
@@ -182,7 +183,11 @@ static bool co_main_fn configure(Device *dev, BlockBackend *blk, Error **errp)
     if (write_cache != ON_OFF_AUTO_AUTO) {
         blk_set_write_cache(blk, write_cache == ON_OFF_AUTO_ON);
     }
-    if (qdict_has(dev->options, "rerror") || qdict_has(dev->options, "werror") || dev->owns_blk) {
+    if (device_board() == BOARD_MACHINE) {
+        /* It has the policy, and tells. */
+        blk_set_on_error(blk, BLK_ON_ERROR_REPORT, BLK_ON_ERROR_REPORT);
+        blk_set_quiet(blk);
+    } else if (qdict_has(dev->options, "rerror") || qdict_has(dev->options, "werror") || dev->owns_blk) {
         blk_set_on_error(blk, rerror, werror);
     }
     return true;
@@ -214,6 +219,7 @@ void co_main_fn device_disk_unrealize(Device *dev)
 {
     Drive *drive = drive_of_backend(dev->blk);
 
+    machine_disk_free(g_steal_pointer(&dev->machine));
     if (dev->owns_blk || drive) {
         blk_end_visits(dev->blk);
     }

@@ -4,6 +4,7 @@
 
 #include "block/blockdev.h"
 #include "hw/device.h"
+#include "machine/machine.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
 
@@ -54,10 +55,21 @@ static bool main_fn has_tray(BlockBackend *blk)
     return blk_device(blk) && blk_device(blk)->has_tray;
 }
 
-static bool main_fn open_tray(BlockBackend *blk, const char *name, bool force, Error **errp)
+/* The machine's disk on @blk; NULL: there is no machine, or no device. */
+static MachineDisk *main_fn machine_disk(const BlockBackend *blk)
+{
+    const Device *dev = device_of_backend(blk);
+
+    return dev ? dev->machine : NULL;
+}
+
+static bool co_main_fn open_tray(BlockBackend *blk, const char *name, bool force, Error **errp)
 {
     if (!check_removable(blk, name, errp)) {
         return false;
+    }
+    if (machine_disk(blk)) {
+        return machine_co_tray(machine_disk(blk), true, force, errp);
     }
     if (!has_tray(blk) || blk_device(blk)->tray_open) {
         return true;
@@ -71,10 +83,13 @@ static bool main_fn open_tray(BlockBackend *blk, const char *name, bool force, E
     return true;
 }
 
-static bool main_fn close_tray(BlockBackend *blk, const char *name, Error **errp)
+static bool co_main_fn close_tray(BlockBackend *blk, const char *name, Error **errp)
 {
     if (!check_removable(blk, name, errp)) {
         return false;
+    }
+    if (machine_disk(blk)) {
+        return machine_co_tray(machine_disk(blk), false, false, errp);
     }
     if (has_tray(blk)) {
         device_move_tray(device_of_backend(blk), false);
@@ -85,7 +100,7 @@ static bool main_fn close_tray(BlockBackend *blk, const char *name, Error **errp
 /* Is the way to the medium free? */
 static bool main_fn check_open(BlockBackend *blk, const char *name, Error **errp)
 {
-    if (has_tray(blk) && !blk_device(blk)->tray_open) {
+    if (!machine_disk(blk) && has_tray(blk) && !blk_device(blk)->tray_open) {
         error_setg(errp, "Tray of device '%s' is not open", name);
         return false;
     }
@@ -95,6 +110,9 @@ static bool main_fn check_open(BlockBackend *blk, const char *name, Error **errp
 static bool co_main_fn remove_medium(BlockBackend *blk, const char *name, Error **errp)
 {
     if (!check_removable(blk, name, errp) || !check_open(blk, name, errp)) {
+        return false;
+    }
+    if (machine_disk(blk) && !machine_co_medium_remove(machine_disk(blk), errp)) {
         return false;
     }
     if (blk_bs(blk)) {
@@ -128,6 +146,24 @@ static bool co_main_fn insert_medium(BlockBackend *blk, const char *name, BlockD
         return false;
     }
     return insert(blk, bs, errp);
+}
+
+/* @blk has a medium now; it has not if the machine does not take it. */
+static bool co_main_fn tell_machine(BlockBackend *blk, Error **errp)
+{
+    MachineDisk *disk = machine_disk(blk);
+
+    if (!disk) {
+        return true;
+    }
+    disk->read_only = !blk_is_writable(blk);
+    if (machine_co_medium_insert(disk, errp)) {
+        return true;
+    }
+    bdrv_graph_lock();
+    blk_remove(blk);
+    bdrv_graph_unlock();
+    return false;
 }
 
 /* ---- commands ---- */
@@ -182,7 +218,7 @@ bool co_main_fn qmp_blockdev_insert_medium(const QmpBlockdevInsertMediumArgs *ar
         ok = insert_medium(blk, args->id, bs, errp);
     }
     bdrv_graph_unlock();
-    return ok;
+    return ok && tell_machine(blk, errp);
 }
 
 bool co_main_fn qmp_eject(const QmpEjectArgs *args, Error **errp)
@@ -226,7 +262,7 @@ static bool co_main_fn put_in(BlockBackend *blk, const char *name, BdrvLink *lin
     bool ok = insert_medium(blk, name, link->bs, errp);
     bdrv_link_free(link);
     bdrv_graph_unlock();
-    return ok;
+    return ok && tell_machine(blk, errp);
 }
 
 static void co_main_fn drop(BdrvLink *link)

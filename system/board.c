@@ -2,6 +2,7 @@
 /* Which board there is, and what is on it without having been asked for. */
 #include "qemu/osdep.h"
 
+#include "machine/machine.h"
 #include "qobject/keyval.h"
 #include "system.h"
 
@@ -40,6 +41,10 @@ bool system_choose_board(Error **errp)
 
     if (!machine) {
         return false;
+    }
+    if (machine_is_real()) {
+        device_init_board(BOARD_MACHINE);       /* it knows its type, or says so */
+        return true;
     }
     const char *type = qdict_get_str(machine, "type") ?: DEFAULT_MACHINE;
     if (!board_of_type(type, &board)) {
@@ -150,6 +155,13 @@ bool co_main_fn system_add_board_devices(Error **errp)
 
     for (GList *e = drive_list()->head; e; e = e->next) {
         const Drive *d = e->data;
+        if (device_board() == BOARD_MACHINE) {
+            if (d->interface != DRIVE_IF_NONE &&
+                !device_machine_add_drive(d, names[d->interface], errp)) {
+                return false;
+            }
+            continue;
+        }
         const char *model = device_board() == BOARD_NONE ? NULL : model_for(d);
         bool needs_none = d->interface == DRIVE_IF_NONE || d->interface == DRIVE_IF_VIRTIO ||
                           d->interface == DRIVE_IF_SD || d->interface == DRIVE_IF_PFLASH;
@@ -167,7 +179,7 @@ bool co_main_fn system_add_board_devices(Error **errp)
 
 bool co_main_fn system_add_virtio_drives(Error **errp)
 {
-    for (GList *e = drive_list()->head; e; e = e->next) {
+    for (GList *e = drive_list()->head; e && device_board() != BOARD_MACHINE; e = e->next) {
         const Drive *d = e->data;
         if (d->interface == DRIVE_IF_VIRTIO && !add_for_drive(d, "virtio-blk-pci", errp)) {
             return false;

@@ -27,7 +27,14 @@ static QDict *parse(const char *value, Error **errp)
 
 bool co_main_fn system_add_device(const char *value, Error **errp)
 {
-    g_autoptr(QDict) options = parse(value, errp);
+    g_autoptr(QDict) options = NULL;
+    bool json;
 
+    if (device_board() == BOARD_MACHINE) {
+        options = value[0] == '{' ? keyval_parse_or_json(value, NULL, &json, errp)
+                                  : keyval_parse_flat(value, "driver", errp);
+        return options && device_machine_add(options, value, errp);
+    }
+    options = parse(value, errp);
     return options && device_add(options, false, false, errp);
 }

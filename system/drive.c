@@ -301,6 +301,8 @@ static void main_fn enter(const DriveOptions *d, const char *text)
     drive->bus = d->bus;
     drive->unit = d->unit;
     drive->cdrom = d->cdrom;
+    drive->rerror = d->rerror;
+    drive->werror = d->werror;
     drive->text = g_strdup(text);
     blk_set_on_error(drive->blk, d->rerror, d->werror);
     drive_register(drive);

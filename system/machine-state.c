@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/activity.h"
+#include "machine/machine.h"
 #include "migration/migration.h"
 #include "system.h"
 #include "tools/common/serve.h"
@@ -87,7 +88,7 @@ void main_fn system_init_machine_state(void)
 {
     vmstate_init(&ops);
     migration_init(&migration);
-    if (command_line.incoming) {
+    if (command_line.incoming && !machine_is_real()) {
         bdrv_open_inactive(true);
         system_set_state(RUN_STATE_INMIGRATE);
     }
@@ -101,7 +102,7 @@ bool co_main_fn system_load_at_start(Error **errp)
         error_setg(errp, "'incoming' and 'loadvm' options are mutually exclusive");
         return false;
     }
-    if (command_line.incoming) {
+    if (command_line.incoming && !machine_is_real()) {
         return migration_incoming(command_line.incoming, errp);
     }
     return !command_line.loadvm || vmstate_load(command_line.loadvm, &all, errp);

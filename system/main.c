@@ -9,6 +9,7 @@
 #include <malloc.h>
 
 #include "hmp/hmp.h"
+#include "machine/machine.h"
 #include "migration/migration.h"
 #include "monitor/monitor.h"
 #include "system.h"
@@ -29,8 +30,8 @@ static bool co_main_fn apply_phase(OptionPhase phase, Error **errp)
 {
     for (guint i = 0; i < command_line.given->len; i++) {
         const GivenOption *g = &g_array_index(command_line.given, GivenOption, i);
-        if (g->option->phase == phase && g->option->co_apply && !tool_serve_ends() &&
-            !apply(g, errp)) {
+        if (g->option->phase == phase && g->option->co_apply && system_is_ours(g) &&
+            !tool_serve_ends() && !apply(g, errp)) {
             return false;
         }
     }
@@ -43,7 +44,8 @@ static bool co_main_fn apply_all(Error **errp)
            apply_phase(PHASE_NODE, errp) && apply_phase(PHASE_DRIVE, errp) &&
            system_add_default_drives(errp) && apply_phase(PHASE_MONITOR, errp) &&
            system_add_board_devices(errp) && apply_phase(PHASE_DEVICE, errp) &&
-           system_add_virtio_drives(errp) && system_load_at_start(errp);
+           system_add_virtio_drives(errp) && system_load_at_start(errp) &&
+           system_start_machine(errp);
 }
 
 /* Monitors greet before devices are made, so that what is said of these comes after. */
@@ -64,6 +66,7 @@ static void co_main_fn end(void)
 {
     migration_shutdown();
     hmp_machine_finish();
+    system_stop_machine();
     device_remove_all();
 }
 
@@ -75,15 +78,18 @@ int main(int argc, char **argv)
     /* Mapping and unmapping a buffer for every request stops all threads for a moment each time. */
     mallopt(M_MMAP_THRESHOLD, 4 * MiB);
     mallopt(M_TRIM_THRESHOLD, 16 * MiB);
-    system_read_command_line(argc, argv);
     context_block_anyway();         /* there is one thread, and no loop yet */
-    if (!system_choose_board(&err)) {
+    machine_remember_descriptors();
+    system_read_command_line(argc, argv);
+    if (!system_choose_machine(&err) || !system_choose_board(&err)) {
         error_report_err(err);
         return 1;
     }
     monitor_set_qemu_version(SYSTEM_QEMU_VERSION);
     blockdev_show_devices();
-    system_init_run_state();
+    if (!machine_is_real()) {
+        system_init_run_state();
+    }
     system_init_machine_state();
     system_init_images();
     system_init_objects();
@@ -94,7 +100,8 @@ int main(int argc, char **argv)
     ToolServe serve = {
         .log = command_line.log, .pidfile = command_line.pidfile,
         .daemonize = command_line.daemonize, .commands = qmp_commands,
-        .co_start = start, .co_end = end,
+        .co_start = start, .co_started = system_run_machine, .co_end = end,
+        .ask_end = system_ask_machine_to_end,
     };
     return tool_serve(&serve);
 }

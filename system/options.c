@@ -186,12 +186,13 @@ const SystemOption system_options[] = {
          "tell when trace points are passed; help lists them"),
     READ("qtest", "CHANNEL", read_qtest, "for test programs: no machine runs"),
 
-    MACHINE("accel"), MACHINE("acpitable"), MACHINE("action"), MACHINE("append"),
+    MACHINE("add-fd"), MACHINE("acpitable"), MACHINE("action"), MACHINE("append"),
     MACHINE("audio"), MACHINE("audiodev"), MACHINE("bios"), MACHINE("boot"), MACHINE("bt"),
     MACHINE("chroot"), MACHINE("compat"), MACHINE("cpu"), MACHINE("d"), MACHINE("D"),
     MACHINE("debugcon"), MACHINE("dfilter"), MACHINE("display"), MACHINE("dtb"),
     MACHINE("dump-vmstate"), MACHINE("echr"), MACHINE("fsdev"), MACHINE("fw_cfg"),
-    MACHINE("gdb"), MACHINE("global"), MACHINE("icount"), MACHINE("initrd"), MACHINE("k"),
+    MACHINE("gdb"), MACHINE("global"), MACHINE("icount"), MACHINE("initrd"),
+    MACHINE("k"),
     MACHINE("kernel"), MACHINE("L"), MACHINE("m"), MACHINE("mem-path"), MACHINE("msg"),
     MACHINE("net"), MACHINE("netdev"), MACHINE("nic"), MACHINE("numa"), MACHINE("option-rom"),
     MACHINE("overcommit"), MACHINE("parallel"), MACHINE("plugin"), MACHINE("qtest-log"),
@@ -265,9 +266,8 @@ static void take(const SystemOption *o, const char *value)
     }
     if (o->phase == PHASE_READ) {
         o->read(value);
-    } else {
-        g_array_append_val(command_line.given, given);
     }
+    g_array_append_val(command_line.given, given);
 }
 
 void system_read_command_line(int argc, char **argv)

@@ -43,7 +43,7 @@ typedef struct GivenOption {
 
 /* What options that are read at once have said. */
 typedef struct CommandLine {
-    GArray *given;                  /* of GivenOption, in order */
+    GArray *given;                  /* of GivenOption, in order, all of them */
     const char *machine, *accel;    /* NULL: not given */
     const char *pidfile, *log;
     const char *loadvm, *incoming;  /* NULL: not given */
@@ -54,6 +54,20 @@ extern CommandLine command_line;
 
 /* Reads it into command_line; says what is wrong with it, or prints what it asks for, and exits. */
 void system_read_command_line(int argc, char **argv);
+
+/* ---- the machine ---- */
+
+/* Which one there is to be; before there are threads. */
+bool system_choose_machine(Error **errp);
+/* Does the option concern this half?  Without a machine all do. */
+bool main_fn system_is_ours(const GivenOption *g);
+/* What concerns the other half, in its order; and start it. */
+bool co_main_fn system_start_machine(Error **errp);
+/* Run it, unless it is to stay as it is. */
+void co_main_fn system_run_machine(void);
+/* For ToolServe. */
+bool main_fn system_ask_machine_to_end(bool by_signal);
+void co_main_fn system_stop_machine(void);
 
 /* ---- options ---- */
 

@@ -66,6 +66,7 @@ typedef struct BlkDevice {
     bool has_tray;
     bool tray_open;
     bool locked;                    /* the guest does not let the tray be opened */
+    int stop_reason;                /* 0, or the -errno for which it, not the backend, has stopped */
 } BlkDevice;
 
 /* @dev, which stays the caller's and may change, has @blk from now on; NULL: no device has. */

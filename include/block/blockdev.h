@@ -67,6 +67,9 @@ void any_fn blockdev_plain_error(Error **errp);
 /* What is known of the image @bs alone, without its backing file.  Sizes of files are as of
  * blockdev_refresh_sizes(), which asks for them. */
 ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs);
+/* Called after a command has changed the length of a node, not under the graph lock; a co_main_fn.
+ * Once. */
+void main_fn blockdev_set_resized(void (*co_resized)(void));
 /* As far as that can be learnt at once or nearly so. */
 void co_main_fn blockdev_refresh_sizes(void);
 /* Filename etc. of a node as clients know it. */

@@ -61,6 +61,7 @@ typedef struct Device {
     bool owns_blk;                  /* it was made for this device and goes with it */
     BlkDevice as_seen;              /* for whoever has the backend */
     bool leaving;                   /* asked to go */
+    struct MachineDisk *machine;    /* its disk as the machine has it; NULL: it has none */
 } Device;
 
 struct DeviceBus {
@@ -98,6 +99,26 @@ typedef enum Board {
 void main_fn device_init_board(Board board);
 Board main_fn device_board(void);
 
+/* ---- what drives are ---- */
+
+/* `if=` of -drive. */
+typedef enum DriveInterface {
+    DRIVE_IF_NONE, DRIVE_IF_IDE, DRIVE_IF_SCSI, DRIVE_IF_FLOPPY, DRIVE_IF_PFLASH, DRIVE_IF_MTD,
+    DRIVE_IF_SD, DRIVE_IF_VIRTIO, DRIVE_IF_XEN,
+    DRIVE_IF__MAX
+} DriveInterface;
+
+/* A backend that -drive has made. */
+typedef struct Drive {
+    BlockBackend *blk;
+    DriveInterface interface;
+    int bus, unit;
+    bool cdrom;
+    BlkOnError rerror, werror;      /* as for blk_set_on_error() */
+    bool is_default;                /* nobody has asked for it */
+    char *text;                     /* the option, for messages */
+} Drive;
+
 /* ---- devices ---- */
 
 /* All of them, in the order in which they were made. */
@@ -121,6 +142,19 @@ void co_main_fn device_remove(Device *dev);
 /* All of them, without events. */
 void co_main_fn device_remove_all(void);
 
+/* ---- the machine's devices ---- */
+
+/*
+ * The same as device_add() for a machine that has its models and buses itself: a disk is a device
+ * here, everything else is the machine's alone.  @options as they were given.  @text: of a -device,
+ * before the machine starts; NULL: it runs, and has the device when this returns.
+ */
+bool co_main_fn device_machine_add(const QDict *options, const char *text, Error **errp);
+/* The device of @drive, whose interface says what it is; before the machine starts. */
+bool co_main_fn device_machine_add_drive(const Drive *drive, const char *interface, Error **errp);
+/* The device is gone from the machine: here too, without events. */
+void co_main_fn device_forget(Device *dev);
+
 /* ---- media ---- */
 
 /* A disk by its backend's name or by its own id or path; one of both is given. */
@@ -129,23 +163,6 @@ BlockBackend *main_fn device_find_backend(const char *name, const char *id, Erro
 void main_fn device_move_tray(Device *dev, bool open);
 
 /* ---- legacy drives ---- */
-
-/* `if=` of -drive. */
-typedef enum DriveInterface {
-    DRIVE_IF_NONE, DRIVE_IF_IDE, DRIVE_IF_SCSI, DRIVE_IF_FLOPPY, DRIVE_IF_PFLASH, DRIVE_IF_MTD,
-    DRIVE_IF_SD, DRIVE_IF_VIRTIO, DRIVE_IF_XEN,
-    DRIVE_IF__MAX
-} DriveInterface;
-
-/* A backend that -drive has made. */
-typedef struct Drive {
-    BlockBackend *blk;
-    DriveInterface interface;
-    int bus, unit;
-    bool cdrom;
-    bool is_default;                /* nobody has asked for it */
-    char *text;                     /* the option, for messages */
-} Drive;
 
 const GQueue *main_fn drive_list(void);
 /* Takes @drive, except for its backend. */
