@@ -192,14 +192,21 @@ class Domain:
 
     # -- disks
 
-    def chain(self, dev):
-        """The file names of a disk's images from the top down, as libvirt sees them and as the emulator does."""
+    def images(self, dev):
+        """The file names of a disk's images from the top down: the top as libvirt says, the others by what the
+        images say themselves."""
         lines = self.virsh('domblklist').splitlines()
         top = [line.split()[1] for line in lines if line.split()[0] == dev][0]
         out = run('qemu-img', 'info', '-U', '--backing-chain', top)
-        names = [os.path.basename(line[len('image: '):]) for line in out.splitlines() if line.startswith('image: ')]
-        if self.is_running():
-            seen = self.emulators_chain(dev)
+        return [os.path.basename(line[len('image: '):]) for line in out.splitlines()
+                if line.startswith('image: ')]
+
+    def chain(self, dev):
+        """The same; with a domain that runs, the emulator says so too."""
+        names = self.images(dev)
+        if self.is_running() and self.emulators_chain(dev) != names:
+            time.sleep(0.2)                 # a job was just about to end
+            names, seen = self.images(dev), self.emulators_chain(dev)
             if seen != names:
                 raise AssertionError('%s is on %s, and its images say %s' % (dev, seen, names))
         return names
