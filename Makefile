@@ -11,10 +11,11 @@ CRASH_SEEDS ?= 200
 SOAK_SECONDS ?= 600
 SOAK_SEED ?=
 REF ?=
+EMULATOR ?=
 
 # ninja uses all processors by itself.
 .NOTPARALLEL:
-.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs coverage race fuzz torture soak hostile programs interop bench compatibility clean install deb check-deb
+.PHONY: all help deps deps-build deps-check daemon demo check check-asan check-tsan check-clang check-fs coverage race fuzz torture soak hostile programs interop libvirt bench compatibility clean install deb check-deb
 
 all: $(BUILD)/build.ninja  ## build everything (the default)
 	@ninja -C $(BUILD)
@@ -51,7 +52,7 @@ check: deps-check all  ## build and run the whole test suite (T=pattern: only te
 # What those that are left out spend their time in is the installed QEMU, or waiting; their images are made by unit
 # tests.  Of the long ones of a daemon, which waits for files in one way or the other, one is enough.
 ASAN_ONCE = backup|chains-get-shorter|copies-to-new-files|error-policy|file-systems-that-stop|fleecing|hostile-clients|mirror|slow-disk-holds-up-nobody|throttle
-ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|qcow2-images-both-ways|qcow2-snapshots-both-ways|.*crash-states|qemu-img-is-interrupted|($(ASAN_ONCE))-threads)
+ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|qcow2-images-both-ways|qcow2-snapshots-both-ways|.*crash-states|qemu-img-is-interrupted|libvirt-real-guest|($(ASAN_ONCE))-threads)
 
 check-asan:  ## the suite under AddressSanitizer and UBSan
 	@scripts/install-deps --quiet check
@@ -81,6 +82,12 @@ check-clang:  ## build with clang, warnings and context errors are errors
 
 check-fs: all  ## as root: what works on files, on xfs, btrfs, ext2, and with sectors of 4 KiB, on loop devices
 	@scripts/check-fs $(BUILD) '$(T)'
+
+libvirt: deps-check all  ## what libvirt does, a real guest too, with the program EMULATOR (the one that is built, without a machine)
+	@for t in group-snapshots chains backups devices $(if $(EMULATOR),real-guest); do \
+	    echo "== $$t"; GUEST_INIT=$(abspath $(BUILD))/tests/libvirt/guest/guest-init \
+	    EMULATOR='$(or $(EMULATOR),$(abspath $(BUILD))/tools/qemu-system-x86_64)' \
+	    $(if $(EMULATOR),,QEMU_INNER=off) /usr/bin/python3 tests/libvirt/$$t.py </dev/null || exit 1; done
 
 race:  ## RACE_ROUNDS (30) times everything at once, under ThreadSanitizer
 	@[ -f build-tsan/build.ninja ] || ./configure --build-dir=build-tsan --cc=clang --enable-tsan
