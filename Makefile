@@ -123,6 +123,7 @@ bench: deps-check daemon  ## compare with the installed QEMU, or with the progra
 	@tests/bench/scale $(BUILD) $(if $(REF),--ref '$(REF)')
 	@tests/bench/jobs $(BUILD) $(if $(REF),--ref '$(REF)')
 	@tests/bench/tools $(BUILD) $(if $(REF),--ref '$(REF)')
+	@tests/bench/guest $(BUILD) $(if $(REF),--ref '$(REF)/qemu-system-x86_64')
 
 compatibility: daemon  ## write docs/compatibility.md anew, after a change of the interface
 	@scripts/compatibility doc $(BUILD)/tools/qemu-storage-daemon > $(BUILD)/compatibility.md

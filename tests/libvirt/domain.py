@@ -164,7 +164,7 @@ class Domain:
 
     def qdev(self, dev):
         """The device as the emulator calls it: by the place that libvirt gives to a disk of that name."""
-        n = 'abcdefgh'.index(dev[2])
+        n = 'abcdefghijklmnopqrstuvwxyz'.index(dev[2])
         if dev.startswith('vd'):
             return '/machine/peripheral/virtio-disk%d/virtio-backend' % n
         if dev.startswith('sd'):
