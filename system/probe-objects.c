@@ -19,7 +19,7 @@ static const QomType fixed_types[] = {
 
 static const char *machine_type;    /* of the machine that there is */
 
-static void add_types(void)
+static void main_fn add_types(void)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(fixed_types); i++) {
         monitor_add_qom_type(&fixed_types[i]);

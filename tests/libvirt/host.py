@@ -43,7 +43,7 @@ def in_a_namespace(limit=280):
     a shell, which takes in orphans: libvirt waits for the emulator that it probes to be gone, zombies count."""
     if INSIDE in os.environ:
         return
-    for program in ('libvirtd', 'virsh', 'unshare', 'qemu-img'):
+    for program in ('libvirtd', 'virsh', 'unshare', 'setpriv', 'qemu-img'):
         if not shutil.which(program, path=os.environ.get('PATH', '') + ':/usr/sbin'):
             skip(program + ' is not installed')
     if not os.path.exists(MODULES):
@@ -59,6 +59,7 @@ def in_a_namespace(limit=280):
         nothing = os.path.join(folder, 'no-kvm')
         os.close(os.open(nothing, os.O_CREAT, 0))
         command = WITHOUT_KVM + [nothing] + command
+    command = ['setpriv', '--pdeathsig', 'KILL'] + command      # also where only this process is killed
     try:
         status = subprocess.run(command, stdin=subprocess.DEVNULL, timeout=limit,
                                 env=dict(os.environ, **{INSIDE: folder})).returncode
