@@ -73,13 +73,6 @@ const DeviceModel device_models[] = {
     { NULL },
 };
 
-static const char *const category_titles[DEVICE_CATEGORY__MAX] = {
-    [DEVICE_CATEGORY_BRIDGE] = "Controller/Bridge/Hub", [DEVICE_CATEGORY_USB] = "USB",
-    [DEVICE_CATEGORY_STORAGE] = "Storage", [DEVICE_CATEGORY_NETWORK] = "Network",
-    [DEVICE_CATEGORY_INPUT] = "Input", [DEVICE_CATEGORY_DISPLAY] = "Display",
-    [DEVICE_CATEGORY_MISC] = "Misc",
-};
-
 const DeviceModel *any_fn device_find_model(const char *name)
 {
     const DeviceModel *m = device_models;
@@ -93,29 +86,6 @@ const DeviceModel *any_fn device_find_model(const char *name)
 bool any_fn device_model_is_disk(const DeviceModel *model)
 {
     return model->kind >= DEVICE_DISK;
-}
-
-void any_fn device_print_models(void)
-{
-    int category = -1;
-
-    for (const DeviceModel *m = device_models; m->name; m++) {
-        if (m->not_by_user) {
-            continue;
-        }
-        if ((int)m->category != category) {
-            printf("%s%s devices:\n", category < 0 ? "" : "\n", category_titles[m->category]);
-            category = m->category;
-        }
-        printf("name \"%s\", bus %s", m->name, m->bus);
-        if (m->alias) {
-            printf(", alias \"%s\"", m->alias);
-        }
-        if (m->desc) {
-            printf(", desc \"%s\"", m->desc);
-        }
-        putchar('\n');
-    }
 }
 
 /* ---- properties ---- */

@@ -9,7 +9,7 @@ import re
 import sys
 
 # In a manual page the hyphens are escaped, the title is in capitals, and a change of the font can be in front.
-NAME = re.compile(r'(?:(?<![\w-])|(?<=\\f[A-Z]))(qemu(\\?)-(?:img|io|nbd|storage\\?-daemon|qmp\\?-ref))(?!\w)', re.I)
+NAME = re.compile(r'(?:(?<![\w-])|(?<=\\f[A-Z]))(qemu(\\?)-(?:img|io|nbd|storage\\?-daemon|system\\?-x86_64|[hq]mp\\?-ref))(?!\w)', re.I)
 
 
 def main():

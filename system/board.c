@@ -33,29 +33,27 @@ static bool board_of_type(const char *type, Board *ret)
     return *ret != BOARD_NONE || strcmp(type, "none") == 0;
 }
 
-bool system_choose_board(Error **errp)
+bool any_fn system_choose_board(Error **errp)
 {
     g_autoptr(QDict) machine = keyval_parse_flat(command_line.machine ?: DEFAULT_MACHINE, "type",
                                                  errp);
-    Board board;
 
     if (!machine) {
         return false;
     }
     if (machine_is_real()) {
-        device_init_board(BOARD_MACHINE);       /* it knows its type, or says so */
+        command_line.board = BOARD_MACHINE;     /* it knows its type, or says so */
         return true;
     }
     const char *type = qdict_get_str(machine, "type") ?: DEFAULT_MACHINE;
-    if (!board_of_type(type, &board)) {
+    if (!board_of_type(type, &command_line.board)) {
         error_setg(errp, "unsupported machine type\nUse -machine help to list supported machines");
         return false;
     }
-    device_init_board(board);
     return true;
 }
 
-DriveInterface any_fn system_default_interface(void)
+DriveInterface main_fn system_default_interface(void)
 {
     return device_board() == BOARD_NONE ? DRIVE_IF_NONE : DRIVE_IF_IDE;
 }

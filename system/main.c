@@ -48,9 +48,23 @@ static bool co_main_fn apply_all(Error **errp)
            system_start_machine(errp);
 }
 
+static void main_fn init(void)
+{
+    device_init_board(command_line.board);
+    blockdev_show_devices();
+    blockdev_set_overlay_warnings(false);   /* scripts compare what is on standard error */
+    if (!machine_is_real()) {
+        system_init_run_state();
+    }
+    system_init_machine_state();
+    system_init_images();
+    system_init_objects();
+}
+
 /* Monitors greet before devices are made, so that what is said of these comes after. */
 static bool co_main_fn start(Error **errp)
 {
+    init();
     hmp_machine_init();
     system_hmp_init();
     vmstate_hmp_init();
@@ -86,14 +100,6 @@ int main(int argc, char **argv)
         return 1;
     }
     monitor_set_qemu_version(SYSTEM_QEMU_VERSION);
-    blockdev_show_devices();
-    if (!machine_is_real()) {
-        system_init_run_state();
-    }
-    system_init_machine_state();
-    system_init_images();
-    system_init_objects();
-    blockdev_set_overlay_warnings(false);   /* scripts compare what is on standard error */
     if (command_line.daemonize) {
         tool_daemonize();
     }

@@ -233,19 +233,13 @@ static bool asks_for_help(const SystemOption *o, const char *value)
     g_autofree char *model = NULL;
 
     if (strcmp(o->name, "device") == 0 && (strcmp(value, "help") == 0 || strcmp(value, "?") == 0)) {
-        device_print_models();
+        system_print_models();
         return true;
     }
     if (strcmp(o->name, "device") == 0 && g_str_has_suffix(value, ",help")) {
         model = g_strndup(value, strcspn(value, ","));
-        const DeviceModel *m = device_find_model(model);
-        if (!m) {
+        if (!system_print_properties(model)) {
             bad_option("-device", "no such model; 'help' lists them");
-        }
-        g_auto(GStrv) properties = device_model_properties(m);
-        printf("%s options:\n", m->name);
-        for (char **p = properties; *p; p++) {
-            printf("  %s\n", *p);
         }
         return true;
     }

@@ -48,6 +48,7 @@ typedef struct CommandLine {
     const char *pidfile, *log;
     const char *loadvm, *incoming;  /* NULL: not given */
     bool daemonize, no_defaults, paused, snapshot, qtest;
+    Board board;                    /* as system_choose_board() has chosen */
 } CommandLine;
 
 extern CommandLine command_line;
@@ -86,6 +87,9 @@ bool co_main_fn system_add_cdrom(const char *value, Error **errp);
 /* Commands for people about drives. */
 void main_fn system_hmp_init(void);
 
+/* What `-device help` prints, and `-device NAME,help`; false: there is no model called @name. */
+void system_print_models(void);
+bool system_print_properties(const char *name);
 /* What `-drive format=help` prints. */
 void system_print_formats(void);
 
@@ -116,10 +120,10 @@ typedef struct SystemMachine {
 extern const SystemMachine system_machines[];   /* the default first; ends with a NULL name */
 
 /* What -machine, -accel and the environment ask for. */
-bool system_choose_board(Error **errp);
+bool any_fn system_choose_board(Error **errp);
 void system_print_machines(void);
 /* Of drives that do not say which. */
-DriveInterface any_fn system_default_interface(void);
+DriveInterface main_fn system_default_interface(void);
 /* Drives that a board has although nobody has asked for them; before devices. */
 bool co_main_fn system_add_default_drives(Error **errp);
 /* Devices for drives whose interface says what they are: those of the board and, @virtio, others. */

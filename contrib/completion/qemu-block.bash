@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Completion of qemu-img, qemu-io, qemu-nbd and qemu-storage-daemon for bash; installed under each of their names.
+# Completion of qemu-img, qemu-io, qemu-nbd, qemu-storage-daemon and qemu-system-x86_64 for bash; installed under each of their names.
 # Options and commands are what --help of the program in question says at that moment, so they are never out of
 # date; what is written down here is the values that options take.  It needs nothing but bash 4.
 # shellcheck shell=bash disable=SC2206
@@ -99,6 +99,10 @@ _qemu_block_values() {
     *:-T:file | *:--trace:file | *:-T:events | *:--trace:events)
         echo files ;;
     *:-T: | *:--trace:)    echo enable= events= file= help ;;
+    qemu-system-x86_64:*:-machine:* | qemu-system-x86_64:*:-M:*)
+        echo none pc q35 help ;;
+    qemu-system-x86_64:*:-[hf]d[a-d]: | qemu-system-x86_64:*:-cdrom: | qemu-system-x86_64:*:-pidfile:)
+        echo files ;;
     qemu-storage-daemon:*) _qemu_block_daemon_values "$1" "$2" "$3" ;;
     esac
 }
@@ -193,6 +197,7 @@ _qemu_block() {
     *qemu-io)             name=qemu-io ;;
     *qemu-nbd)            name=qemu-nbd ;;
     *qemu-storage-daemon) name=qemu-storage-daemon ;;
+    *qemu-system-x86_64)  name=qemu-system-x86_64 ;;
     esac
     options=$(_qemu_block_options "$program" "$command")
     if [[ $option == -* ]] && _qemu_block_has_argument "$options" "$option"; then
@@ -208,4 +213,4 @@ _qemu_block() {
     fi
 }
 
-complete -F _qemu_block qemu-img qemu-io qemu-nbd qemu-storage-daemon
+complete -F _qemu_block qemu-img qemu-io qemu-nbd qemu-storage-daemon qemu-system-x86_64

@@ -80,8 +80,6 @@ extern const DeviceModel device_models[];
 /* By name or alias; NULL: there is none. */
 const DeviceModel *any_fn device_find_model(const char *name);
 bool any_fn device_model_is_disk(const DeviceModel *model);
-/* What `-device help` prints. */
-void any_fn device_print_models(void);
 /* The properties that @model has, NULL-terminated pieces of text "name=<type>"; caller frees. */
 char **any_fn device_model_properties(const DeviceModel *model);
 bool any_fn device_model_has_property(const DeviceModel *model, const char *name);

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..')
-PROGRAMS = ('tools/', 'tests/', 'scripts/')
+PROGRAMS = ('system/', 'tools/', 'tests/', 'scripts/')
 PRINTS = re.compile(r'\b(printf|puts|putchar|perror|vprintf|g_print|g_printerr|g_message|g_warning|g_critical)\s*\(|'
                     r'\bstd(out|err)\b')
 ALLOWED = {'util/error.c': 'error_abort, and error_report_err(), which is for programs'}

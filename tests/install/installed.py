@@ -21,7 +21,7 @@ from nbdwire import wait_until                                          # noqa: 
 from rig import main, skip                                              # noqa: E402
 
 BUILD = os.path.abspath(sys.argv.pop(1)) if sys.argv[1:2] and os.sep in sys.argv[1] else os.path.join(TOP, 'build')
-PROGRAMS = {'qemu-img': 1, 'qemu-io': 1, 'qemu-nbd': 8, 'qemu-storage-daemon': 1}
+PROGRAMS = {'qemu-img': 1, 'qemu-io': 1, 'qemu-nbd': 8, 'qemu-storage-daemon': 1, 'qemu-system-x86_64': 1}
 WORK = tempfile.TemporaryDirectory(prefix='install-')
 OWN_BUILD = os.path.join(WORK.name, 'build')
 
@@ -39,7 +39,7 @@ def files_below(root):
 
 def installed_names(prefix):
     """Below the prefix of the installation."""
-    names = {'share/man/man7/%sqemu-qmp-ref.7' % prefix}
+    names = {'share/man/man7/%sqemu-%s-ref.7' % (prefix, monitor) for monitor in ('hmp', 'qmp')}
     for program, section in PROGRAMS.items():
         names |= {'bin/' + prefix + program, 'share/man/man%d/%s%s.%d' % (section, prefix, program, section),
                   'share/bash-completion/completions/' + prefix + program}
@@ -50,7 +50,7 @@ def installed_names(prefix):
 
 def programs_work(bindir, prefix=''):
     """Makes, writes, reads and serves an image with the programs in @bindir."""
-    img, io, nbd, qsd = (os.path.join(bindir, prefix + p) for p in PROGRAMS)
+    img, io, nbd, qsd, system = (os.path.join(bindir, prefix + p) for p in PROGRAMS)
     with tempfile.TemporaryDirectory() as d:
         disk, sock, qmp = (os.path.join(d, n) for n in ('disk.qcow2', 'nbd', 'qmp'))
         run(img, 'create', '-q', '-f', 'qcow2', disk, '1M')
@@ -71,6 +71,10 @@ def programs_work(bindir, prefix=''):
                 if os.path.exists('/proc/%d' % pid):
                     os.kill(pid, 15)
             wait_until(lambda: not os.path.exists('/proc/%d' % pid))
+        said = subprocess.run([system, '-machine', 'none', '-nodefaults', '-display', 'none', '-monitor', 'stdio', '-drive',
+                               'if=none,id=d,file=' + disk], input='savevm now\nquit\n', capture_output=True, text=True, timeout=60)
+        assert said.returncode == 0 and 'Error' not in said.stdout, said
+        assert 'now' in run(img, 'snapshot', '-l', disk)
 
 
 def texts_fit(root, prefix):
@@ -79,7 +83,7 @@ def texts_fit(root, prefix):
     for program, section in PROGRAMS.items():
         page = run('man', '-l', os.path.join(root, 'share/man/man%d/%s%s.%d' % (section, prefix, program, section)))
         assert re.search(r'^ +%s +- ' % (prefix + program), page, re.M), page[:500]
-        bare = re.findall(r'(?<![\w-])qemu-(?:img|nbd|io|storage-daemon)\b', page) if prefix else []
+        bare = re.findall(r'(?<![\w-])qemu-(?:img|nbd|io|storage-daemon|system-x86_64)\b', page) if prefix else []
         assert not bare, (program, bare)
     completion = os.path.join(root, 'share/bash-completion/completions', prefix + 'qemu-img')
     run('/usr/bin/python3', os.path.join(TOP, 'tests/tools/completion.py'), *programs, env=dict(os.environ, COMPLETION=completion))
