@@ -90,6 +90,9 @@ ThrottleGroup *main_fn blk_throttle_group(BlockBackend *blk);
  * stopped backend end with the error that stopped it, and further ones neither wait for limits nor
  * stop it. */
 void main_fn blk_user_leaves(BlockBackend *blk);
+/* The process ends: what waits for its turn in a node goes at once, whoever asked for it, and from
+ * now on nothing waits there. Limits of backends end with these. */
+void main_fn blk_lift_limits_of_nodes(void);
 
 /* Event loop that its user runs requests on; informational. NULL: main. */
 void main_fn blk_set_iothread(BlockBackend *blk, const char *iothread_id);

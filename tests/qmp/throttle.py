@@ -258,5 +258,18 @@ def test_nobody_waits_for_requests_that_wait_in_a_node():
         assert time.monotonic() - start < 10
 
 
+def test_the_end_of_the_daemon_does_not_wait_for_limits():
+    """A job that reads through a node, for which nobody's limits end: at its pace it would take hours."""
+    with Rig() as r:
+        h, = filtered(r, **{'bps-total': 4096})
+        h.shutdown()
+        r.cmd('block-export-del', id='exp-thr0', mode='hard')
+        disk = [n for n in r.cmd('query-named-block-nodes') if n['node-name'] == 'thr0'][0]
+        r.cmd('blockdev-add', driver='null-co', node_name='copy', size=disk['image']['virtual-size'])
+        r.cmd('blockdev-mirror', job_id='j', device='thr0', target='copy', sync='full')
+        start = time.monotonic()
+        r.stop()
+        assert time.monotonic() - start < 10
+
 
 main(globals())

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include "block/backend.h"
 #include "block/blockdev.h"
 #include "config-host.h"
 #include "hmp/hmp.h"
@@ -213,6 +214,7 @@ static void co_main_fn end(void)
 {
     systemd_notify("STOPPING=1");
     log_life("ends");
+    blk_lift_limits_of_nodes();     /* commands and jobs may wait for requests that wait there */
     monitor_finish_commands();
     if (serve->co_end) {
         serve->co_end();
