@@ -28,11 +28,39 @@ static BlockDriverState *main_fn find_in_chain(BlockDriverState *disk, const cha
 
     if (!bs) {
         error_setg(errp, "Cannot find device='' nor node-name='%s'", node_name);
-    } else if (bs != disk && !job_chain_has(disk, bs)) {
+    } else if (bs != disk && bs != job_image(disk) && !job_chain_has(disk, bs)) {
         error_setg(errp, "'%s' is not in this backing file chain", node_name);
         bs = NULL;
     }
     return bs;
+}
+
+/* A filter of the chain of @disk stands for the image below it. */
+static BlockDriverState *main_fn find_top(BlockDriverState *disk, const char *node_name,
+                                          Error **errp)
+{
+    BlockDriverState *bs = bdrv_find_node(node_name), *image = job_image(bs);
+    BlockDriverState *below = disk;
+
+    while (image && below && job_image(below) != image) {
+        below = job_next_image(below);
+    }
+    if (!image || image == bs || !below) {
+        return find_in_chain(disk, node_name, errp);
+    }
+    return bs == disk ? disk : image;
+}
+
+/* Does @above record @filename as the name of @bs, its backing file? It may have been given another
+ * one than it records. */
+static bool main_fn records(const BlockDriverState *above, const BlockDriverState *bs,
+                            const char *filename)
+{
+    if (!above->backing_file || strcmp(above->backing_file, filename) != 0) {
+        return false;
+    }
+    g_autofree char *path = bdrv_path_combine(above->filename, filename);
+    return bdrv_find_driver_of_name(filename) || strcmp(path, bs->filename) == 0;
 }
 
 /* The image below @bs that is called @filename, as a user or an overlay does; or NULL. */
@@ -43,7 +71,7 @@ static BlockDriverState *main_fn find_file(BlockDriverState *bs, const char *fil
     for (BlockDriverState *above = bs; (bs = job_next_image(bs)); above = bs) {
         g_autofree char *path = bdrv_path_combine(NULL, bs->filename);
         if (strcmp(bs->filename, filename) == 0 || strcmp(path, full) == 0 ||
-            (above->backing_file && strcmp(above->backing_file, filename) == 0)) {
+            records(above, bs, filename)) {
             return bs;
         }
     }
@@ -57,13 +85,13 @@ static BlockDriverState *main_fn lowest(BlockDriverState *bs)
     return bs;
 }
 
-/* The image in the chain of @disk that has @bs as its backing file. */
+/* The image, no filter, in the chain of @disk that has @bs as its backing file. */
 static BlockDriverState *main_fn image_above(BlockDriverState *disk, const BlockDriverState *bs)
 {
     while (job_next_image(disk) != bs) {
         disk = job_next_image(disk);
     }
-    return disk;
+    return job_image(disk);
 }
 
 static bool main_fn exclusive(const char *a, const char *b, const char *text, Error **errp)
@@ -80,7 +108,7 @@ static BlockDriverState *main_fn commit_top(const QmpBlockCommitArgs *q, BlockDr
                                             Error **errp)
 {
     if (q->top_node) {
-        return find_in_chain(disk, q->top_node, errp);
+        return find_top(disk, q->top_node, errp);
     }
     if (!q->top || strcmp(disk->filename, q->top) == 0) {
         return disk;
@@ -107,7 +135,7 @@ static BlockDriverState *main_fn commit_base(const QmpBlockCommitArgs *q, BlockD
     } else {
         base = lowest(top);
     }
-    if (base == top) {
+    if (base && base == job_image(top)) {
         error_setg(errp, "cannot commit an image into itself");
         return NULL;
     }
@@ -115,11 +143,11 @@ static BlockDriverState *main_fn commit_base(const QmpBlockCommitArgs *q, BlockD
 }
 
 static bool co_main_fn add_active_commit(Transaction *t, const QmpBlockCommitArgs *q,
-                                         const JobCommon *common, BlockDriverState *disk,
+                                         const JobCommon *common, BlockDriverState *top,
                                          BlockDriverState *base, Error **errp)
 {
     MirrorRequest req = {
-        .common = *common, .source = disk, .target = base, .base = base,
+        .common = *common, .source = top, .target = base, .base = base,
         .sync = MIRROR_SYNC_TOP, .is_commit = true, .filter_name = q->filter_node_name,
     };
 
@@ -151,12 +179,12 @@ static bool co_main_fn add_commit(Transaction *t, const void *opaque, Error **er
         !blockdev_job_common(&common, q->device, q->job_id, q->has_speed, q->speed, errp)) {
         return false;
     }
-    if (top == disk) {
-        return add_active_commit(t, q, &common, disk, base, errp);
+    if (job_image(top) == job_image(disk)) {
+        return add_active_commit(t, q, &common, top, base, errp);
     }
     CommitRequest req = {
         .common = common, .above = image_above(disk, top), .top = top, .base = base,
-        .backing_name = q->backing_file,
+        .backing_name = q->backing_file, .filter_name = q->filter_node_name,
     };
     return commit_action_add(t, &req, errp);
 }

@@ -4,18 +4,18 @@
 
 #include "block/jobs/chain.h"
 
-static BlockDriverState *main_fn below_filters(BlockDriverState *bs)
+BlockDriverState *main_fn job_image(BlockDriverState *bs)
 {
     while (bs && bs->drv->is_filter) {
-        bs = bs->file->bs;
+        bs = bs->file ? bs->file->bs : NULL;
     }
     return bs;
 }
 
 BlockDriverState *main_fn job_next_image(BlockDriverState *bs)
 {
-    bs = below_filters(bs);
-    return bs && bs->backing ? below_filters(bs->backing->bs) : NULL;
+    bs = job_image(bs);
+    return bs && bs->backing ? job_image(bs->backing->bs) : NULL;
 }
 
 bool main_fn job_chain_has(BlockDriverState *bs, const BlockDriverState *base)
@@ -83,12 +83,18 @@ static bool co_main_fn keep_node(JobChain *c, const Job *job, BlockDriverState *
     return own != NULL;
 }
 
+/* Perhaps through filters, which let the job's claims pass. */
+static bool main_fn leads_to(const BdrvLink *link, const BlockDriverState *bs)
+{
+    return link->bs == bs || job_image(link->bs) == bs;
+}
+
 /* The backing link of @bs, which is kept, and the node that it leads to. */
 static bool co_main_fn take_link(JobChain *c, const Job *job, BlockDriverState *bs, Error **errp)
 {
     BdrvLink *link = bs->backing;
     unsigned allows = CLAIM_ALL & ~CLAIM_PIVOT;
-    bool mixed = c->spec.merges && link->bs != c->spec.top;
+    bool mixed = c->spec.merges && !leads_to(link, c->spec.top);
 
     link->tolerant &= !mixed;       /* its claims are the job's to say */
     if (mixed && !bdrv_link_set_claims(link, CLAIM_NONE, CLAIM_ALL, errp)) {
@@ -99,7 +105,7 @@ static bool co_main_fn take_link(JobChain *c, const Job *job, BlockDriverState *
     if (mixed) {
         allows &= ~CLAIM_READ;
     }
-    if (link->bs != c->spec.base || !c->spec.merges) {
+    if (!c->spec.merges || !leads_to(link, c->spec.base)) {
         allows &= ~(CLAIM_WRITE | CLAIM_RESIZE);
     }
     return keep_node(c, job, link->bs, allows, errp);
@@ -114,7 +120,7 @@ static bool co_main_fn keep_writable(JobChain *c, const Job *job, Error **errp)
 
 static bool co_main_fn take_nodes(JobChain *c, const Job *job, Error **errp)
 {
-    BlockDriverState *bs = below_filters(c->spec.above ?: c->spec.top);
+    BlockDriverState *bs = job_image(c->spec.above ?: c->spec.top);
 
     if (!keep_node(c, job, bs, CLAIM_ALL, errp)) {
         return false;
@@ -124,7 +130,7 @@ static bool co_main_fn take_nodes(JobChain *c, const Job *job, Error **errp)
             return false;
         }
         /* Filters between two images are kept by what is above them: nobody exchanges links. */
-        bs = below_filters(bs->backing->bs);
+        bs = job_image(bs->backing->bs);
         if (!keep_node(c, job, bs, CLAIM_ALL, errp)) {
             return false;
         }

@@ -174,6 +174,7 @@ typedef struct CommitStart {
     BdrvAction action;
     JobChainSpec spec;
     CommitJob *job;                 /* NULL: it is on its way */
+    char *filter_name;
 } CommitStart;
 
 static CommitStart *of(BdrvAction *a)
@@ -186,6 +187,9 @@ static bool co_main_fn start_prepare(BdrvAction *a, Error **errp)
     CommitJob *c = of(a)->job;
     const JobChainSpec *spec = &of(a)->spec;
 
+    if (of(a)->filter_name && !bdrv_check_node_name(of(a)->filter_name, errp)) {
+        return false;
+    }
     if (!job_chain_prepare(&c->chain, &c->job, spec, errp)) {
         return false;
     }
@@ -228,6 +232,7 @@ static void co_main_fn start_abort(BdrvAction *a)
 
 static void main_fn start_release(BdrvAction *a)
 {
+    g_free(of(a)->filter_name);
     if (of(a)->job) {
         job_free(&of(a)->job->job);
     }
@@ -261,5 +266,6 @@ bool co_main_fn commit_action_add(Transaction *t, const CommitRequest *req, Erro
     job_set_common(job, &req->common);
     s->job = commit_of(job);
     s->job->name = g_strdup(req->backing_name);
+    s->filter_name = g_strdup(req->filter_name);
     return true;
 }

@@ -39,6 +39,8 @@ typedef struct MirrorRequest {
     bool is_commit;                 /* the target is the base, a part of the source's chain */
 } MirrorRequest;
 
+/* @bs, or the image below the filters that begin there; NULL: there is none. */
+BlockDriverState *main_fn job_image(BlockDriverState *bs);
 /* The next image down the chain, below filters; NULL: none. */
 BlockDriverState *main_fn job_next_image(BlockDriverState *bs);
 
@@ -55,6 +57,7 @@ typedef struct CommitRequest {
     JobCommon common;
     BlockDriverState *above, *top, *base;
     const char *backing_name;       /* that @above records then; NULL: the base's */
+    const char *filter_name;        /* NULL: none. It has to be one that a filter could have */
 } CommitRequest;
 
 bool co_main_fn commit_action_add(Transaction *t, const CommitRequest *req, Error **errp);

@@ -265,4 +265,61 @@ def test_the_recorded_backing_file_can_be_changed():
         assert '1023' in e.desc, e.desc
 
 
+@contextlib.contextmanager
+def chain_with_filters():
+    """base <- (low) <- img1 <- img2 <- (high) <- img3 <- (top)"""
+    with Rig() as r:
+        names = make(r, *(SIZE,) * 4)
+        r.start('--object', 'throttle-group,id=tg')
+
+        def filtered(name, below):
+            return {'driver': 'throttle', 'throttle-group': 'tg', 'node-name': name, 'read-only': name != 'top',
+                    'file': below}
+        o = {'driver': 'qcow2', 'node-name': 'base', 'read-only': True,
+             'file': {'driver': 'file', 'filename': r.path('base'), 'read-only': True}}
+        for i, below in ((1, 'low'), (2, None), (3, 'high')):
+            o = dict(options(r, names, i), backing=filtered(below, o) if below else o)
+        r.qmp.cmd('blockdev-add', filtered('top', o))
+        r.export('top', name='disk')
+        yield r
+
+
+def test_filters_of_users_do_not_stand_in_the_way():
+    for arguments, ready, left in (({'top_node': 'img1', 'base_node': 'base'}, False, ['img3', 'img2', 'base']),
+                                   ({'top_node': 'img2', 'base_node': 'img1'}, False, ['img3', 'img1', 'base']),
+                                   ({'top_node': 'high', 'base_node': 'img1'}, False, ['img3', 'img1', 'base']),
+                                   ({'top_node': 'img3', 'base_node': 'img2'}, True, ['img2', 'img1', 'base'])):
+        with chain_with_filters() as r:
+            with Guest(r, 'disk', SIZE) as guest:
+                r.cmd('block-commit', job_id='j', device='top', **arguments)
+                if ready:
+                    r.qmp.wait_event('BLOCK_JOB_READY')
+                    r.cmd('job-complete', id='j')
+                e = ended(r)
+                assert 'error' not in e, e
+            assert r.cmd('query-block-exports')[0]['node-name'] == 'top'
+            check_at_rest(r, guest, left[0])
+            assert [os.path.basename(n) for n in names_on_disk(r, left[0])] == left
+
+
+def test_an_image_is_not_found_by_a_name_that_leads_elsewhere():
+    """What the overlay records is the name of another image than the one that it was given."""
+    with Rig() as r:
+        make(r, SIZE, SIZE)
+        r.create('other', 'qcow2', str(SIZE))
+        r.start()
+        o = options(r, ['other', 'img1'])
+        r.qmp.cmd('blockdev-add', o)
+        e = r.error('block-commit', job_id='j', device='img1', base=r.path('base'))
+        assert e.desc == "Can't find '%s' in the backing chain" % r.path('base'), e.desc
+        r.cmd('block-commit', job_id='j', device='img1', base=r.path('other'))
+        r.qmp.wait_event('BLOCK_JOB_READY')
+
+
+def test_a_name_that_no_filter_could_have_is_refused():
+    with chain() as r:
+        e = r.error('block-commit', job_id='j', device='img3', top_node='img2', filter_node_name='1234')
+        assert e.desc == "Invalid node-name: '1234'", e.desc
+
+
 main(globals())
