@@ -14,11 +14,23 @@ static void cor_options_clear(BdrvOpenOptions *opts)
     g_free(opts->u.cor.bottom);
 }
 
+/* Of what was opened together with @bs nobody else knows yet. */
+static BlockDriverState *main_fn find_bottom(BlockDriverState *bs, const char *name)
+{
+    BlockDriverState *below = bs->file->bs;
+
+    while (below && strcmp(below->node_name, name) != 0) {
+        const BdrvLink *next = below->backing ?: below->drv->is_filter ? below->file : NULL;
+        below = next ? next->bs : NULL;
+    }
+    return below ?: bdrv_find_node(name);
+}
+
 static bool co_main_fn hold_bottom(BlockDriverState *bs, const char *name, Error **errp)
 {
     CorState *s = bs->opaque;
     BdrvLinkSpec spec = { .allows = CLAIM_ALL, .holder = "a copy-on-read node (as its bottom)" };
-    BlockDriverState *bottom = bdrv_find_node(name);
+    BlockDriverState *bottom = find_bottom(bs, name);
 
     if (!bottom) {
         error_setg(errp, "Bottom node '%s' not found", name);

@@ -165,5 +165,15 @@ def test_options_that_make_no_sense_are_refused():
         assert 'read-only' in r.error('blockdev-add', file='mid', **cor).desc
 
 
+def test_the_bottom_may_be_opened_with_the_filter():
+    with Rig() as r:
+        chain(r)
+        r.start()
+        mid = {'driver': 'qcow2', 'node-name': 'low', 'read-only': True,
+               'file': {'driver': 'file', 'filename': r.path('mid'), 'read-only': True}}
+        add(r, driver='copy-on-read', node_name='cor', bottom='low',
+            file={'driver': 'qcow2', 'backing': mid, 'file': {'driver': 'file', 'filename': r.path('top')}})
+
+
 if __name__ == '__main__':
     main(globals())
