@@ -100,9 +100,9 @@ static BdrvLink *co_main_fn open_image(NewImageAction *n, BdrvLink *file, Error 
             return NULL;
         }
         opts->read_only = false;
-        if (opts->file.options) {
-            opts->file.options->read_only = false;
-            inherit(n, opts->file.options);
+        for (BdrvOpenOptions *o = opts->file.options; o; o = o->file.options) {
+            o->read_only = false;
+            inherit(n, o);
         }
     }
     inherit(n, opts);

@@ -116,4 +116,12 @@ def test_what_comes_to_nothing_leaves_no_file():
                 assert f.read() == 'something'
 
 
+def test_an_image_that_exists_may_be_below_filters():
+    with disk() as r:
+        run('qemu-img', 'create', '-q', '-f', 'qcow2', r.path('dst'), str(SIZE))
+        start(r, 'drive-backup', mode='existing', target='blkdebug::' + r.path('dst'))
+        assert 'error' not in ended(r)
+        assert content(r.path('dst'), 'qcow2') == r.nbd('disk').pread(SIZE, 0)
+
+
 main(globals())
