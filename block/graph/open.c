@@ -194,7 +194,9 @@ static bool co_main_fn open_children(BlockDriverState *bs, const BdrvOpenOptions
         error_setg(errp, "A block device must be specified for \"file\"");
         return false;
     }
-    if (opts->auto_read_only && (is_read_only(&opts->file) || is_read_only(&opts->data_file))) {
+    /* A filter cannot write what is below it: it is as read-only as that. */
+    if ((opts->auto_read_only || bs->drv->is_filter) &&
+        (is_read_only(&opts->file) || is_read_only(&opts->data_file))) {
         bs->read_only = true;
     }
     if (!open_child(bs, &bdrv_role_file, &opts->file, errp)) {

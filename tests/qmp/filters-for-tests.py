@@ -240,5 +240,16 @@ def test_a_raw_disk_is_as_long_as_it_was_written():
         assert os.stat(path).st_size == 5 << 20
 
 
+def test_a_filter_is_as_read_only_as_what_is_below_it():
+    with Rig() as r:
+        r.create('img', 'raw', '1M')
+        r.start('--object', 'throttle-group,id=tg')
+        r.cmd('blockdev-add', driver='raw', node_name='img', read_only=True,
+              file={'driver': 'file', 'filename': r.path('img'), 'read-only': True})
+        r.cmd('blockdev-add', driver='throttle', node_name='thr', throttle_group='tg', file='img')
+        assert [n['ro'] for n in r.cmd('query-named-block-nodes') if n['node-name'] == 'thr'] == [True]
+        assert 'read-only' in r.error('blockdev-add', driver='qcow2', node_name='q', file='thr').desc
+
+
 if __name__ == '__main__':
     main(globals())
