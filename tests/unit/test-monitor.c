@@ -42,7 +42,7 @@ bool qmp_query_block(BlockInfoList **ret, Error **errp)
     return false;
 }
 
-static void count_shutdown(void)
+static void main_fn count_shutdown(void)
 {
     shutdowns++;
     monitor_stop_commands();
