@@ -110,7 +110,7 @@ static BlockDriverState *main_fn content_now(BlockDriverState *bs)
 static bool main_fn check_not_frozen(const BlockDriverState *bs, Error **errp)
 {
     if (bs->reopen->backing.replaces && bs->backing && bs->backing_frozen > 0) {
-        error_setg(errp, "Cannot change 'backing' link from '%s' to '%s'", bs->node_name,
+        error_setg(errp, "Cannot change frozen 'backing' link from '%s' to '%s'", bs->node_name,
                    bs->backing->bs->node_name);
         return false;
     }
