@@ -380,4 +380,16 @@ def test_guests_do_not_notice():
         run('qemu-img', 'check', path)
 
 
+def test_options_that_are_not_given_stay():
+    with Rig() as r:
+        r.create('img', 'qcow2', '1M')
+        r.start()
+        o = {'driver': 'qcow2', 'node-name': 'img', 'file': {'driver': 'file', 'filename': r.path('img')}}
+        r.qmp.cmd('blockdev-add', dict(o, file=dict(o['file'], aio='threads')))
+        r.cmd('blockdev-reopen', options=[o])
+        r.cmd('blockdev-reopen', options=[dict(o, file=dict(o['file'], aio='threads'))])
+        e = r.error('blockdev-reopen', options=[dict(o, file=dict(o['file'], aio='io_uring'))])
+        assert e.desc == "Cannot change the option 'aio'", e.desc
+
+
 main(globals())

@@ -43,7 +43,7 @@ static bool check_options(BlockDriverState *bs, const FileOpenOptions *o, Error 
 {
     const char *what = strcmp(o->filename, bs->filename) != 0 ? "filename" :
                        o->locking != bs->locking              ? "locking" :
-                       o->aio != bs->aio                      ? "aio" : NULL;
+                       o->aio != FILE_AIO_AUTO && o->aio != bs->aio ? "aio" : NULL;
 
     if (what) {
         error_setg(errp, "Cannot change the option '%s'", what);
