@@ -16,7 +16,7 @@ BlockDirtyInfoList *main_fn blockdev_bitmaps_info(BlockDriverState *bs)
         BlockDirtyInfo *info = g_new0(BlockDirtyInfo, 1);
 
         info->name = g_strdup(bdrv_dirty_bitmap_name(b));
-        info->count = bdrv_dirty_bitmap_count(b);
+        info->count = bdrv_dirty_bitmap_shown_count(b);
         info->granularity = bdrv_dirty_bitmap_granularity(b);
         info->recording = bdrv_dirty_bitmap_enabled(b);
         info->busy = bdrv_dirty_bitmap_owner(b) != NULL;

@@ -36,7 +36,8 @@ struct BdrvDirtyBitmap {
     bool enabled;                   /* atomic */
     bool inconsistent;              /* atomic */
     bool recorded;                  /* before it became that; set once */
-    bool persistent, taken;
+    bool persistent;
+    const HBitmap *taken;           /* by a job, whose they are; NULL: it has all of its bits */
     const char *owner;              /* who uses it; NULL: nobody */
     const void *hidden_by;          /* NULL: it is not hidden */
 };
@@ -246,6 +247,11 @@ int64_t any_fn bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *b)
     return hbitmap_count(b->bits);
 }
 
+int64_t main_fn bdrv_dirty_bitmap_shown_count(const BdrvDirtyBitmap *b)
+{
+    return hbitmap_count(b->taken ?: b->bits);
+}
+
 int64_t any_fn bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *b)
 {
     return hbitmap_granularity(b->bits);
@@ -288,14 +294,14 @@ const char *main_fn bdrv_dirty_bitmap_owner(const BdrvDirtyBitmap *b)
     return b->owner;
 }
 
-void main_fn bdrv_dirty_bitmap_set_taken(BdrvDirtyBitmap *b, bool taken)
+void main_fn bdrv_dirty_bitmap_set_taken(BdrvDirtyBitmap *b, const HBitmap *taken)
 {
     b->taken = taken;
 }
 
 bool main_fn bdrv_dirty_bitmap_taken(const BdrvDirtyBitmap *b)
 {
-    return b->taken;
+    return b->taken != NULL;
 }
 
 void main_fn bdrv_dirty_bitmap_set_hidden(BdrvDirtyBitmap *b, const void *owner)

@@ -203,7 +203,7 @@ static void main_fn settle_bitmap(BackupJob *b, bool ok)
     } else if (!ok) {               /* ALWAYS: what was copied is not */
         hbitmap_merge(bits, bdrv_cbw_to_copy(filter_of(b)));
     }
-    bdrv_dirty_bitmap_set_taken(b->bitmap, false);
+    bdrv_dirty_bitmap_set_taken(b->bitmap, NULL);
     bdrv_dirty_bitmap_set_busy(b->bitmap, NULL);
     b->bitmap = NULL;
 }
@@ -387,7 +387,7 @@ static void main_fn start_commit(BdrvAction *a)
         hbitmap_merge(b->taken, bits);
         bdrv_cbw_set_to_copy(filter_of(b), bits);
         hbitmap_reset(bits, 0, hbitmap_length(bits));
-        bdrv_dirty_bitmap_set_taken(b->bitmap, true);
+        bdrv_dirty_bitmap_set_taken(b->bitmap, b->taken);
     }
 }
 

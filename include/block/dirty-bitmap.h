@@ -59,6 +59,8 @@ HBitmap *any_fn bdrv_dirty_bitmap_hbitmap(BdrvDirtyBitmap *bitmap);
 int64_t any_fn bdrv_set_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
 int64_t any_fn bdrv_reset_dirty_bitmap(BdrvDirtyBitmap *bitmap, int64_t offset, int64_t bytes);
 int64_t any_fn bdrv_dirty_bitmap_count(const BdrvDirtyBitmap *bitmap);
+/* What clients are shown: while a job has its bits, how many it took, as with QEMU. */
+int64_t main_fn bdrv_dirty_bitmap_shown_count(const BdrvDirtyBitmap *bitmap);
 int64_t any_fn bdrv_dirty_bitmap_granularity(const BdrvDirtyBitmap *bitmap);
 bool any_fn bdrv_dirty_bitmap_next_area(const BdrvDirtyBitmap *bitmap, int64_t start, int64_t end,
                                         int64_t max_bytes, int64_t *ret_offset,
@@ -76,9 +78,9 @@ void main_fn bdrv_disable_dirty_bitmap(BdrvDirtyBitmap *bitmap);
 void main_fn bdrv_dirty_bitmap_set_busy(BdrvDirtyBitmap *bitmap, const char *owner);
 const char *main_fn bdrv_dirty_bitmap_owner(const BdrvDirtyBitmap *bitmap);
 
-/* A job has taken its bits and may give some of them back: what is stored meanwhile is not valid. The
- * job has called bdrv_dirty_bitmap_changing() before. */
-void main_fn bdrv_dirty_bitmap_set_taken(BdrvDirtyBitmap *bitmap, bool taken);
+/* A job has taken its bits, @taken, and may give some of them back: what is stored meanwhile is not
+ * valid. The job has called bdrv_dirty_bitmap_changing() before. NULL: it is over. */
+void main_fn bdrv_dirty_bitmap_set_taken(BdrvDirtyBitmap *bitmap, const HBitmap *taken);
 bool main_fn bdrv_dirty_bitmap_taken(const BdrvDirtyBitmap *bitmap);
 
 /* Being made by somebody: only who knows finds it. @owner NULL: it is there for everybody. */

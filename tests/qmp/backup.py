@@ -309,4 +309,30 @@ def test_what_cannot_be_backed_up_is_refused():
             assert r.state() == before
 
 
+def test_a_busy_bitmap_shows_what_the_backup_took():
+    with Rig() as r:
+        r.create('img', 'qcow2', '4M')
+        r.start()
+        for name in 'img', 'copy':
+            if name == 'copy':
+                r.cmd('blockdev-add', driver='null-co', node_name='copy', size=4 << 20)
+            else:
+                r.cmd('blockdev-add', driver='qcow2', node_name=name, file={'driver': 'file', 'filename': r.path(name)})
+        r.cmd('block-dirty-bitmap-add', node='img', name='b', granularity=65536)
+        r.export('img')
+        h = r.nbd('img')
+        h.pwrite(b'x' * (4 << 16), 0)
+
+        def count():
+            n = [n for n in r.cmd('query-named-block-nodes') if n.get('dirty-bitmaps')][0]
+            return n['dirty-bitmaps'][0]['busy'], n['dirty-bitmaps'][0]['count']
+        assert count() == (False, 4 << 16)
+        r.cmd('blockdev-backup', job_id='j', device='img', target='copy', sync='incremental', bitmap='b', speed=1)
+        h.pwrite(b'y' * 65536, 1 << 20)
+        assert count() == (True, 4 << 16)
+        r.cmd('job-cancel', id='j')
+        r.qmp.wait_event('JOB_STATUS_CHANGE', status='null')
+        assert count() == (False, 5 << 16)
+
+
 main(globals())
