@@ -49,10 +49,10 @@ demo: daemon  ## run the main job on real disks: a group snapshot under load, an
 check: deps-check all  ## build and run the whole test suite (T=pattern: only tests whose name matches)
 	@scripts/run-tests $(BUILD) '$(T)'
 
-# What those that are left out spend their time in is the installed QEMU, or waiting; their images are made by unit
-# tests.  Of the long ones of a daemon, which waits for files in one way or the other, one is enough.
+# What those that are left out spend their time in is the installed QEMU, libvirt, or waiting; their images are made by
+# unit tests.  Of the long ones of a daemon, which waits for files in one way or the other, one is enough.
 ASAN_ONCE = backup|chains-get-shorter|copies-to-new-files|error-policy|file-systems-that-stop|fleecing|hostile-clients|mirror|slow-disk-holds-up-nobody|throttle
-ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|qcow2-images-both-ways|qcow2-snapshots-both-ways|.*crash-states|qemu-img-is-interrupted|libvirt-real-guest|($(ASAN_ONCE))-threads)
+ASAN_TESTS = ^(?!qcow2-repair-both-ways|qcow2-hostile-images|qcow2-images-both-ways|qcow2-snapshots-both-ways|.*crash-states|qemu-img-is-interrupted|libvirt-(as-documented|backups|chains|devices|real-guest|with-a-machine)|($(ASAN_ONCE))-threads)
 
 check-asan:  ## the suite under AddressSanitizer and UBSan
 	@scripts/install-deps --quiet check
