@@ -172,6 +172,7 @@ static void main_fn backup_kick(Job *job)
     if (b->running) {
         bdrv_copy_interrupt(b->running);
     }
+    job_give_up_target(job, b->target);
 }
 
 /* ---- the end ---- */

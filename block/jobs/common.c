@@ -114,3 +114,18 @@ bool co_main_fn job_run_to_end(Job *job, BdrvCopy *copy, BdrvCopy **running, Err
     }
     return true;
 }
+
+void main_fn job_give_up_target(const Job *job, BlockBackend *target)
+{
+    if (!target || !blk_bs(target) || !job_is_cancelled(job)) {
+        return;
+    }
+    g_autoptr(GPtrArray) stores = bdrv_stores(blk_bs(target));
+
+    for (guint i = 0; i < stores->len; i++) {
+        BlockDriverState *bs = stores->pdata[i];
+        if (bs->drv->give_up_waiting) {
+            bs->drv->give_up_waiting(bs);
+        }
+    }
+}

@@ -48,4 +48,7 @@ bool co_main_fn filter_removal_action_add(Transaction *t, BlockDriverState *filt
                                           bool *removed, Error **errp);
 bool co_main_fn job_remove_filter(const Job *job, BlockDriverState *filter);
 
+/* The job is cancelled: what it asked of @target, and now waits for a server, it does not need. */
+void main_fn job_give_up_target(const Job *job, BlockBackend *target);
+
 #endif

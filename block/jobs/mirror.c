@@ -182,6 +182,7 @@ static void main_fn mirror_kick(Job *job)
     if (m->running) {
         bdrv_copy_interrupt(m->running);
     }
+    job_give_up_target(job, m->pair.target);
 }
 
 /* One that is ready may end with the copy as it is then. */

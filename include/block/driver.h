@@ -337,6 +337,10 @@ struct BlockDriver {
      * until all that are in flight have ended.  Main thread. */
     void (*set_unlimited)(BlockDriverState *bs, bool on);
 
+    /* Protocols whose requests wait for a server that is gone: these fail now, and further ones do
+     * until it is back.  Main thread. */
+    void (*give_up_waiting)(BlockDriverState *bs);
+
     /* Protocols on local files: which file this is. False: not a local file. */
     bool (*get_identity)(BlockDriverState *bs, BdrvFileId *ret_id);
 

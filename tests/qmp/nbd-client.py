@@ -409,4 +409,26 @@ def test_the_server_hears_a_goodbye():
         wait_until(lambda: s.goodbyes == 1)
 
 
+def test_a_job_that_is_cancelled_does_not_wait_for_a_server():
+    for command, sync in (('blockdev-mirror', 'full'), ('blockdev-backup', 'full')):
+        with Daemon() as r, Server(r.path('s')) as s:
+            add(r, r.path('s'), reconnect_delay=60)
+            size = [n for n in r.cmd('query-named-block-nodes') if n['node-name'] == 'disk'][0]['image']['virtual-size']
+            r.add('src', driver='null-co', size=size, **{'read-zeroes': False})
+            r.cmd(command, job_id='j', device='src', target='disk', sync=sync, speed=1 << 20)
+            s.close()
+            r.cmd('block-job-set-speed', device='j', speed=0)
+            time.sleep(1)
+            began = time.monotonic()
+            r.cmd('block-job-cancel', device='j', force=True)
+            r.qmp.wait_event('BLOCK_JOB_CANCELLED')
+            assert time.monotonic() - began < 10
+            s.open()
+            r.export('disk')                    # others find the disk as before
+            h = r.nbd('disk')
+            wait_until(lambda: attempt(h, lambda: h.pread(512, 0)) == 0)
+            h.shutdown()
+            r.stop()
+
+
 main(globals())

@@ -154,6 +154,7 @@ int co_fn nbd_run(NbdState *s, NbdRequest *r, int n);
 /* Give waiting requests to connections, and answer what is finished. */
 void main_fn nbd_dispatch(NbdState *s);
 /* @c takes requests from now on / takes none any more, and has none. */
+void main_fn nbd_give_up_waiting(BlockDriverState *bs);
 void main_fn nbd_conn_is_ready(NbdConn *c);
 void main_fn nbd_conn_is_lost(NbdConn *c);
 

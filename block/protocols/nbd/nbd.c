@@ -157,6 +157,7 @@ static const BlockDriver bdrv_nbd = {
     .co_pdiscard       = nbd_co_pdiscard,
     .co_block_status   = nbd_co_block_status,
     .co_flush          = nbd_co_flush,
+    .give_up_waiting   = nbd_give_up_waiting,
     .get_allocated     = nbd_get_allocated,
 };
 

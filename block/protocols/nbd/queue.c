@@ -148,6 +148,14 @@ static void dispatch_bh(void *opaque)
 
 /* ---- connections come and go ---- */
 
+void main_fn nbd_give_up_waiting(BlockDriverState *bs)
+{
+    NbdState *s = bs->opaque;
+
+    s->given_up |= !any_is_ready(s);
+    nbd_dispatch(s);
+}
+
 static void give_up(void *opaque)
 {
     NbdState *s = opaque;
