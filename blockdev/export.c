@@ -215,7 +215,12 @@ bool co_main_fn qmp_nbd_server_add(const NbdServerAddOptions *args, Error **errp
     BlockDirtyBitmapOrStr bitmap = { .type = QTYPE_QSTRING, .u.local = args->bitmap };
     BlockDirtyBitmapOrStrList bitmaps = { .value = &bitmap };
     opts.u.nbd.bitmaps = args->bitmap ? &bitmaps : NULL;
-    return blockdev_export_add(&opts, errp);
+    if (!blockdev_export_add(&opts, errp)) {
+        return false;
+    }
+    /* That of a drive is of its medium; that of a node stays. */
+    blk_export_find(name)->ends_with_medium = blk_find(args->device) != NULL;
+    return true;
 }
 
 bool co_main_fn qmp_nbd_server_remove(const QmpNbdServerRemoveArgs *args, Error **errp)

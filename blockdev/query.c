@@ -132,7 +132,8 @@ ImageInfo *main_fn blockdev_image_info(BlockDriverState *bs)
 
     info->filename = g_strdup(bs->filename);
     info->format = g_strdup(bs->drv->name);
-    info->virtual_size = bdrv_length(bs);
+    /* QEMU counts in sectors, and scripts compare what an emulator says. */
+    info->virtual_size = shows_devices ? ROUND_UP(bdrv_length(bs), 512) : bdrv_length(bs);
     info->has_actual_size = size >= 0;
     info->actual_size = size;
     if (bs->drv->get_info) {

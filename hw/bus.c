@@ -68,9 +68,12 @@ static bool main_fn name_is_taken(const char *name)
     return false;
 }
 
-/* "ID.0", or, of a device without an id, the first free of "scsi.0", "scsi.1", ... */
+/* "ID.0", of a bridge "ID", or, of a device without an id, the first free of "scsi.0", "scsi.1", ... */
 static char *main_fn new_name(const Device *dev, unsigned index)
 {
+    if (dev->id && strcmp(dev->model->provides, "PCI") == 0 && !name_is_taken(dev->id)) {
+        return g_strdup(dev->id);
+    }
     for (unsigned n = 0;; n++) {
         char *name = dev->id ? g_strdup_printf("%s.%u", dev->id, index + n)
                              : g_strdup_printf("%s.%u", dev->model->bus_prefix, n);

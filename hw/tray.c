@@ -3,6 +3,7 @@
 #include "qemu/osdep.h"
 
 #include "block/blockdev.h"
+#include "block/export.h"
 #include "hw/device.h"
 #include "machine/machine.h"
 #include "qapi/qapi-commands.h"
@@ -107,6 +108,21 @@ static bool main_fn check_open(BlockBackend *blk, const char *name, Error **errp
     return true;
 }
 
+/* Exports that nbd-server-add has made of the drive. */
+static void co_main_fn end_exports(const BlockDriverState *bs)
+{
+    BlkExport *exp = blk_export_next(NULL);
+
+    while (exp) {
+        BlkExport *next = blk_export_next(exp);
+        if (exp->ends_with_medium && !exp->shutting_down && blk_bs(exp->blk) == bs) {
+            blk_export_del(exp);
+            next = blk_export_next(NULL);       /* others may have gone meanwhile */
+        }
+        exp = next;
+    }
+}
+
 static bool co_main_fn remove_medium(BlockBackend *blk, const char *name, Error **errp)
 {
     if (!check_removable(blk, name, errp) || !check_open(blk, name, errp)) {
@@ -116,6 +132,7 @@ static bool co_main_fn remove_medium(BlockBackend *blk, const char *name, Error 
         return false;
     }
     if (blk_bs(blk)) {
+        end_exports(blk_bs(blk));
         bdrv_graph_lock();
         blk_remove(blk);
         bdrv_graph_unlock();

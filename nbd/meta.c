@@ -157,7 +157,8 @@ NbdOptResult co_main_fn nbd_opt_meta_context(NbdConn *conn, const NbdOption *opt
         return ret < 0 ? NBD_OPT_CLOSE : NBD_OPT_CONTINUE;
     }
     if (!exp) {
-        ret = nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNKNOWN, "export '%s' not present", name);
+        ret = nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNKNOWN, NBD_NO_EXPORT,
+                            NBD_NO_EXPORT_ARGS(name));
         return ret < 0 ? NBD_OPT_CLOSE : NBD_OPT_CONTINUE;
     }
     if (set) {

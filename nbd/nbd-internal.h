@@ -133,6 +133,9 @@ typedef struct NbdOption {
 typedef enum NbdOptResult { NBD_OPT_CONTINUE, NBD_OPT_TRANSMIT, NBD_OPT_CLOSE } NbdOptResult;
 NbdOptResult co_main_fn nbd_handle_option(NbdConn *conn, const NbdOption *opt);
 uint16_t main_fn nbd_transmission_flags(const NbdConn *conn, const NbdExport *exp);
+/* There is no export of that name, of which a long one is not repeated as a whole. */
+#define NBD_NO_EXPORT "export '%.80s%s' not present"
+#define NBD_NO_EXPORT_ARGS(name) name, strlen(name) > 80 ? "..." : ""
 /* nbd/option-reply.c: 0 or -errno. */
 int co_main_fn nbd_opt_reply(NbdConn *conn, uint32_t opt, uint32_t type, const void *data,
                              size_t len);

@@ -218,7 +218,7 @@ static NbdOptResult co_main_fn opt_info_go(NbdConn *conn, const NbdOption *opt)
     NbdExport *exp = nbd_find_export(conn->server, info->name);
     if (!exp) {
         return go_on(nbd_opt_error(conn, opt->code, NBD_REP_ERR_UNKNOWN,
-                                   "export '%s' not present", info->name));
+                                   NBD_NO_EXPORT, NBD_NO_EXPORT_ARGS(info->name)));
     }
     conn->exp = exp;
     int ret = send_infos(conn, opt->code, info);

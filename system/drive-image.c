@@ -108,11 +108,7 @@ static BdrvOpenOptions *co_main_fn image_options(const DriveOptions *d, const QD
         return NULL;
     }
     if (strcmp(opts->driver, "raw") == 0 && opts->u.raw.probed) {
-        if (d->read_only) {
-            bdrv_note_probed(opts, false);
-        } else {
-            tool_warn_of_guess(d->file ?: "");
-        }
+        bdrv_note_probed(opts, !d->read_only);
     }
     set_aio(opts, d->aio);
     return opts;
@@ -147,6 +143,9 @@ BdrvLink *co_main_fn drive_open_image(const DriveOptions *d, const QDict *image,
     opts = all_options(d, image, &overlay_file, errp);
     bdrv_graph_lock();
     BdrvLink *link = opts ? bdrv_open(opts, &spec, errp) : NULL;
+    if (link && link->bs->guards_first_sector) {
+        tool_warn_of_guess(d->file ?: "");
+    }
     bdrv_link_free(overlay_file);
     bdrv_graph_unlock();
     bdrv_open_inactive(inactive);

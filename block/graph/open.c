@@ -14,8 +14,12 @@
 
 bool main_fn bdrv_check_node_name(const char *name, Error **errp)
 {
-    if (!id_is_well_formed(name) || strlen(name) > NODE_NAME_MAX) {
+    if (!id_is_well_formed(name)) {
         error_setg(errp, "Invalid node-name: '%s'", name);
+        return false;
+    }
+    if (strlen(name) > NODE_NAME_MAX) {
+        error_setg(errp, "Node name too long");
         return false;
     }
     if (bdrv_node_name_is_taken(name)) {

@@ -43,6 +43,7 @@ struct BlkExport {
     BlockBackend *blk;
     IOThread *iothread;
     bool shutting_down;
+    bool ends_with_medium;          /* it is of a drive, whose medium may be taken out */
     GPtrArray *bitmaps;             /* of BdrvDirtyBitmap: busy, and their nodes kept, by it */
     GPtrArray *bitmap_links;        /* of BdrvLink */
     BlkExport *prev, *next;         /* all exports, oldest first */
