@@ -296,7 +296,7 @@ static BlockInfo *main_fn backend_info(BlockBackend *blk, BlockDeviceInfo *inser
     info->type = g_strdup("unknown");
     info->qdev = g_strdup(qdev_of(blk));
     info->inserted = inserted;
-    info->has_io_status = dev || blk_may_stop(blk);
+    info->has_io_status = dev ? !dev->no_io_status : blk_may_stop(blk);
     info->io_status = io_status(dev && dev->stop_reason ? dev->stop_reason : blk_stop_reason(blk));
     info->removable = dev ? dev->removable : shows_devices;
     info->locked = dev && dev->locked;

@@ -14,7 +14,7 @@ static bool get_bool(const Device *dev, const char *name, bool *ret, Error **err
     const char *text = qdict_get_str(dev->options, name);
 
     if (text && !keyval_parse_bool(text, ret)) {
-        error_setg(errp, "Property '%s.%s' does not accept '%s'", dev->model->name, name, text);
+        error_setg(errp, "Parameter '%s' expects 'on' or 'off'", name);
         return false;
     }
     return true;
@@ -31,7 +31,7 @@ static bool get_switch(const Device *dev, const char *name, OnOffAuto *ret, Erro
         return true;
     }
     if (!keyval_parse_bool(text, &on)) {
-        error_setg(errp, "Property '%s.%s' doesn't take value '%s'", dev->model->name, name, text);
+        error_setg(errp, "Parameter '%s' does not accept value '%s'", name, text);
         return false;
     }
     *ret = on ? ON_OFF_AUTO_ON : ON_OFF_AUTO_OFF;
@@ -45,7 +45,7 @@ static bool get_policy(const Device *dev, const char *name, bool is_write, BlkOn
     int policy = text ? qapi_enum_find(&BlockdevOnError_lookup, text) : BLOCKDEV_ON_ERROR_AUTO;
 
     if (policy < 0) {
-        error_setg(errp, "Property '%s.%s' doesn't take value '%s'", dev->model->name, name, text);
+        error_setg(errp, "Parameter '%s' does not accept value '%s'", name, text);
         return false;
     }
     *ret = blockdev_on_error(true, policy, is_write);
@@ -66,7 +66,12 @@ static bool check_block_sizes(const Device *dev, Error **errp)
         if (!keyval_parse_size(text, &size, errp)) {
             return false;
         }
-        if (size != 0 && (size < 512 || size > 2 * MiB || (size & (size - 1)))) {
+        if (size != 0 && (size & (size - 1))) {
+            error_setg(errp, "Property .%s doesn't take value '%s', it's not a power of 2",
+                       names[i], text);
+            return false;
+        }
+        if (size != 0 && (size < 512 || size > 2 * MiB)) {
             error_setg(errp, "Property .%s doesn't take value %" PRIu64
                        " (minimum: 512, maximum: 2097152)", names[i], size);
             return false;
@@ -88,7 +93,7 @@ static bool main_fn check_free(BlockBackend *blk, const char *name, Error **errp
         error_setg(errp, "Drive '%s' is already in use because it has been automatically connected "
                    "to another device (did you need 'if=none' in the drive options?)", name);
     } else {
-        error_setg(errp, "Drive '%s' is already in use by another block device", name);
+        error_setg(errp, "Drive '%s' is already in use by another device", name);
     }
     return false;
 }
@@ -205,6 +210,7 @@ bool co_main_fn device_disk_realize(Device *dev, Error **errp)
         dev->as_seen = (BlkDevice){
             .qdev = dev->qdev, .removable = removable,
             .has_tray = dev->model->kind == DEVICE_CDROM,
+            .no_io_status = dev->model->kind == DEVICE_FLOPPY,
         };
         dev->blk = blk;
         blk_set_device(blk, &dev->as_seen);

@@ -155,7 +155,11 @@ static bool co_main_fn insert(BlockBackend *blk, BlockDriverState *bs, Error **e
 static bool co_main_fn insert_medium(BlockBackend *blk, const char *name, BlockDriverState *bs,
                                      Error **errp)
 {
-    if (!check_removable(blk, name, errp) || !check_open(blk, name, errp)) {
+    if (!check_removable(blk, name, errp)) {
+        return false;
+    }
+    if (!check_open(blk, name, NULL)) {
+        error_setg(errp, "Tray of the device is not open");     /* QEMU's text here */
         return false;
     }
     if (blk_bs(blk)) {
@@ -300,6 +304,7 @@ bool co_main_fn qmp_blockdev_change_medium(const QmpBlockdevChangeMediumArgs *ar
     bdrv_graph_lock();
     BdrvLink *link = open_medium(args, will_be_read_only(args, blk), errp);
     bdrv_graph_unlock();
+    blockdev_plain_error(errp);
     if (!link) {
         return false;
     }

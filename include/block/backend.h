@@ -66,6 +66,7 @@ typedef struct BlkDevice {
     bool has_tray;
     bool tray_open;
     bool locked;                    /* the guest does not let the tray be opened */
+    bool no_io_status;              /* it tells nobody that requests fail */
     int stop_reason;                /* 0, or the -errno for which it, not the backend, has stopped */
 } BlkDevice;
 
