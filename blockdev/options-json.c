@@ -77,6 +77,18 @@ static void unfold_nbd_name(QDict *dict)
     }
 }
 
+/* The images of quorum: the @i-th of the list or, as command lines have it, the one called @i. */
+static QDict *numbered_child(const QDict *dict, size_t i)
+{
+    QObject *children = qdict_get(dict, "children");
+    QList *list = children ? qobject_to_qlist(children) : NULL;
+    QDict *by_name = children ? qobject_to_qdict(children) : NULL;
+    g_autofree char *name = g_strdup_printf("%zu", i);
+    QObject *child = list ? qlist_get(list, i) : by_name ? qdict_get(by_name, name) : NULL;
+
+    return child ? qobject_to_qdict(child) : NULL;
+}
+
 /* What the format recorded beside a name, and a file's name alone, say of the driver. */
 static void fill_in_drivers(QDict *dict, const char *format)
 {
@@ -103,6 +115,10 @@ static void fill_in_drivers(QDict *dict, const char *format)
             fill_in_drivers(child, qdict_has(child, "filename") ? "file" : NULL);
         }
     }
+    QDict *child;
+    for (size_t i = 0; (child = numbered_child(dict, i)); i++) {
+        fill_in_drivers(child, qdict_has(child, "filename") ? "file" : NULL);
+    }
 }
 
 /* The format of what "file" of @dict describes. */
@@ -127,17 +143,30 @@ static const char *co_main_fn probe(const QDict *dict, Error **errp)
     return bdrv_probe_format(opts->file.options, errp);
 }
 
+static bool co_main_fn probe_child(QDict *child, Error **errp)
+{
+    if (!child || qdict_has(child, "driver") || !qdict_has(child, "file")) {
+        return true;
+    }
+    const char *found = probe(child, errp);
+    if (found) {
+        qdict_put_str(child, "driver", found);
+    }
+    return found != NULL;
+}
+
 /* Children that are images themselves, and of which nobody says the format. */
 static bool co_main_fn probe_children(QDict *dict, Error **errp)
 {
     for (; dict; dict = qobject_to_qdict(qdict_get(dict, "file"))) {
-        QDict *test = qobject_to_qdict(qdict_get(dict, "test"));
-        if (test && !qdict_has(test, "driver") && qdict_has(test, "file")) {
-            const char *found = probe(test, errp);
-            if (!found) {
+        QDict *child = qobject_to_qdict(qdict_get(dict, "test"));
+        if (!probe_child(child, errp)) {
+            return false;
+        }
+        for (size_t i = 0; (child = numbered_child(dict, i)); i++) {
+            if (!probe_child(child, errp)) {
                 return false;
             }
-            qdict_put_str(test, "driver", found);
         }
     }
     return true;
