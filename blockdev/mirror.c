@@ -8,10 +8,24 @@
 
 /* ---- what all jobs have ---- */
 
+/* The drive that is called @device, or whose image the node of that name is. */
+static BlockBackend *main_fn find_drive(const char *device)
+{
+    BlockBackend *blk = blk_find(device);
+    const BlockDriverState *bs = blk ? NULL : bdrv_find_node(device);
+
+    while (bs && (blk = blk_next(blk))) {
+        if (blk_name(blk)[0] && bdrv_skip_implicit(blk_bs(blk)) == bs) {
+            break;
+        }
+    }
+    return blk;
+}
+
 bool main_fn blockdev_job_common(JobCommon *c, const char *device, const char *job_id,
                                  bool has_speed, int64_t speed, Error **errp)
 {
-    BlockBackend *blk = job_id ? NULL : blk_find(device);
+    BlockBackend *blk = job_id ? NULL : find_drive(device);
 
     if (has_speed && speed < 0) {
         error_setg(errp, "Parameter 'speed' expects a non-negative value");
