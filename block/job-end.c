@@ -235,6 +235,7 @@ bool co_main_fn job_cancel(Job *job, bool force, Error **errp)
     } else {
         job->should_complete = true;
     }
+    job_goes_on(job);
     job_kick(job);
     return true;
 }

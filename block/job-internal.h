@@ -16,6 +16,8 @@ struct JobGroup {
 
 const JobEvents *main_fn job_events(void);
 void main_fn job_set_state(Job *job, JobState state);
+/* It is not to pause any more: its state says so at once. */
+void main_fn job_goes_on(Job *job);
 void main_fn job_add_to_table(Job *job);
 /* One that never started. */
 void main_fn job_leave_group(Job *job);

@@ -224,6 +224,13 @@ static bool is_to_pause(const Job *job)
     return job->pauses > 0 && !job->cancelled;
 }
 
+void main_fn job_goes_on(Job *job)
+{
+    if (!is_to_pause(job) && (job->state == JOB_PAUSED || job->state == JOB_STANDBY)) {
+        job_set_state(job, job->state == JOB_PAUSED ? JOB_RUNNING : JOB_READY);
+    }
+}
+
 void co_main_fn job_pause_point(Job *job)
 {
     if (!is_to_pause(job)) {
@@ -234,7 +241,7 @@ void co_main_fn job_pause_point(Job *job)
     while (is_to_pause(job)) {
         job_sleep(job, NS_PER_SEC);
     }
-    /* job_resume() may have said so already. */
+    /* job_goes_on() may have said so already. */
     if (job->state != before) {
         job_set_state(job, before);
     }
@@ -305,9 +312,7 @@ bool main_fn job_resume(Job *job, Error **errp)
     job->user_paused = false;
     job->pauses--;
     job->io_status = JOB_IO_OK;
-    if (job->pauses == 0 && (job->state == JOB_PAUSED || job->state == JOB_STANDBY)) {
-        job_set_state(job, job->state == JOB_PAUSED ? JOB_RUNNING : JOB_READY);
-    }
+    job_goes_on(job);
     job_kick(job);
     return true;
 }

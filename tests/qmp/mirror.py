@@ -300,4 +300,18 @@ def test_the_daemon_ends_while_jobs_run():
             guest.check(content(r.path('src'), 'qcow2'))
 
 
+def test_a_paused_job_that_is_cancelled_runs_when_the_command_is_answered():
+    with Rig() as r:
+        r.start()
+        for name in 'src', 'dst':
+            r.cmd('blockdev-add', driver='null-co', node_name=name, size=64 << 20, read_zeroes=False)
+        r.cmd('blockdev-mirror', job_id='j', device='src', target='dst', sync='full', speed=1 << 20)
+        r.cmd('job-pause', id='j')
+        r.qmp.wait_event('JOB_STATUS_CHANGE', status='paused')
+        r.qmp.events.clear()
+        r.cmd('job-cancel', id='j')
+        said = [e['data']['status'] for e in r.qmp.events if e['event'] == 'JOB_STATUS_CHANGE']
+        assert said[:1] == ['running'], said
+
+
 main(globals())
