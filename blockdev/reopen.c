@@ -71,7 +71,7 @@ static BlockDriverState *main_fn find_child(const char *node_name, Error **errp)
     BlockDriverState *bs = bdrv_find_node(node_name);
 
     if (!bs) {
-        error_setg(errp, "Cannot find device='%s' nor node-name='%s'", node_name, node_name);
+        error_setg(errp, "Cannot find device='' nor node-name='%s'", node_name);
     }
     return bs;
 }
