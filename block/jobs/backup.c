@@ -228,8 +228,8 @@ static void co_main_fn backup_end(Job *job, bool ok)
     }
     if (!b->removed) {
         give_claims_up(b);
-        /* Even if it stays, guests do not pay for it. */
-        bdrv_cbw_co_forget(filter_of(b), 0, bdrv_cbw_length(filter_of(b)), true);
+        /* Even if it stays, guests do not pay for it; the target keeps what it has got. */
+        bdrv_cbw_co_forget(filter_of(b), 0, bdrv_cbw_length(filter_of(b)), false);
         job_remove_filter(job, filter_of(b));
     }
     release(b);

@@ -124,4 +124,15 @@ def test_an_image_that_exists_may_be_below_filters():
         assert content(r.path('dst'), 'qcow2') == r.nbd('disk').pread(SIZE, 0)
 
 
+def test_a_backup_of_what_is_overwritten_is_ended_by_cancelling_it():
+    with disk() as r:
+        h = r.nbd('disk')
+        expected = h.pread(SIZE, 0)
+        start(r, 'drive-backup', sync='none')
+        h.pwrite(b'later' * 20000, 1 << 20)
+        r.cmd('job-cancel', id='j')
+        ended(r, 'BLOCK_JOB_CANCELLED')
+        assert content(r.path('dst'), 'qcow2') == expected
+
+
 main(globals())
