@@ -62,6 +62,19 @@ static bool co_fn raw_truncate(BlockDriverState *bs, int64_t length, BdrvPreallo
     return bdrv_co_truncate(bs->file, s->offset + length, prealloc, errp);
 }
 
+/* What lies in us (a format that allocates) writes past the end, as it may in a file. */
+static int co_fn raw_extend(BlockDriverState *bs, int64_t length)
+{
+    RawState *s = bs->opaque;
+    int ret = s->fixed_size || length > BDRV_MAX_LENGTH - s->offset
+              ? -ENOTSUP : bdrv_co_extend(bs->file, s->offset + length);
+
+    if (ret == 0) {
+        bdrv_note_longer(bs, length);
+    }
+    return ret;
+}
+
 static bool co_fn raw_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp)
 {
     return bdrv_co_truncate(file, opts->size, opts->preallocation, errp);
@@ -103,6 +116,7 @@ static const BlockDriver bdrv_raw = {
     .co_reopen_prepare = raw_reopen_prepare,
     .co_map         = raw_map,
     .co_truncate    = raw_truncate,
+    .co_extend      = raw_extend,
     .co_create      = raw_create,
     .may_begin_with = raw_may_begin_with,
     .child_claims   = bdrv_filter_child_claims,

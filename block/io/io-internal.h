@@ -9,6 +9,13 @@
 /* [@offset, @offset + @bytes) lies in the node. Overflow-safe. */
 bool any_fn bdrv_range_in_node(const BlockDriverState *bs, int64_t offset, int64_t bytes);
 
+/*
+ * Before a write to @bs, a mapped node, that ends at @end: a protocol grows by being written past
+ * its end, and what passes requests on to one (raw) has to as well, for the format above allocates
+ * like that.  -EIO: the node is as long as it is.
+ */
+int co_fn bdrv_make_room(BlockDriverState *bs, int64_t end);
+
 /* Requests to this node have to keep out of each other's way: its map changes under writes. */
 static inline bool bdrv_needs_ranges(const BlockDriverState *bs)
 {

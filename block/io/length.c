@@ -9,6 +9,24 @@ int64_t any_fn bdrv_length(const BlockDriverState *bs)
     return __atomic_load_n(&bs->length, __ATOMIC_RELAXED);
 }
 
+void any_fn bdrv_note_longer(BlockDriverState *bs, int64_t length)
+{
+    int64_t seen = __atomic_load_n(&bs->length, __ATOMIC_RELAXED);
+
+    while (seen < length &&
+           !__atomic_compare_exchange_n(&bs->length, &seen, length, true, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED)) {
+    }
+}
+
+int co_fn bdrv_make_room(BlockDriverState *bs, int64_t end)
+{
+    int ret = end <= bdrv_length(bs) ? 0 :
+              bs->drv->co_extend     ? bdrv_drv_extend(bs, end) : -EIO;
+
+    return ret == -ENOTSUP ? -EIO : ret;
+}
+
 /* The node that decides on the length of @bs: a protocol, or a format with a map of its own. */
 static const BlockDriverState *decides_on_length(const BlockDriverState *bs)
 {

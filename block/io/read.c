@@ -214,6 +214,17 @@ int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, 
 
 /* ---- both ---- */
 
+/* Behind the end of what grows by being written there are zeroes, as in a file. */
+static int co_fn read_past_end(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov)
+{
+    int64_t inside = CLAMP(bdrv_length(link->bs) - offset, 0, bytes);
+    g_auto(IoVec) part;
+
+    iovec_memset(qiov, inside, 0, bytes - inside);
+    iovec_init_slice(&part, qiov, 0, inside);
+    return bdrv_co_preadv(link, offset, inside, &part);
+}
+
 int co_fn bdrv_co_preadv(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov)
 {
     BlockDriverState *bs = link->bs;
@@ -228,7 +239,8 @@ int co_fn bdrv_co_preadv(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *q
         return read_protocol(bs, offset, bytes, qiov);
     }
     if (!bdrv_range_in_node(bs, offset, bytes)) {
-        return -EIO;
+        bool grows = bs->drv->co_extend && offset >= 0 && bytes > 0 && bytes <= BDRV_MAX_LENGTH;
+        return grows ? read_past_end(link, offset, bytes, qiov) : -EIO;
     }
     if (!bdrv_needs_ranges(bs)) {
         return bdrv_read_mapped(bs, offset, bytes, qiov);

@@ -380,8 +380,9 @@ int co_fn bdrv_co_pwritev(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *
     if (!bdrv_is_mapped(bs)) {
         return write_protocol_fua(bs, offset, bytes, qiov, flags);
     }
-    if (!bdrv_range_in_node(bs, offset, bytes)) {
-        return -EIO;
+    ret = bdrv_make_room(bs, offset + bytes);
+    if (ret < 0) {
+        return ret;
     }
     if (bs->detect_zeroes != BDRV_DETECT_ZEROES_OFF && iovec_is_zero(qiov)) {
         bool unmap = bs->detect_zeroes == BDRV_DETECT_ZEROES_UNMAP;

@@ -205,11 +205,12 @@ int co_fn bdrv_co_pwrite_zeroes(BdrvLink *link, int64_t offset, int64_t bytes, u
     if (bytes == 0) {
         return 0;
     }
-    if (!bdrv_range_in_node(bs, offset, bytes) && bdrv_is_mapped(bs)) {
-        return -EIO;
-    }
     if (offset < 0 || bytes < 0 || offset > BDRV_MAX_LENGTH - bytes) {
         return -EIO;
+    }
+    ret = bdrv_is_mapped(bs) ? bdrv_make_room(bs, offset + bytes) : 0;
+    if (ret < 0) {
+        return ret;
     }
     if (!bs->discard) {
         r.flags &= ~BDRV_REQ_MAY_UNMAP;

@@ -258,8 +258,9 @@ struct BlockDriver {
     /* Protocols: preallocations by co_truncate end soon with -ECANCELED, until this is called with
      * false. */
     void (*interrupt)(BlockDriverState *bs, bool on);
-    /* Protocols: at least @length bytes from now on, zeroes where nothing was.  Writes are under
-     * way: what they add behind @length stays.  -ENOTSUP: cannot be done safely. */
+    /* Protocols, and what passes on: at least @length bytes from now on, zeroes where nothing was.
+     * Writes are under way: what they add behind @length stays.  -ENOTSUP: cannot be done safely,
+     * or the node is as long as it is. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);
 
     /* Record @name (NULL: none), of the format @format, as the backing file, durably: after a power

@@ -67,6 +67,8 @@ int co_fn bdrv_co_is_allocated_above(BdrvLink *link, const BlockDriverState *bas
 
 /* Virtual length in bytes. */
 int64_t any_fn bdrv_length(const BlockDriverState *bs);
+/* For its driver: @bs is at least @length bytes long now. */
+void any_fn bdrv_note_longer(BlockDriverState *bs, int64_t length);
 /* Asks the driver of a protocol again (a file may have grown); bytes or -errno. */
 int64_t co_fn bdrv_co_getlength(BdrvLink *link);
 /* Truncate the node below @link, which needs CLAIM_RESIZE. */

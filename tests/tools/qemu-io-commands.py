@@ -54,6 +54,55 @@ def test_a_crash_leaves_what_was_written():
         assert d.ok('a.qcow2', 'read -P 0xcd 0 128k') == read(131072, 0, '128 KiB')
 
 
+# Nodes between an image and its file: how the image's options name them, and the file below them.
+NODES_BETWEEN = {
+    'raw': ('file.driver=raw', 'file.file'),
+    'raw behind an offset': ('file.driver=raw,file.offset=512', 'file.file'),
+    'raw over raw': ('file.driver=raw,file.file.driver=raw', 'file.file.file'),
+    'raw over preallocate': ('file.driver=raw,file.file.driver=preallocate', 'file.file.file'),
+    'copy-on-read': ('file.driver=copy-on-read', 'file.file'),
+    'preallocate': ('file.driver=preallocate', 'file.file'),
+    'blkdebug': ('file.driver=blkdebug', 'file.image'),
+}
+
+
+def test_an_image_grows_through_whatever_lies_between_it_and_its_file():
+    writes = ('write -P 1 1000 5000', 'write -P 2 1M 3M', 'write -z 5M 100k', 'write -P 3 16380k 4k')
+    reads = ('read -P 0 0 1000', 'read -P 1 1000 5000', 'read -P 0 6000 60000', 'read -P 2 1M 3M',
+             'read -P 0 5M 1M', 'read -P 0 16368k 12k', 'read -P 3 16380k 4k')
+    for name, (options, file) in NODES_BETWEEN.items():
+        with Images() as d:
+            d.create('a.qcow2', 'qcow2', '16M')
+            skip_bytes = 512 if 'offset' in name else 0
+            with open(d.path('a.qcow2'), 'rb') as f:
+                image = f.read()
+            with open(d.path('a.qcow2'), 'wb') as f:
+                f.write(bytes(skip_bytes) + image)
+            image = 'driver=qcow2,%s,%s.driver=file,%s.filename=%s' % (options, file, file,
+                                                                       d.path('a.qcow2'))
+            for commands in (writes + reads, reads):
+                out, err, status = d.start(['--image-opts', *sum((['-c', c] for c in commands), []),
+                                            image])
+                assert status == 0 and not err, (name, out, err)
+            with open(d.path('a.qcow2'), 'rb') as f:
+                image = f.read()
+            with open(d.path('b.qcow2'), 'wb') as f:
+                f.write(image[skip_bytes:])
+            run('qemu-img', 'check', '-q', d.path('b.qcow2'))
+
+
+def test_what_has_a_size_of_its_own_does_not_grow():
+    with Images() as d:
+        d.create('a.qcow2', 'qcow2', '16M')
+        size = os.path.getsize(d.path('a.qcow2'))
+        image = 'driver=qcow2,file.driver=raw,file.size=%d,file.file.driver=file,' \
+            'file.file.filename=%s' % (size, d.path('a.qcow2'))
+        out, err, status = d.start(['--image-opts', '-c', 'write 0 1M', image])
+        assert status == 1 and 'Input/output error' in out + err, (out, err, status)
+        assert os.path.getsize(d.path('a.qcow2')) == size
+        run('qemu-img', 'check', '-q', d.path('a.qcow2'))
+
+
 def test_a_temporary_overlay_leaves_nothing_behind():
     with Images() as d:
         d.create('a.qcow2', 'qcow2', '4M')

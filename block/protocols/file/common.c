@@ -79,16 +79,6 @@ void co_fn file_leave_change(FileState *s, bool cached)
     }
 }
 
-void any_fn file_note_length(BlockDriverState *bs, int64_t length)
-{
-    int64_t seen = __atomic_load_n(&bs->length, __ATOMIC_RELAXED);
-
-    while (seen < length &&
-           !__atomic_compare_exchange_n(&bs->length, &seen, length, true, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED)) {
-    }
-}
-
 void any_fn file_note_cached(FileState *s, int64_t offset, int64_t bytes)
 {
     if ((offset | bytes) & (s->traits.block_size - 1)) {

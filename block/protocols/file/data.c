@@ -126,7 +126,7 @@ int co_fn file_co_pwritev(BlockDriverState *bs, int64_t offset, int64_t bytes, I
         ret = ret ?: write_tail(bs, offset + bytes - tail, &part);
     }
     if (ret == 0) {
-        file_note_length(bs, offset + bytes);
+        bdrv_note_longer(bs, offset + bytes);
     }
     return ret;
 }

@@ -89,8 +89,6 @@ bool any_fn file_truncated_is_zero(const BlockDriverState *bs);
 void main_fn file_interrupt(BlockDriverState *bs, bool on);
 int co_fn file_co_extend(BlockDriverState *bs, int64_t length);
 int64_t co_fn file_co_getlength(BlockDriverState *bs);
-/* The file is at least @length bytes long now. */
-void any_fn file_note_length(BlockDriverState *bs, int64_t length);
 
 /* Runs a blocking_fn that never waits for long where the file system is a local one: only elsewhere
  * by a thread.  Returns what it returns. */

@@ -74,7 +74,7 @@ int co_fn file_co_pwrite_zeroes(BlockDriverState *bs, int64_t offset, int64_t by
         }
     }
     if (ret == 0) {
-        file_note_length(bs, offset + bytes);
+        bdrv_note_longer(bs, offset + bytes);
     }
     return ret;
 }
@@ -248,7 +248,7 @@ int co_fn file_co_extend(BlockDriverState *bs, int64_t length)
     /* Not ftruncate(): by the time it is done, a write may have made the file longer still. */
     int ret = allocate(s, length - 1, 1);
     if (ret == 0) {
-        file_note_length(bs, length);
+        bdrv_note_longer(bs, length);
     }
     return ret;
 }
