@@ -31,7 +31,8 @@ bool main_fn blockdev_is_disk(BlockDriverState *bs)
 {
     bool owned = bs->monitor_link != NULL;
 
-    return !bs->read_only && (blockdev_user_of_disk(bs) || (owned && !has_parents(bs)));
+    return (!bs->read_only || bs->inactive) &&
+           (blockdev_user_of_disk(bs) || (owned && !has_parents(bs)));
 }
 
 BlockDriverState *main_fn blockdev_image_of_disk(BlockDriverState *bs)

@@ -10,7 +10,7 @@ static bool main_fn add(GPtrArray *nodes, BlockDriverState *bs, Error **errp)
 {
     BlockDriverState *image = blockdev_image_of_disk(bs);
 
-    if (!bdrv_can_snapshot(image) || image->data_file) {
+    if (!bdrv_can_snapshot(image) || image->data_file || image->inactive) {
         error_setg(errp, "Device '%s' is writable but does not support snapshots",
                    blockdev_disk_name(bs));
         return false;

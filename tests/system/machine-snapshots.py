@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 
-from emulator import Folder
+from emulator import PROGRAM, Folder
 from rig import main
 from vm import IMG, IO, VM
 
@@ -123,6 +123,22 @@ def test_all_disks_or_none():
         with VM('a', *disks('a.qcow2', 'b.qcow2')) as a:
             assert hmp(a, 'loadvm x') == "Error: Snapshot 'x' does not exist in one or more devices\r\n"
         assert subprocess.run(['sha256sum', 'a.qcow2', 'b.qcow2'], capture_output=True).stdout == before
+
+
+def test_a_machine_that_is_still_to_come_has_no_snapshots():
+    with Folder():
+        create('a.qcow2')
+        with VM('a', *disks('a.qcow2')) as a:
+            good(a, 'savevm old')
+        with VM('a', *disks('a.qcow2'), '-incoming', 'defer') as a:
+            for line in 'savevm new', 'loadvm old', 'delvm old':
+                assert hmp(a, line) == "Error: Device 'd0' is writable but does not support snapshots\r\n", line
+        assert [name for name, _ in snapshots('a.qcow2')] == ['old']
+        for option in ['-incoming', 'defer'], ['-preconfig']:
+            r = subprocess.run([PROGRAM, '-nodefaults', *disks('a.qcow2'), '-loadvm', 'old', *option],
+                               capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+            assert r.returncode == 1, r
+            assert "'%s' and 'loadvm' options are mutually exclusive" % option[0][1:] in r.stderr, r
 
 
 def test_a_full_file_system_leaves_no_snapshot_and_the_machine_runs():
