@@ -94,28 +94,10 @@ void main_fn system_init_machine_state(void)
     }
 }
 
-static bool was_given(const char *option)
-{
-    bool given = false;
-
-    for (guint i = 0; i < command_line.given->len; i++) {
-        const GivenOption *g = &g_array_index(command_line.given, GivenOption, i);
-        given |= strcmp(g->option->name, option) == 0;
-    }
-    return given;
-}
-
 bool co_main_fn system_load_at_start(Error **errp)
 {
     const VmStateDisks all = { NULL, NULL };
 
-    const char *other = command_line.incoming ? "incoming" :
-                        was_given("preconfig") ? "preconfig" : NULL;
-
-    if (command_line.loadvm && other) {
-        error_setg(errp, "'%s' and 'loadvm' options are mutually exclusive", other);
-        return false;
-    }
     if (command_line.incoming && !machine_is_real()) {
         return migration_incoming(command_line.incoming, errp);
     }

@@ -264,6 +264,30 @@ static void take(const SystemOption *o, const char *value)
     g_array_append_val(command_line.given, given);
 }
 
+static bool was_given(const char *option)
+{
+    bool given = false;
+
+    for (guint i = 0; i < command_line.given->len; i++) {
+        const GivenOption *g = &g_array_index(command_line.given, GivenOption, i);
+        given |= strcmp(g->option->name, option) == 0;
+    }
+    return given;
+}
+
+/* What a machine cannot begin with at the same time. */
+static void check_beginnings(void)
+{
+    const char *other = was_given("incoming") ? "incoming" :
+                        was_given("preconfig") ? "preconfig" : NULL;
+
+    if (other && was_given("loadvm")) {
+        g_printerr("%s: '%s' and 'loadvm' options are mutually exclusive\n", g_get_prgname(),
+                   other);
+        exit(1);
+    }
+}
+
 void system_read_command_line(int argc, char **argv)
 {
     command_line.given = g_array_new(false, false, sizeof(GivenOption));
@@ -283,4 +307,5 @@ void system_read_command_line(int argc, char **argv)
         }
         take(o, o->has_arg ? argv[++i] : NULL);
     }
+    check_beginnings();
 }

@@ -75,6 +75,13 @@ static int co_fn raw_extend(BlockDriverState *bs, int64_t length)
     return ret;
 }
 
+static bool any_fn raw_shows_whole_file(const BlockDriverState *bs)
+{
+    const RawState *s = bs->opaque;
+
+    return s->offset == 0 && !s->fixed_size;
+}
+
 static bool co_fn raw_create(BdrvLink *file, const BdrvCreateOptions *opts, Error **errp)
 {
     return bdrv_co_truncate(file, opts->size, opts->preallocation, errp);
@@ -110,6 +117,7 @@ static const BlockDriver bdrv_raw = {
     .name           = "raw",
     .instance_size  = sizeof(RawState),
     .shows_file     = true,
+    .shows_whole_file = raw_shows_whole_file,
     .probe          = raw_probe,
     .options_init   = raw_options_init,
     .co_open        = raw_open,

@@ -184,8 +184,10 @@ static bool main_fn has_only_leaving_users(const BlockDriverState *bs)
 
 static bool main_fn is_leaving(const BdrvLink *link)
 {
-    return link->leaving || (link->parent && link->parent->drv->is_filter &&
-                             has_only_leaving_users(link->parent));
+    const BlockDriverState *parent = link->parent;
+
+    return link->leaving || (parent && (parent->drv->is_filter || parent->drv->shows_file) &&
+                             has_only_leaving_users(parent));
 }
 
 /* A node may have thousands of users, and one change of many nodes as many links: bounds are

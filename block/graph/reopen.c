@@ -7,8 +7,8 @@
  *      commits; one that becomes read-only keeps them until after its commit.
  * (R3) A commit changes fields and exchanges descriptors; it cannot fail, yield or allocate.
  * (R4) The link to a file that is exchanged for another one is *leaving* until it is gone (C4 in
- *      block/graph/claims.c). Both files lead, through filters, to the same node: a guest sees the
- *      same content, and the locks stay as they are.
+ *      block/graph/claims.c). Both files lead, through filters and raw, to the same node: a guest
+ *      sees the same content, and the locks stay as they are.
  */
 #include "qemu/osdep.h"
 
@@ -89,10 +89,17 @@ static bool main_fn check_below(BlockDriverState *bs, const BdrvChildChange *cha
     return true;
 }
 
-/* What a user of @bs sees the content of: what lies behind filters, after all changes. */
+/* Is the content of @bs that of its file? */
+static bool main_fn is_same_as_file(const BlockDriverState *bs)
+{
+    return bs->drv->is_filter ||
+           (bs->drv->shows_whole_file && bs->drv->shows_whole_file(bs));
+}
+
+/* What a user of @bs sees the content of: what lies behind such nodes, after all changes. */
 static BlockDriverState *main_fn content_after(BlockDriverState *bs)
 {
-    while (bs->drv->is_filter) {
+    while (is_same_as_file(bs)) {
         bs = bdrv_file_after(bs);
     }
     return bs;
@@ -100,7 +107,7 @@ static BlockDriverState *main_fn content_after(BlockDriverState *bs)
 
 static BlockDriverState *main_fn content_now(BlockDriverState *bs)
 {
-    while (bs->drv->is_filter) {
+    while (is_same_as_file(bs)) {
         bs = bs->file->bs;
     }
     return bs;
@@ -123,7 +130,7 @@ static bool main_fn check_content(BlockDriverState *bs, Error **errp)
 
     if (file && content_after(file) != content_now(bs->file->bs)) {
         error_setg(errp, "Cannot make node '%s' the file of '%s': it does not lead to '%s', "
-                   "through filters, as the one in use does", file->node_name, bs->node_name,
+                   "through filters and raw, as the one in use does", file->node_name, bs->node_name,
                    content_now(bs->file->bs)->node_name);
         return false;
     }
@@ -186,12 +193,12 @@ static void main_fn exchange(BdrvLink *old, BdrvChildChange *change)
     change->link = old;
 }
 
-/* Filters that nobody used did not notice that their file grew. */
+/* What nobody used did not notice that its file grew. */
 static void main_fn tell_length(BlockDriverState *bs)
 {
     int64_t length = bdrv_length(content_now(bs));
 
-    for (; bs->drv->is_filter; bs = bs->file->bs) {
+    for (; is_same_as_file(bs); bs = bs->file->bs) {
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
 }
@@ -351,7 +358,7 @@ void main_fn bdrv_reopen_commit(GPtrArray *nodes)
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
         if (bs->reopen->file.replaces) {
-            tell_length(bs->drv->is_filter ? bs : bs->file->bs);
+            tell_length(is_same_as_file(bs) ? bs : bs->file->bs);
         }
     }
 }

@@ -146,6 +146,8 @@ struct BlockDriver {
     bool shows_file;                /* no filter, but the data is a part of the file child's and
                                      * nothing of its own is stored there (raw): its link follows
                                      * pivots, too */
+    /* With shows_file: is it all of the file now? */
+    bool (*shows_whole_file)(const BlockDriverState *bs);
     bool settles;                   /* a filter: its co_flush does something for
                                      * BDRV_FLUSH_SETTLE, also when nothing is dirty */
     bool has_file;                  /* a protocol that is no filter and has a file all the same */

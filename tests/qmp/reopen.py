@@ -275,6 +275,27 @@ def test_filters_exchange_their_files_too():
             assert h.pread(4, 0) == (file.encode() * 2)[:4]
 
 
+def test_raw_that_shows_all_of_a_file_is_as_good_as_the_file():
+    with Rig() as r:
+        r.start()
+        path = add(r, 'disk')
+        for name, size in ('whole', {}), ('part', {'size': 65536}), ('behind', {'offset': 512}):
+            r.qmp.cmd('blockdev-add', {'driver': 'raw', 'node-name': name, 'file': 'file-disk', **size})
+        r.export('disk')
+        h = r.nbd('disk')
+        for i, file in enumerate(('whole', 'file-disk', 'whole')):
+            reopen(r, opts('disk', file=file))
+            assert children(r, 'disk') == {file}
+            for cluster in range(2 * i, 2 * i + 2):
+                h.pwrite(bytes([i + 1]) * CLUSTER, cluster * CLUSTER)
+        for name in 'part', 'behind':
+            assert 'does not lead to' in r.error('blockdev-reopen', options=[opts('disk', file=name)]).desc
+        for i in range(3):
+            assert h.pread(2 * CLUSTER, 2 * i * CLUSTER) == bytes([i + 1]) * (2 * CLUSTER)
+        r.stop()
+        run('qemu-img', 'check', path)
+
+
 def test_file_with_another_content_is_refused():
     with Rig() as r:
         r.start()
