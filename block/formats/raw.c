@@ -62,12 +62,13 @@ static bool co_fn raw_truncate(BlockDriverState *bs, int64_t length, BdrvPreallo
     return bdrv_co_truncate(bs->file, s->offset + length, prealloc, errp);
 }
 
-/* What lies in us (a format that allocates) writes past the end, as it may in a file. */
+/* What lies in us (a format that allocates) writes past the end, as it may in a file.  A part of a
+ * file is full then. */
 static int co_fn raw_extend(BlockDriverState *bs, int64_t length)
 {
     RawState *s = bs->opaque;
     int ret = s->fixed_size || length > BDRV_MAX_LENGTH - s->offset
-              ? -ENOTSUP : bdrv_co_extend(bs->file, s->offset + length);
+              ? -ENOSPC : bdrv_co_extend(bs->file, s->offset + length);
 
     if (ret == 0) {
         bdrv_note_longer(bs, length);

@@ -89,17 +89,10 @@ static bool main_fn check_below(BlockDriverState *bs, const BdrvChildChange *cha
     return true;
 }
 
-/* Is the content of @bs that of its file? */
-static bool main_fn is_same_as_file(const BlockDriverState *bs)
-{
-    return bs->drv->is_filter ||
-           (bs->drv->shows_whole_file && bs->drv->shows_whole_file(bs));
-}
-
 /* What a user of @bs sees the content of: what lies behind such nodes, after all changes. */
 static BlockDriverState *main_fn content_after(BlockDriverState *bs)
 {
-    while (is_same_as_file(bs)) {
+    while (bdrv_is_same_as_file(bs)) {
         bs = bdrv_file_after(bs);
     }
     return bs;
@@ -107,7 +100,7 @@ static BlockDriverState *main_fn content_after(BlockDriverState *bs)
 
 static BlockDriverState *main_fn content_now(BlockDriverState *bs)
 {
-    while (is_same_as_file(bs)) {
+    while (bdrv_is_same_as_file(bs)) {
         bs = bs->file->bs;
     }
     return bs;
@@ -198,7 +191,7 @@ static void main_fn tell_length(BlockDriverState *bs)
 {
     int64_t length = bdrv_length(content_now(bs));
 
-    for (; is_same_as_file(bs); bs = bs->file->bs) {
+    for (; bdrv_is_same_as_file(bs); bs = bs->file->bs) {
         __atomic_store_n(&bs->length, length, __ATOMIC_RELAXED);
     }
 }
@@ -358,7 +351,7 @@ void main_fn bdrv_reopen_commit(GPtrArray *nodes)
     for (guint i = 0; i < nodes->len; i++) {
         BlockDriverState *bs = nodes->pdata[i];
         if (bs->reopen->file.replaces) {
-            tell_length(is_same_as_file(bs) ? bs : bs->file->bs);
+            tell_length(bdrv_is_same_as_file(bs) ? bs : bs->file->bs);
         }
     }
 }

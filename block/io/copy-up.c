@@ -36,10 +36,10 @@ typedef struct CopyUp {
     int64_t copied;                 /* bytes */
 } CopyUp;
 
-/* The link from which the image below @link's filters hangs; @stop is not gone through. */
+/* The link from which the image hangs that @link's node shows; @stop is not gone through. */
 static BdrvLink *below_filters(BdrvLink *link, const BlockDriverState *stop)
 {
-    while (link && link->bs != stop && link->bs->drv->is_filter) {
+    while (link && link->bs != stop && bdrv_is_same_as_file(link->bs)) {
         link = link->bs->file;
     }
     return link;

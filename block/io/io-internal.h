@@ -12,7 +12,7 @@ bool any_fn bdrv_range_in_node(const BlockDriverState *bs, int64_t offset, int64
 /*
  * Before a write to @bs, a mapped node, that ends at @end: a protocol grows by being written past
  * its end, and what passes requests on to one (raw) has to as well, for the format above allocates
- * like that.  -EIO: the node is as long as it is.
+ * like that.  -ENOSPC: it is full; -EIO: the node is as long as it is.
  */
 int co_fn bdrv_make_room(BlockDriverState *bs, int64_t end);
 

@@ -261,8 +261,8 @@ struct BlockDriver {
      * false. */
     void (*interrupt)(BlockDriverState *bs, bool on);
     /* Protocols, and what passes on: at least @length bytes from now on, zeroes where nothing was.
-     * Writes are under way: what they add behind @length stays.  -ENOTSUP: cannot be done safely,
-     * or the node is as long as it is. */
+     * Writes are under way: what they add behind @length stays.  -ENOSPC: it is not to be longer;
+     * -ENOTSUP: cannot be done safely. */
     int (*co_extend)(BlockDriverState *bs, int64_t length);
 
     /* Record @name (NULL: none), of the format @format, as the backing file, durably: after a power
@@ -496,5 +496,11 @@ struct BlockDriverState {
     FileLocking locking;
     BlockDriverState *prev, *next;  /* in the list of all nodes, oldest first */
 };
+
+/* Is the content of @bs that of its file, neither more nor less? */
+static inline bool bdrv_is_same_as_file(const BlockDriverState *bs)
+{
+    return bs->drv->is_filter || (bs->drv->shows_whole_file && bs->drv->shows_whole_file(bs));
+}
 
 #endif

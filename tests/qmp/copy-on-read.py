@@ -69,6 +69,25 @@ def test_what_was_read_is_there_without_the_base():
             assert f.read() == data
 
 
+def test_raw_nodes_and_filters_between_do_not_keep_it_from_being_copied():
+    with Rig() as r:
+        data = chain(r)
+        r.start()
+        add(r, driver='raw', node_name='mid', read_only=True,
+            file={'driver': 'qcow2', 'file': {'driver': 'file', 'filename': r.path('mid')}})
+        add(r, driver='qcow2', node_name='top', file={'driver': 'file', 'filename': r.path('top')}, backing='mid')
+        add(r, driver='copy-on-read', node_name='cor',
+            file={'driver': 'raw', 'file': {'driver': 'copy-on-read', 'file': {'driver': 'raw', 'file': 'top'}}})
+        r.export('cor')
+        assert r.nbd('cor').pread(SIZE, 0) == data
+        r.stop()
+        run('qemu-img', 'rebase', '-u', '-b', '', r.path('top'))
+        run('qemu-img', 'check', '-q', r.path('top'))
+        run('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', r.path('top'), r.path('out'))
+        with open(r.path('out'), 'rb') as f:
+            assert f.read() == data
+
+
 def test_only_what_was_read_is_copied():
     with Rig() as r:
         data = chain(r)

@@ -91,14 +91,14 @@ def test_an_image_grows_through_whatever_lies_between_it_and_its_file():
             run('qemu-img', 'check', '-q', d.path('b.qcow2'))
 
 
-def test_what_has_a_size_of_its_own_does_not_grow():
+def test_what_has_a_size_of_its_own_is_full():
     with Images() as d:
         d.create('a.qcow2', 'qcow2', '16M')
         size = os.path.getsize(d.path('a.qcow2'))
         image = 'driver=qcow2,file.driver=raw,file.size=%d,file.file.driver=file,' \
             'file.file.filename=%s' % (size, d.path('a.qcow2'))
         out, err, status = d.start(['--image-opts', '-c', 'write 0 1M', image])
-        assert status == 1 and 'Input/output error' in out + err, (out, err, status)
+        assert status == 1 and 'No space left on device' in out + err, (out, err, status)
         assert os.path.getsize(d.path('a.qcow2')) == size
         run('qemu-img', 'check', '-q', d.path('a.qcow2'))
 
