@@ -198,6 +198,10 @@ static bool co_main_fn blkdebug_open(BlockDriverState *bs, const BdrvOpenOptions
         return false;
     }
     s->opts = *o;
+    /* Claims that the options want are there before anybody uses the node. */
+    if (!bdrv_refresh_claims(bs, errp)) {
+        return false;
+    }
     s->opts.config = g_strdup(o->config);
     s->given = blkdebug_rules_copy(o->rules);
     blkdebug_rules_init(&s->rules, g_steal_pointer(&all));

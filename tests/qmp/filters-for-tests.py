@@ -32,6 +32,27 @@ def fails(call, *args):
     raise AssertionError('it succeeded')
 
 
+# -- blkdebug
+
+
+def test_claims_that_a_test_wants_are_there_before_anybody_uses_the_node():
+    with Rig() as r:
+        r.start()
+        for name in 'base', 'target':
+            add(r, node_name=name, **file_node(r, name))
+        add(r, driver='blkdebug', node_name='source', image='base')
+        add(r, driver='blkdebug', node_name='other', image='base', take_child_perms=['write'])
+        e = r.error('blockdev-backup', job_id='j', device='source', target='target', sync='full')
+        assert "'base'" in e.desc and "'other'" in e.desc and "'write'" in e.desc, e.desc
+        options = {'driver': 'blkdebug', 'node-name': 'alone', 'image': 'base', 'unshare-child-perms': ['write']}
+        e = r.error('blockdev-add', **options)
+        assert "'base'" in e.desc and "'other'" in e.desc and "'write'" in e.desc, e.desc
+        r.cmd('blockdev-del', node_name='other')
+        r.qmp.cmd('blockdev-add', options)
+        assert "'alone'" in r.error('block-export-add', type='nbd', id='e', node_name='base', writable=True).desc
+        r.cmd('blockdev-del', node_name='alone')
+
+
 # -- blkverify
 
 
