@@ -257,6 +257,23 @@ void co_main_fn bdrv_link_free(BdrvLink *link)
     bdrv_close_node(bs, true);
 }
 
+static bool gives_up_waiting;
+
+void main_fn bdrv_give_up_waiting(void)
+{
+    gives_up_waiting = true;
+    for (BlockDriverState *bs = bdrv_next_node(NULL); bs; bs = bdrv_next_node(bs)) {
+        if (bs->drv->give_up_waiting) {
+            bs->drv->give_up_waiting(bs);
+        }
+    }
+}
+
+bool main_fn bdrv_has_given_up_waiting(void)
+{
+    return gives_up_waiting;
+}
+
 void co_main_fn bdrv_close_all(void)
 {
     /* What the monitor owns is all that can be left; the rest goes with it. */

@@ -296,6 +296,9 @@ bool co_main_fn bdrv_co_set_backing_name(BlockDriverState *bs, const char *name,
  * checks. */
 void main_fn bdrv_graph_assert(void);
 
+/* The program ends: nothing waits any longer, or again, for a server that is gone. */
+void main_fn bdrv_give_up_waiting(void);
+bool main_fn bdrv_has_given_up_waiting(void);
 /* Flush and close whatever is left; nothing uses it any more. */
 void co_main_fn bdrv_close_all(void);
 /* How many nodes were closed so far without what had been written to them being on disk; their

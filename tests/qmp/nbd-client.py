@@ -365,6 +365,24 @@ def test_waiting_has_an_end():
         at_once.shutdown()
 
 
+def test_the_end_of_the_daemon_does_not_wait_for_a_server():
+    for request in lambda h: h.pread(6, 0), lambda h: h.pwrite(b'lost', 0), lambda h: h.flush():
+        for end in 'SIGTERM', 'quit':
+            with Daemon() as r, Server(r.path('s')) as s:
+                add(r, r.path('s'), reconnect_delay=3600)
+                r.export('disk')
+                h = r.nbd('disk')
+                h.pwrite(b'before', 0)
+                s.close()
+                t, result = in_background(lambda: attempt(h, lambda: request(h)))
+                time.sleep(0.2)
+                if end == 'quit':
+                    r.cmd('quit')
+                r.stop(check=False)
+                t.join(20)
+                assert not t.is_alive()
+
+
 def nbd_errno(name):
     return name
 

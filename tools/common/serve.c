@@ -215,6 +215,7 @@ static void co_main_fn end(void)
     systemd_notify("STOPPING=1");
     log_life("ends");
     blk_lift_limits_of_nodes();     /* commands and jobs may wait for requests that wait there */
+    bdrv_give_up_waiting();         /* or for a server that may never come back */
     monitor_finish_commands();
     if (serve->co_end) {
         serve->co_end();

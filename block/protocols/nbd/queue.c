@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 
+#include "block/block.h"
 #include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 #include "qemu/limits.h"
@@ -23,12 +24,18 @@ static void answer(NbdRequest *r, int ret)
     }
 }
 
+/* How long a request waits for a connection. */
+static int64_t patience_ns(const NbdState *s)
+{
+    return bdrv_has_given_up_waiting() ? 0 : s->reconnect_delay * NS_PER_SEC;
+}
+
 static void answer_lost(NbdState *s, NbdRequest *r)
 {
     int64_t now = clock_ns();
 
     if (r->give_up_ns == 0) {
-        r->give_up_ns = now + s->reconnect_delay * NS_PER_SEC;
+        r->give_up_ns = now + patience_ns(s);
     }
     if (now < r->give_up_ns) {
         nbd_list_append(&s->waiting, r);
@@ -181,8 +188,8 @@ void main_fn nbd_conn_is_lost(NbdConn *c)
 
     c->ready = false;
     if (!any_is_ready(s)) {
-        s->given_up = s->reconnect_delay == 0;
-        aio_timer_arm(&s->timer, clock_ns() + s->reconnect_delay * NS_PER_SEC);
+        s->given_up = patience_ns(s) == 0;
+        aio_timer_arm(&s->timer, clock_ns() + patience_ns(s));
     }
     nbd_dispatch(s);
 }
