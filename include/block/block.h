@@ -296,7 +296,8 @@ bool co_main_fn bdrv_co_set_backing_name(BlockDriverState *bs, const char *name,
  * checks. */
 void main_fn bdrv_graph_assert(void);
 
-/* The program ends: nothing waits any longer, or again, for a server that is gone. */
+/* The program ends: nothing waits any longer, or again, for a server that is gone, nor for long for
+ * one that says nothing. */
 void main_fn bdrv_give_up_waiting(void);
 bool main_fn bdrv_has_given_up_waiting(void);
 /* Flush and close whatever is left; nothing uses it any more. */

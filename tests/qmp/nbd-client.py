@@ -6,6 +6,7 @@ a server that is gone for a moment is waited for as long as its user wants."""
 import json
 import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -14,7 +15,7 @@ import nbdwire as w
 from daemon import Daemon
 from nbdserver import Connection, Server
 from nbdwire import wait_until
-from rig import Rig, import_nbd, main, requires, run, skip
+from rig import QSD, Rig, import_nbd, main, requires, run, skip
 
 requires('qemu-img', 'qemu-nbd')
 nbd = import_nbd()
@@ -381,6 +382,26 @@ def test_the_end_of_the_daemon_does_not_wait_for_a_server():
                 r.stop(check=False)
                 t.join(20)
                 assert not t.is_alive()
+
+
+def test_a_server_that_says_nothing_does_not_keep_the_daemon_from_ending():
+    with Daemon() as r:
+        path = r.create('image')
+        server = subprocess.Popen([os.path.join(os.path.dirname(QSD), 'qemu-nbd'), '-t', '-f', 'raw', '-k', r.path('s'),
+                                   path], stderr=subprocess.PIPE)
+        wait_until(lambda: os.path.exists(r.path('s')))
+        add(r, r.path('s'), reconnect_delay=3600)
+        r.export('disk')
+        h = r.nbd('disk')
+        h.pwrite(b'before', 0)
+        server.send_signal(signal.SIGSTOP)
+        t, result = in_background(lambda: attempt(h, lambda: h.pread(6, 0)))
+        time.sleep(0.2)
+        r.stop(check=False)
+        server.kill()
+        server.communicate()
+        t.join(20)
+        assert not t.is_alive() and 'says nothing' in r.log, r.log
 
 
 def nbd_errno(name):

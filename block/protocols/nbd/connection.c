@@ -8,6 +8,7 @@
 
 #include <sys/socket.h>
 
+#include "block/block.h"
 #include "block/protocols/nbd/library.h"
 #include "block/protocols/nbd/nbd-internal.h"
 #include "qemu/limits.h"
@@ -19,6 +20,8 @@
 #define LONGEST_PAUSE_NS (2 * NS_PER_SEC)
 /* How long the server is given to take what a client says on leaving. */
 #define GOODBYE_NS (1 * NS_PER_SEC)
+/* How long a server that has requests may say nothing while the program ends. */
+#define LAST_PATIENCE_NS (20 * NS_PER_SEC)
 /* Requests of each connection from which on another one may help. */
 #define BUSY 16
 
@@ -51,6 +54,23 @@ static void main_fn start_another_if_busy(NbdState *s)
     }
 }
 
+/* Lets libnbd go on.  While the program ends a server that says nothing is hung up on. */
+static bool co_main_fn serve_step(NbdConn *c)
+{
+    int64_t end_ns = clock_ns() + LAST_PATIENCE_NS;
+
+    if (!bdrv_has_given_up_waiting() || c->in_flight == 0) {
+        return nbd_step(c, -1);
+    }
+    bool goes_on = nbd_step(c, LAST_PATIENCE_NS);
+    if (goes_on && clock_ns() >= end_ns) {
+        log_line("node '%s': NBD server '%s' says nothing, and the program is to end",
+                 c->s->bs->node_name, c->s->address);
+        shutdown(nbd_library.aio_get_fd(c->h), SHUT_RDWR);
+    }
+    return goes_on;
+}
+
 /* Until it is lost, or is to end; libnbd has answered all its requests then, or it has none. */
 static void co_main_fn serve(NbdConn *c)
 {
@@ -58,7 +78,7 @@ static void co_main_fn serve(NbdConn *c)
 
     nbd_conn_is_ready(c);
     trace_nbd_connection(c->s->bs->node_name, c->index, "ready", NULL);
-    while (nbd_step(c, -1)) {
+    while (serve_step(c)) {
         nbd_dispatch(c->s);
         start_another_if_busy(c->s);
         if (c->stop && c->in_flight == 0) {

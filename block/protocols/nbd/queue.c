@@ -125,6 +125,14 @@ static void update_polls(NbdState *s)
     }
 }
 
+/* Whoever serves @c waits anew: for as long as it has to by now. */
+static void wait_anew(NbdConn *c)
+{
+    if (c->ready && c->polled) {
+        aio_co_cancel(c->co);
+    }
+}
+
 void main_fn nbd_dispatch(NbdState *s)
 {
     NbdConn *c;
@@ -136,6 +144,9 @@ void main_fn nbd_dispatch(NbdState *s)
     while (s->waiting.head && (c = best_connection(s))) {
         nbd_issue(c, nbd_list_pop(&s->waiting));
         answer_finished(c);
+        if (bdrv_has_given_up_waiting()) {
+            wait_anew(c);
+        }
         if (nbd_library.aio_is_dead(c->h) || nbd_library.aio_is_closed(c->h)) {
             c->ready = false;       /* whoever serves it is told below, and sees why */
             aio_co_cancel(c->co);
@@ -160,6 +171,9 @@ void main_fn nbd_give_up_waiting(BlockDriverState *bs)
     NbdState *s = bs->opaque;
 
     s->given_up |= !any_is_ready(s);
+    for (int i = 0; i < NBD_CLIENT_MAX_CONNECTIONS && bdrv_has_given_up_waiting(); i++) {
+        wait_anew(&s->conns[i]);
+    }
     nbd_dispatch(s);
 }
 
