@@ -19,14 +19,6 @@ void any_fn bdrv_note_longer(BlockDriverState *bs, int64_t length)
     }
 }
 
-int co_fn bdrv_make_room(BlockDriverState *bs, int64_t end)
-{
-    int ret = end <= bdrv_length(bs) ? 0 :
-              bs->drv->co_extend     ? bdrv_drv_extend(bs, end) : -EIO;
-
-    return ret == -ENOTSUP ? -EIO : ret;
-}
-
 /* The node that decides on the length of @bs: a protocol, or a format with a map of its own. */
 static const BlockDriverState *decides_on_length(const BlockDriverState *bs)
 {

@@ -217,7 +217,8 @@ int co_fn bdrv_read_mapped(BlockDriverState *bs, int64_t offset, int64_t bytes, 
 /* Behind the end of what grows by being written there are zeroes, as in a file. */
 static int co_fn read_past_end(BdrvLink *link, int64_t offset, int64_t bytes, IoVec *qiov)
 {
-    int64_t inside = CLAMP(bdrv_length(link->bs) - offset, 0, bytes);
+    int64_t length = bdrv_length(link->bs);
+    int64_t inside = CLAMP(length - offset, 0, bytes);
     g_auto(IoVec) part;
 
     iovec_memset(qiov, inside, 0, bytes - inside);

@@ -348,6 +348,14 @@ static int co_fn write_guarded(BdrvLink *link, int64_t offset, int64_t bytes, Io
 
 /* ---- both ---- */
 
+int co_fn bdrv_make_room(BlockDriverState *bs, int64_t end)
+{
+    int ret = end <= bdrv_length(bs) ? 0 :
+              bs->drv->co_extend     ? bdrv_drv_extend(bs, end) : -EIO;
+
+    return ret == -ENOTSUP ? -EIO : ret;
+}
+
 /* A FUA write costs one sync: the protocol's own if it has one, else a flush that covers it. */
 static int co_fn write_protocol_fua(BlockDriverState *bs, int64_t offset, int64_t bytes,
                                     IoVec *qiov, unsigned flags)

@@ -51,6 +51,7 @@ ALLOWED = {
     ('migration/address.c', 'parse_fd'): 'flags',
     ('monitor/intercept.c', 'monitor_drop_fds'): "closed as a client's own would be",
     ('nbd/server.c', 'accept_entry'): 'a socket',
+    ('system/options.c', 'check_beginnings'): 'before the loop begins, and the end',
     ('system/options.c', 'bad_option'): 'before the loop begins, and the end',
     ('util/channel.c', 'channel_close'): 'sockets, pipes or terminals',
     ('util/channel.c', 'channel_is_dead'): 'polls without waiting',

@@ -10,13 +10,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 TOOL = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else None
 SIZE = 8 << 20
 
 
 def run(*cmd, status=0):
-    p = subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    end = time.monotonic() + 10
+    while True:
+        p = subprocess.run(cmd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # The kernel lets go of the files of an io_uring a moment after the process has ended, on a
+        # busy machine; ours waits for that when it opens an image, the installed one does not.
+        if b'Failed to get' not in p.stdout or time.monotonic() > end:
+            break
+        time.sleep(0.02)
     if p.returncode != status:
         sys.exit(f'{" ".join(cmd)}: exit status {p.returncode}\n{p.stdout.decode()}')
     return p.stdout

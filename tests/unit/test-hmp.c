@@ -16,7 +16,7 @@
 
 static int shutdowns;
 
-static void count_shutdown(void)
+static void main_fn count_shutdown(void)
 {
     shutdowns++;
     monitor_stop_commands();
