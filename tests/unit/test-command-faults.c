@@ -249,15 +249,25 @@ static bool may_be_repeated(const Case *c)
     return c->kinds != FAULT_SYNC || !(c->row->guests || c->row->changing);
 }
 
-/* A snapshot was taken and could not be deleted again, which the log says.  The user does, unless
- * syncs of that disk fail from now on.  True: it is still there. */
+/* A snapshot was taken and could not be deleted again, which the log says, of each image: of two
+ * disks whichever was faster.  The user does, unless syncs of that disk fail from now on.  True: it
+ * is still there. */
 static bool co_main_fn snapshot_stays(const Case *c)
 {
+    static const char *const images[] = { "a.qcow2", "b.qcow2" };     /* of disk0, disk1 */
+
     if (!c->row->marks || !strstr(log_text->str, "though its command failed")) {
         return false;
     }
-    if (c->kinds != FAULT_SYNC) {
-        qmp_rig_cmd(c->row->after[0]);
+    for (size_t i = 0; i < G_N_ELEMENTS(images) && c->kinds != FAULT_SYNC; i++) {
+        g_autofree char *told = g_strdup_printf("stays in '%s'", images[i]);
+        g_auto(GStrv) parts = g_strsplit(c->row->after[0], "disk0", 2);
+        g_autofree char *disk = g_strdup_printf("disk%zu", i);
+        g_autofree char *command = g_strjoinv(disk, parts);
+
+        if (strstr(log_text->str, told)) {
+            qmp_rig_cmd(command);
+        }
     }
     return c->kinds == FAULT_SYNC;
 }
