@@ -25,12 +25,12 @@ static void answer(NbdRequest *r, int ret)
 }
 
 /* How long a request waits for a connection. */
-static int64_t patience_ns(const NbdState *s)
+static int64_t main_fn patience_ns(const NbdState *s)
 {
     return bdrv_has_given_up_waiting() ? 0 : s->reconnect_delay * NS_PER_SEC;
 }
 
-static void answer_lost(NbdState *s, NbdRequest *r)
+static void main_fn answer_lost(NbdState *s, NbdRequest *r)
 {
     int64_t now = clock_ns();
 
@@ -44,7 +44,7 @@ static void answer_lost(NbdState *s, NbdRequest *r)
     }
 }
 
-static void answer_finished(NbdConn *c)
+static void main_fn answer_finished(NbdConn *c)
 {
     NbdRequest *r;
 
