@@ -254,7 +254,8 @@ def test_it_goes_to_the_background_once_it_serves():
             h.shutdown()
         finally:
             os.kill(number, signal.SIGTERM)
-        wait_until(lambda: not os.path.exists(f.sock))
+        # Its pid file goes last.
+        wait_until(lambda: not os.path.exists(f.sock) and not os.path.exists(f.path('pid')))
 
 
 def test_a_service_manager_may_listen():
