@@ -24,34 +24,31 @@ static VmStateDisks disks_of(const SnapshotJob *s)
     };
 }
 
-static bool co_main_fn save_run(Job *job, Error **errp)
+typedef bool (*VmStateOperation)(const char *tag, const VmStateDisks *disks, Error **errp);
+
+static bool co_main_fn run(Job *job, VmStateOperation operation, Error **errp)
 {
     VmStateDisks disks = disks_of(of(job));
 
     job_progress(job, 0, 1);
-    bool ok = vmstate_save(of(job)->tag, &disks, errp);
+    bool ok = operation(of(job)->tag, &disks, errp);
     job_progress(job, ok, 1);
     return ok;
+}
+
+static bool co_main_fn save_run(Job *job, Error **errp)
+{
+    return run(job, vmstate_save, errp);
 }
 
 static bool co_main_fn load_run(Job *job, Error **errp)
 {
-    VmStateDisks disks = disks_of(of(job));
-
-    job_progress(job, 0, 1);
-    bool ok = vmstate_load(of(job)->tag, &disks, errp);
-    job_progress(job, ok, 1);
-    return ok;
+    return run(job, vmstate_load, errp);
 }
 
 static bool co_main_fn delete_run(Job *job, Error **errp)
 {
-    VmStateDisks disks = disks_of(of(job));
-
-    job_progress(job, 0, 1);
-    bool ok = vmstate_delete(of(job)->tag, &disks, errp);
-    job_progress(job, ok, 1);
-    return ok;
+    return run(job, vmstate_delete, errp);
 }
 
 static void clear(Job *job)

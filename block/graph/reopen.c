@@ -123,8 +123,8 @@ static bool main_fn check_content(BlockDriverState *bs, Error **errp)
 
     if (file && content_after(file) != content_now(bs->file->bs)) {
         error_setg(errp, "Cannot make node '%s' the file of '%s': it does not lead to '%s', "
-                   "through filters and raw, as the one in use does", file->node_name, bs->node_name,
-                   content_now(bs->file->bs)->node_name);
+                   "through filters and raw, as the one in use does", file->node_name,
+                   bs->node_name, content_now(bs->file->bs)->node_name);
         return false;
     }
     return true;
